@@ -1,0 +1,206 @@
+//! From a container: what is its own goes out, and all else is dropped with a reason.
+
+use aya_ebpf::EbpfContext;
+use aya_ebpf::bindings::{__sk_buff, bpf_fib_lookup, bpf_redir_neigh};
+use aya_ebpf::helpers::generated as helpers;
+use aya_ebpf::macros::classifier;
+use aya_ebpf::programs::TcContext;
+use weir_abi::{Container, DropReason, Node, Slot};
+
+use super::maps::{NODE, UPLINKS, VETHS, is_node_address, kernel, owner_of};
+use super::packet::{Kind, Packet, Piece};
+use super::verdict::{self, DROP, Direction};
+use super::{echo, fragment};
+
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
+
+/// Decides for a packet that a container sent. Attached to the ingress of the host's end of its
+/// link, out of the container's reach.
+#[classifier]
+pub(crate) fn container_out(ctx: TcContext) -> i32 {
+    let skb = ctx.skb.skb;
+    // SAFETY: `skb` is the program's context.
+    let ifindex = unsafe { (&raw const (*skb).ifindex).read_volatile() };
+    // SAFETY: the value is copied at once.
+    let Some(slot) = (unsafe { VETHS.get(ifindex) }).copied() else {
+        return DROP;
+    };
+    let (Some(node), Some(container)) = (NODE.get(0), verdict::container(slot)) else {
+        return DROP;
+    };
+    let mut packet = Packet::empty();
+    let refused = packet.parse(skb);
+    let reason = if refused != 0 {
+        refused - 1
+    } else {
+        match decide(&ctx, &packet, slot, container, node) {
+            Ok(action) => return action,
+            Err(reason) => reason as u32,
+        }
+    };
+    verdict::drop(slot, reason, Direction::FromContainer, &packet)
+}
+
+/// Where a packet goes that may leave its container.
+enum Way {
+    /// To the container with this slot plus one; zero means to the node.
+    Inside(u32),
+    /// To the wire.
+    Outside,
+}
+
+#[inline(always)]
+fn decide(
+    ctx: &TcContext,
+    packet: &Packet,
+    slot: Slot,
+    container: &Container,
+    node: &Node,
+) -> Result<i32, DropReason> {
+    if packet.is_multicast() {
+        return Err(DropReason::Multicast);
+    }
+    if packet.source.is_loopback() || packet.destination.is_loopback() {
+        return Err(DropReason::Loopback);
+    }
+    if !is_node_address(node, &packet.source) {
+        return Err(DropReason::SourceAddress);
+    }
+    if packet.options {
+        return Err(DropReason::Options);
+    }
+    let skb = ctx.skb.skb;
+    let inside = is_node_address(node, &packet.destination);
+    // Whose the packet is, by the port that answers it; and whom it would reach inside the node.
+    let receiver = match packet.kind {
+        Kind::Ports if packet.piece == Piece::Later => {
+            fragment::receiver_out(packet, slot).ok_or(DropReason::FragmentUnknown)?
+        }
+        Kind::Ports => {
+            if owner_of(packet.source_port) != slot + 1 {
+                return Err(DropReason::SourcePort);
+            }
+            owner_of(packet.destination_port)
+        }
+        Kind::ErrorPorts => {
+            if owner_of(packet.destination_port) != slot + 1
+                || !is_node_address(node, &packet.about_destination)
+            {
+                return Err(DropReason::IcmpForeign);
+            }
+            owner_of(packet.source_port)
+        }
+        Kind::EchoRequest => {
+            echo::rewrite_request(skb, packet, slot, container)?;
+            0
+        }
+        Kind::EchoReply | Kind::ErrorEcho | Kind::OtherIcmp => return Err(DropReason::IcmpType),
+        Kind::Other => return Err(DropReason::Protocol),
+    };
+    if packet.piece == Piece::First {
+        fragment::remember_out(packet, slot, receiver);
+    }
+    let way = if inside {
+        Way::Inside(receiver)
+    } else {
+        Way::Outside
+    };
+    match way {
+        Way::Inside(0) => {
+            verdict::count(skb, slot, Direction::FromContainer);
+            Ok(verdict::to_node(skb, node.loopback_ifindex))
+        }
+        Way::Inside(receiver) => {
+            verdict::count(skb, slot, Direction::FromContainer);
+            Ok(verdict::deliver(skb, packet, receiver - 1, || {
+                verdict::to_node(skb, node.loopback_ifindex)
+            }))
+        }
+        Way::Outside => {
+            let action = send(ctx, packet, node)?;
+            verdict::count(skb, slot, Direction::FromContainer);
+            Ok(action)
+        }
+    }
+}
+
+/// Sends a packet to the wire, the way the node's own routing table says.
+#[inline(always)]
+fn send(ctx: &TcContext, packet: &Packet, node: &Node) -> Result<i32, DropReason> {
+    const SKIP_NEIGH: u32 = 1 << 2;
+    const SUCCESS: i64 = 0;
+    const NO_NEIGH: i64 = 7;
+    const FRAG_NEEDED: i64 = 8;
+
+    let skb: *mut __sk_buff = ctx.skb.skb;
+    // SAFETY: all-zero is a valid value of both plain C structs.
+    let mut fib: bpf_fib_lookup = unsafe { core::mem::zeroed() };
+    fib.l4_protocol = packet.protocol;
+    fib.sport = packet.source_port.to_be();
+    fib.dport = packet.destination_port.to_be();
+    // As if the node had sent it: a packet "from lo" is one made here, for the rules as well.
+    fib.ifindex = node.loopback_ifindex;
+    if packet.is_v4() {
+        fib.family = AF_INET;
+        fib.__bindgen_anon_2.tos = packet.type_of_service;
+        fib.__bindgen_anon_3.ipv4_src = packet.source.0[3];
+        fib.__bindgen_anon_4.ipv4_dst = packet.destination.0[3];
+    } else {
+        fib.family = AF_INET6;
+        fib.__bindgen_anon_3.ipv6_src = packet.source.0;
+        fib.__bindgen_anon_4.ipv6_dst = packet.destination.0;
+    }
+    let flags = if kernel::has_skip_neigh() {
+        SKIP_NEIGH
+    } else {
+        0
+    };
+    // SAFETY: the context is this program's, the struct is initialised and its size is given.
+    let found = unsafe {
+        helpers::bpf_fib_lookup(
+            ctx.as_ptr(),
+            &raw mut fib,
+            size_of::<bpf_fib_lookup>() as i32,
+            flags,
+        )
+    };
+    match found {
+        // Before 6.3 the neighbour is looked up as well; the next hop is known all the same.
+        SUCCESS | NO_NEIGH => {}
+        FRAG_NEEDED => return Err(DropReason::TooBig),
+        _ => return Err(DropReason::NoRoute),
+    }
+    // SAFETY: the value is copied at once.
+    let Some(uplink) = (unsafe { UPLINKS.get(fib.ifindex) }) else {
+        return Err(DropReason::NotUplink);
+    };
+    // SAFETY: reading fields of this program's context.
+    let (length, segments) = unsafe {
+        (
+            (&raw const (*skb).len).read_volatile(),
+            (&raw const (*skb).gso_segs).read_volatile(),
+        )
+    };
+    // A frame that will be segmented is as large as it likes; its segments are not.
+    if segments <= 1 && length > uplink.mtu + super::packet::ETHERNET {
+        return Err(DropReason::TooBig);
+    }
+    // SAFETY: as above.
+    let mut next_hop: bpf_redir_neigh = unsafe { core::mem::zeroed() };
+    next_hop.nh_family = u32::from(fib.family);
+    // SAFETY: both are unions of plain words, all of them initialised.
+    unsafe {
+        if fib.family == AF_INET {
+            next_hop.__bindgen_anon_1.ipv4_nh = fib.__bindgen_anon_4.ipv4_dst;
+        } else {
+            next_hop.__bindgen_anon_1.ipv6_nh = fib.__bindgen_anon_4.ipv6_dst;
+        }
+        Ok(helpers::bpf_redirect_neigh(
+            fib.ifindex,
+            &raw mut next_hop,
+            size_of::<bpf_redir_neigh>() as i32,
+            0,
+        ) as i32)
+    }
+}

@@ -1,0 +1,15 @@
+//! The network data plane, one file per hook; what they share is in `maps`, `packet`, `verdict`,
+//! `echo` and `fragment`.
+
+mod bind;
+mod container_out;
+mod echo;
+mod fragment;
+mod host;
+mod maps;
+mod node_loopback;
+mod packet;
+mod peer;
+mod tcp_watch;
+mod uplink_in;
+mod verdict;

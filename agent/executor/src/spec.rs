@@ -1,0 +1,271 @@
+//! What the agent asks of one executor.
+
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use weir_sys::capability;
+
+/// The most bytes a host name may have (`__NEW_UTS_LEN` in `linux/utsname.h`).
+const HOST_NAME_BYTES_MAX: usize = 64;
+
+/// One container: who runs what, where, and within which bounds.
+///
+/// It holds only what has been decided: names are looked up, ports are chosen and paths are absolute. The
+/// agent writes it as JSON; an unknown field is an error, because an executor that does not know what it
+/// was asked for must not start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ContainerSpec {
+    /// The agent's id of the container, `WEIR_CONTAINER_ID` inside.
+    pub id: String,
+    /// The user's name of the container: `WEIR_CONTAINER_NAME` and the host name inside.
+    pub name: String,
+    /// The container's directory, where the executor finds `sandbox/` and writes `stdout`, `stderr` and
+    /// `exit.json`.
+    pub directory: PathBuf,
+    /// The agent's state directory, which is hidden from the task but for its own sandbox.
+    pub state_directory: PathBuf,
+    /// The program and its arguments; a program without a slash is looked for in the task's `PATH`.
+    pub argv: Vec<String>,
+    /// Environment variables, over the defaults and under the `WEIR_` ones.
+    pub env: Vec<(String, String)>,
+    /// Where the task starts; the sandbox if absent.
+    pub working_directory: Option<PathBuf>,
+    /// The user the task runs as.
+    pub uid: u32,
+    /// The group the task runs as.
+    pub gid: u32,
+    /// The supplementary groups of the task.
+    pub groups: Vec<u32>,
+    /// The name of the user, `USER` inside.
+    pub user_name: String,
+    /// The capabilities granted, as in `NET_RAW`; the task has no others, whatever its user.
+    pub capabilities: Vec<String>,
+    /// The container's cgroup, `<cgroup2>/<parent>/<id>`, with the children `executor` and `task`.
+    pub cgroup: PathBuf,
+    /// Which network the task is in.
+    pub network: NetworkMode,
+    /// The assigned ports as text, `WEIR_PORTS` inside.
+    pub ports: String,
+    /// The first assigned ports one by one, `WEIR_PORT0`, `WEIR_PORT1`, … inside.
+    pub first_ports: Vec<u16>,
+    /// How long the task may take to end after a SIGTERM before it is killed.
+    pub kill_grace_ms: u64,
+    /// How large `stdout` or `stderr` may grow before it is rotated.
+    pub output_bytes_max: u64,
+    /// How many rotated files are kept of each.
+    pub output_files: u32,
+    /// How much each of the private `/tmp`, `/var/tmp`, `/run` and `/dev/shm` may hold.
+    pub tmp_bytes_max: u64,
+}
+
+/// Which network a container is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NetworkMode {
+    /// A network namespace of its own, which the executor gets as descriptor 5.
+    Isolated,
+    /// The node's.
+    Host,
+}
+
+impl ContainerSpec {
+    /// Returns the only directory of the state directory that the task can see.
+    pub fn sandbox(&self) -> PathBuf {
+        self.directory.join("sandbox")
+    }
+
+    /// Returns the cgroup of the task and its init.
+    pub fn task_cgroup(&self) -> PathBuf {
+        self.cgroup.join("task")
+    }
+
+    /// Returns the cgroup of the executor.
+    pub fn executor_cgroup(&self) -> PathBuf {
+        self.cgroup.join("executor")
+    }
+
+    /// Checks what can be checked without looking at the node.
+    pub fn validate(&self) -> Result<(), SpecError> {
+        if self.argv.is_empty() {
+            return Err(SpecError::NoProgram { id: self.id.clone() });
+        }
+        let texts = self.argv.iter().chain([&self.name, &self.user_name]);
+        let variables = self.env.iter().flat_map(|(name, value)| [name, value]);
+        for text in texts.chain(variables) {
+            if CString::new(text.as_str()).is_err() {
+                return Err(SpecError::NulByte { id: self.id.clone(), text: text.clone() });
+            }
+        }
+        for (name, _) in &self.env {
+            if name.is_empty() || name.contains('=') {
+                return Err(SpecError::VariableName { id: self.id.clone(), name: name.clone() });
+            }
+        }
+        if self.name.is_empty() || self.name.len() > HOST_NAME_BYTES_MAX {
+            return Err(SpecError::HostName { id: self.id.clone(), name: self.name.clone(), bytes: self.name.len() });
+        }
+        let paths = [&self.directory, &self.state_directory, &self.cgroup];
+        for path in paths.into_iter().chain(&self.working_directory) {
+            if !path.is_absolute() {
+                return Err(SpecError::RelativePath { id: self.id.clone(), path: path.clone() });
+            }
+        }
+        if !self.directory.starts_with(&self.state_directory) || self.state_directory == Path::new("/") {
+            return Err(SpecError::OutsideOfState {
+                id: self.id.clone(),
+                directory: self.directory.clone(),
+                state_directory: self.state_directory.clone(),
+            });
+        }
+        for name in &self.capabilities {
+            if capability::parse(name).is_err() {
+                return Err(SpecError::Capability { id: self.id.clone(), name: name.clone() });
+            }
+        }
+        if self.output_bytes_max == 0 {
+            return Err(SpecError::NoOutput { id: self.id.clone() });
+        }
+        Ok(())
+    }
+}
+
+/// Why a specification asks for something that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpecError {
+    /// There is nothing to run.
+    #[error("container {id} names no program: give at least one argument")]
+    NoProgram {
+        /// The container.
+        id: String,
+    },
+    /// The kernel ends strings at NUL.
+    #[error("container {id} has a NUL byte in {text:?}: the kernel could not take it as an argument or variable")]
+    NulByte {
+        /// The container.
+        id: String,
+        /// The text with the byte in it.
+        text: String,
+    },
+    /// A variable that no program could read.
+    #[error("container {id} has a variable named {name:?}: a name is not empty and has no `=`")]
+    VariableName {
+        /// The container.
+        id: String,
+        /// The name given.
+        name: String,
+    },
+    /// A name that cannot be the host name of the container.
+    #[error("container {id} is named {name:?}, which has {bytes} bytes: between 1 and {HOST_NAME_BYTES_MAX} make a host name")]
+    HostName {
+        /// The container.
+        id: String,
+        /// The name given.
+        name: String,
+        /// How long it is.
+        bytes: usize,
+    },
+    /// A path that would depend on who reads it.
+    #[error("container {id} has the relative path `{path}`: give it from the root")]
+    RelativePath {
+        /// The container.
+        id: String,
+        /// The path given.
+        path: PathBuf,
+    },
+    /// A container directory that hiding the state directory would not hide.
+    #[error("container {id} has its directory `{directory}` outside of the state directory `{state_directory}`, or that is the root: put it below")]
+    OutsideOfState {
+        /// The container.
+        id: String,
+        /// The container's directory.
+        directory: PathBuf,
+        /// The agent's.
+        state_directory: PathBuf,
+    },
+    /// A capability that this version does not know.
+    #[error("container {id} asks for the capability {name:?}, which does not exist: names are as in `NET_RAW`")]
+    Capability {
+        /// The container.
+        id: String,
+        /// The name given.
+        name: String,
+    },
+    /// Output files that may hold nothing.
+    #[error("container {id} allows 0 bytes of output: allow at least one byte for each file")]
+    NoOutput {
+        /// The container.
+        id: String,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec() -> ContainerSpec {
+        ContainerSpec {
+            id: "abcdefghijkl".into(),
+            name: "web".into(),
+            directory: "/var/lib/weir/containers/abcdefghijkl".into(),
+            state_directory: "/var/lib/weir".into(),
+            argv: vec!["/usr/sbin/nginx".into(), "-g".into(), "daemon off;".into()],
+            env: vec![("LANG".into(), "C.UTF-8".into())],
+            working_directory: None,
+            uid: 33,
+            gid: 33,
+            groups: vec![4],
+            user_name: "www-data".into(),
+            capabilities: vec!["NET_BIND_SERVICE".into()],
+            cgroup: "/sys/fs/cgroup/weir/abcdefghijkl".into(),
+            network: NetworkMode::Isolated,
+            ports: "31000-31001".into(),
+            first_ports: vec![31000, 31001],
+            kill_grace_ms: 5000,
+            output_bytes_max: 10_485_760,
+            output_files: 2,
+            tmp_bytes_max: 67_108_864,
+        }
+    }
+
+    /// An executor of the last release must read what the agent of this one writes: change with care.
+    const GOLDEN: &str = r#"{"id":"abcdefghijkl","name":"web","directory":"/var/lib/weir/containers/abcdefghijkl","state_directory":"/var/lib/weir","argv":["/usr/sbin/nginx","-g","daemon off;"],"env":[["LANG","C.UTF-8"]],"working_directory":null,"uid":33,"gid":33,"groups":[4],"user_name":"www-data","capabilities":["NET_BIND_SERVICE"],"cgroup":"/sys/fs/cgroup/weir/abcdefghijkl","network":"isolated","ports":"31000-31001","first_ports":[31000,31001],"kill_grace_ms":5000,"output_bytes_max":10485760,"output_files":2,"tmp_bytes_max":67108864}"#;
+
+    #[test]
+    fn json_form_is_golden() {
+        assert_eq!(serde_json::to_string(&spec()).unwrap(), GOLDEN);
+        assert_eq!(serde_json::from_str::<ContainerSpec>(GOLDEN).unwrap(), spec());
+    }
+
+    #[test]
+    fn unknown_fields_are_refused() {
+        let text = GOLDEN.replace("\"name\":", "\"privileged\":true,\"name\":");
+        let error = serde_json::from_str::<ContainerSpec>(&text).unwrap_err();
+        assert!(error.to_string().contains("privileged"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_run_is_refused_with_its_name() {
+        let mut broken = vec![];
+        let mut with = |change: fn(&mut ContainerSpec)| {
+            let mut changed = spec();
+            change(&mut changed);
+            broken.push(changed.validate().unwrap_err().to_string());
+        };
+        with(|spec| spec.argv.clear());
+        with(|spec| spec.argv.push("a\0b".into()));
+        with(|spec| spec.env.push(("A=B".into(), String::new())));
+        with(|spec| spec.name = "n".repeat(65));
+        with(|spec| spec.cgroup = "weir".into());
+        with(|spec| spec.directory = "/srv/elsewhere".into());
+        with(|spec| spec.capabilities.push("FLY".into()));
+        with(|spec| spec.output_bytes_max = 0);
+        for (message, named) in
+            broken.iter().zip(["program", "NUL", "A=B", "65 bytes", "`weir`", "/srv/elsewhere", "FLY", "0 bytes"])
+        {
+            assert!(message.contains(named), "{message} does not say {named}");
+        }
+        spec().validate().unwrap();
+    }
+}

@@ -1,0 +1,175 @@
+//! Where containers' cgroups are, and what can be limited there.
+//!
+//! ```text
+//! <root>                    cgroup v2, found or configured
+//! └── <parent>              "weir": holds nothing else
+//!     └── <container id>
+//!         ├── executor      the supervisor: outside of the container's limits
+//!         └── task          the container: limits, statistics, bind programs, kill
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use weir_sys::cgroup::{Cgroup, CgroupError, find_hierarchy};
+
+use super::error::Refusal;
+use super::limits::Limits;
+use crate::config::CgroupConfig;
+
+/// The cgroup of all containers, and the controllers that act in it.
+#[derive(Clone, Debug)]
+pub struct CgroupTree {
+    parent: Cgroup,
+    cpu: Controller,
+    memory: Controller,
+    allow_unenforced: bool,
+}
+
+/// Whether a resource can be limited.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Controller {
+    /// It can.
+    Active,
+    /// It cannot, for this reason.
+    Missing(String),
+}
+
+impl CgroupTree {
+    /// Makes the parent cgroup and passes the controllers down to it, as far as they are there.
+    pub fn prepare(config: &CgroupConfig) -> Result<Self, CgroupError> {
+        let root = root(config)?;
+        let parent = Cgroup::create(&root.join(&config.parent))?;
+        let cpu = pass_down(&root, parent.path(), "cpu");
+        let memory = pass_down(&root, parent.path(), "memory");
+        Ok(Self { parent, cpu, memory, allow_unenforced: config.allow_unenforced_limits })
+    }
+
+    /// Returns the cgroup that holds every container's.
+    pub fn parent(&self) -> &Cgroup {
+        &self.parent
+    }
+
+    /// Returns whether CPU and memory can be limited.
+    pub fn controllers(&self) -> [(&'static str, &Controller); 2] {
+        [("cpu", &self.cpu), ("memory", &self.memory)]
+    }
+
+    /// Returns whether a container with these limits would go without one of them, or refuses it.
+    pub(crate) fn check(&self, limits: &Limits) -> Result<Enforcement, Refusal> {
+        let Limits { cpus, memory } = limits;
+        let asked = [
+            (cpus.is_some(), "--cpus", "cpu", &self.cpu),
+            (memory.is_some(), "--mem", "memory", &self.memory),
+        ];
+        let mut enforcement = Enforcement::Full;
+        for (asked, option, controller, state) in asked {
+            match state {
+                Controller::Missing(reason) if asked => {
+                    if !self.allow_unenforced {
+                        return Err(Refusal::Unenforceable {
+                            option,
+                            controller,
+                            reason: reason.clone(),
+                        });
+                    }
+                    enforcement = Enforcement::Lacking;
+                }
+                Controller::Missing(_) | Controller::Active => {}
+            }
+        }
+        Ok(enforcement)
+    }
+
+    /// Sets the limits of a container that can be set, on the cgroup of its task.
+    pub(crate) fn limit(&self, container: &Cgroup, task: &Cgroup, limits: &Limits) -> Result<(), CgroupError> {
+        let Limits { cpus, memory } = limits;
+        if let (Some(cpus), Controller::Active) = (cpus, &self.cpu) {
+            container.enable_controllers(&["cpu"])?;
+            task.set_cpu_limit(Some(u64::from(cpus.thousandths())))?;
+        }
+        if let (Some(memory), Controller::Active) = (memory, &self.memory) {
+            container.enable_controllers(&["memory"])?;
+            task.set_memory_limit(Some(memory.bytes()))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether all limits that were asked for hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Enforcement {
+    /// They do, or none was asked for.
+    Full,
+    /// At least one does not, which the configuration allows.
+    Lacking,
+}
+
+/// Returns where cgroup v2 is.
+pub(crate) fn root(config: &CgroupConfig) -> Result<PathBuf, CgroupError> {
+    match &config.root {
+        Some(root) => Ok(root.clone()),
+        None => find_hierarchy(),
+    }
+}
+
+/// Lets a controller act in each cgroup from below `root` down to the children of `parent`.
+fn pass_down(root: &Path, parent: &Path, controller: &'static str) -> Controller {
+    let mut down: Vec<&Path> = parent.ancestors().take_while(|path| *path != root).collect();
+    down.push(root);
+    for path in down.into_iter().rev() {
+        let passed = Cgroup::open(path).and_then(|cgroup| cgroup.enable_controllers(&[controller]));
+        if let Err(error) = passed {
+            return Controller::Missing(match error {
+                CgroupError::NotAvailable { .. } => {
+                    format!("not in cgroup.controllers of {}", path.display())
+                }
+                CgroupError::Failed { source, .. } => {
+                    format!("cannot be passed on by {}: {source}", path.display())
+                }
+                error @ (CgroupError::Mounts { .. }
+                | CgroupError::NoHierarchy
+                | CgroupError::Busy { .. }) => error.to_string(),
+            });
+        }
+    }
+    Controller::Active
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(allow_unenforced: bool) -> CgroupTree {
+        let root = find_hierarchy().expect("this test needs cgroup v2");
+        CgroupTree {
+            parent: Cgroup::open(&root).unwrap(),
+            cpu: Controller::Active,
+            memory: Controller::Missing("a reason".to_owned()),
+            allow_unenforced,
+        }
+    }
+
+    fn limits(cpus: Option<&str>, memory: Option<&str>) -> Limits {
+        Limits {
+            cpus: cpus.map(|text| text.parse().unwrap()),
+            memory: memory.map(|text| text.parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_enforced_is_refused_with_the_reason() {
+        let refusal = tree(false).check(&limits(Some("1"), Some("64M"))).unwrap_err();
+        assert_eq!(
+            refusal.to_string(),
+            "this node cannot enforce --mem: the memory controller is not in its cgroup v2 (a reason)"
+        );
+        assert_eq!(tree(false).check(&limits(Some("1"), None)).unwrap(), Enforcement::Full);
+    }
+
+    #[test]
+    fn where_the_operator_allows_it_a_limit_is_known_to_be_lacking() {
+        assert_eq!(tree(true).check(&limits(None, Some("64M"))).unwrap(), Enforcement::Lacking);
+        assert_eq!(tree(true).check(&limits(Some("1"), None)).unwrap(), Enforcement::Full);
+        assert_eq!(tree(true).check(&Limits::default()).unwrap(), Enforcement::Full);
+    }
+}

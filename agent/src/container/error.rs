@@ -1,0 +1,296 @@
+//! Why a request about a container was not met.
+//!
+//! A [`Refusal`] is about the request: nothing was done, and the same request in other circumstances
+//! or other words may be met. A failure is about the node: something was tried and undone.
+
+use std::io;
+use std::path::PathBuf;
+
+use weir_executor::spawn::{SpawnError, StartError};
+use weir_sys::cgroup::CgroupError;
+
+use super::facilities::NetworkFault;
+use super::id::ContainerName;
+use crate::ports;
+use crate::store::StoreError;
+
+/// Says why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing to run.
+    #[error("there is no program to run")]
+    NoProgram,
+    /// A longer command than is taken.
+    #[error("the command and its variables are {words} words, and at most {words_max} are taken")]
+    TooManyWords {
+        /// How many.
+        words: usize,
+        /// The most.
+        words_max: usize,
+    },
+    /// A longer word than execve(2) takes.
+    #[error("a word of the command is {bytes} bytes long, and the kernel takes {bytes_max}")]
+    WordTooLong {
+        /// How long.
+        bytes: usize,
+        /// The most.
+        bytes_max: usize,
+    },
+    /// A word that execve(2) would cut.
+    #[error("`{word}` holds a NUL, which no word of a command can")]
+    NulInWord {
+        /// The word.
+        word: String,
+    },
+    /// A variable that cannot be.
+    #[error("{name:?} cannot be the name of a variable")]
+    VariableName {
+        /// The name.
+        name: String,
+    },
+    /// A directory that cannot be entered.
+    #[error("{:?} is not an absolute path without ..", directory.display().to_string())]
+    WorkingDirectory {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// A capability that the configuration does not allow.
+    #[error("the capability {capability} is not allowed on this node: allowed are {}", allowed.join(", "))]
+    CapabilityNotAllowed {
+        /// What was asked for.
+        capability: String,
+        /// What may be asked for.
+        allowed: Vec<String>,
+    },
+    /// Not the name of a capability.
+    #[error("{name:?} is not a capability")]
+    UnknownCapability {
+        /// The name.
+        name: String,
+    },
+    /// A user that a container cannot run as.
+    #[error("no container can run as `{user}`: {reason}")]
+    User {
+        /// What was asked for.
+        user: String,
+        /// Why not.
+        reason: String,
+    },
+    /// The name of a container that lives.
+    #[error("the name {name} is taken by container {holder}, which has not ended")]
+    NameTaken {
+        /// The name.
+        name: ContainerName,
+        /// Who has it.
+        holder: String,
+    },
+    /// Every slot is taken.
+    #[error("{live} containers live on this node, and {slots} is the most there can be")]
+    NoSlot {
+        /// How many there are.
+        live: usize,
+        /// How many there can be.
+        slots: u32,
+    },
+    /// The ports cannot be had.
+    #[error("{}", cause_of(.0))]
+    Ports(ports::Refusal),
+    /// A limit that the node cannot enforce.
+    #[error(
+        "this node cannot enforce {option}: the {controller} controller is not in its cgroup v2 ({reason})"
+    )]
+    Unenforceable {
+        /// The option that asks for it.
+        option: &'static str,
+        /// The controller that is missing.
+        controller: &'static str,
+        /// Why it is missing.
+        reason: String,
+    },
+    /// A name that no container has.
+    #[error("there is no container {name}")]
+    NoSuchContainer {
+        /// The name or id.
+        name: String,
+    },
+    /// A container that has ended.
+    #[error("container {name} {state}")]
+    NotRunning {
+        /// The name or id.
+        name: String,
+        /// What it does instead.
+        state: &'static str,
+    },
+    /// A container whose ports are being changed.
+    #[error("the ports of container {name} are being changed already")]
+    Updating {
+        /// The name or id.
+        name: String,
+    },
+    /// The agent is about to stop.
+    #[error("the agent is stopping")]
+    Stopping,
+}
+
+impl Refusal {
+    /// Returns what to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::NoProgram => "give the command after --".to_owned(),
+            Self::TooManyWords { .. } | Self::WordTooLong { .. } => {
+                "put the arguments into a file".to_owned()
+            }
+            Self::NulInWord { .. } => "leave it out".to_owned(),
+            Self::VariableName { .. } => "write --env NAME=VALUE".to_owned(),
+            Self::WorkingDirectory { .. } => {
+                "begin the path with /; without --workdir it is the sandbox".to_owned()
+            }
+            Self::CapabilityNotAllowed { .. } => {
+                "do without it, or add it to [container] capabilities_allowed".to_owned()
+            }
+            Self::UnknownCapability { .. } => {
+                "use a name of capabilities(7), for example NET_BIND_SERVICE".to_owned()
+            }
+            Self::User { .. } => {
+                "create the user, or name one that `getent passwd` prints".to_owned()
+            }
+            Self::NameTaken { name, .. } => {
+                format!("choose another, or end it with `weir-agent kill {name}`")
+            }
+            Self::NoSlot { .. } => "end a container".to_owned(),
+            Self::Ports(refusal) => remedy_of(refusal),
+            Self::Unenforceable { .. } => {
+                "leave the limit out, or give the controller to cgroup v2, or set [cgroup] \
+                 allow_unenforced_limits to run without it"
+                    .to_owned()
+            }
+            Self::NoSuchContainer { .. } => {
+                "`weir-agent ps --all` lists those that there are".to_owned()
+            }
+            Self::NotRunning { .. } => "`weir-agent ps --all` says more".to_owned(),
+            Self::Updating { .. } => "ask again in a moment".to_owned(),
+            Self::Stopping => "ask again when it has been started again".to_owned(),
+        }
+    }
+}
+
+/// The refusals of `ports` carry their remedy behind a semicolon.
+fn cause_of(refusal: &ports::Refusal) -> String {
+    let text = refusal.to_string();
+    text.split_once("; ").map_or_else(|| text.clone(), |(cause, _)| cause.to_owned())
+}
+
+fn remedy_of(refusal: &ports::Refusal) -> String {
+    let text = refusal.to_string();
+    text.split_once("; ").map_or_else(String::new, |(_, remedy)| remedy.to_owned())
+}
+
+/// Says which step of a launch, an update or an end failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A directory or file.
+    #[error("cannot {what} {}", path.display())]
+    File {
+        /// What was to be done, as a verb.
+        what: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A cgroup.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] NetworkFault),
+    /// The executor could not be started.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// The executor could not make the container.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A process could not be asked about or signalled.
+    #[error("cannot {what} process {pid}")]
+    Process {
+        /// What was to be done, as a verb.
+        what: &'static str,
+        /// The process.
+        pid: u32,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl StepError {
+    /// Returns what to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Store(_) => "see the agent's log, and the space on the disk of its state directory".to_owned(),
+            Self::File { .. } => "see the space and the permissions there".to_owned(),
+            Self::Cgroup(_) => "`weir-agent doctor` checks the cgroups of this node".to_owned(),
+            Self::Network(fault) => fault.remedy.clone(),
+            Self::Spawn(_) => "see [agent] executor in the configuration".to_owned(),
+            Self::Start(_) => "see executor.log in the container's directory".to_owned(),
+            Self::Process { .. } => "see the agent's log".to_owned(),
+        }
+    }
+}
+
+/// Says why a request about a container was not met.
+#[derive(Debug, thiserror::Error)]
+pub enum ContainerError {
+    /// Nothing was done.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// Something was tried and undone.
+    #[error(transparent)]
+    Failed(#[from] StepError),
+    /// The task that owns the containers is gone.
+    #[error("the agent's container task is gone")]
+    Gone,
+}
+
+impl ContainerError {
+    /// Returns what to do about it.
+    pub fn remedy(&self) -> String {
+        match self {
+            Self::Refused(refusal) => refusal.remedy(),
+            Self::Failed(failure) => failure.remedy(),
+            Self::Gone => "restart the agent: containers go on; its log says why".to_owned(),
+        }
+    }
+}
+
+/// Says why the agent could not take over what its predecessor left.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoveryError {
+    /// The state directory cannot be read or made.
+    #[error("cannot {what} {}", path.display())]
+    File {
+        /// What was to be done, as a verb.
+        what: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The database cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The parent cgroup cannot be read or made.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// The network cannot be taken over.
+    #[error("cannot take over the containers' network")]
+    Network(#[source] NetworkFault),
+    /// Two rows that the database should have refused.
+    #[error("the database gives one port to two containers: {0}; move it away and start again")]
+    Ports(#[source] ports::LedgerError),
+}

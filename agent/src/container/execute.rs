@@ -1,0 +1,519 @@
+//! The steps of a container's life, one effect each; what they are for is told in the folder's
+//! documentation.
+//!
+//! Whatever blocks runs on tokio's threads for blocking calls; the functions here that are not
+//! `async` are called there.
+
+use std::error::Error;
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::future::Future;
+use std::io::{self, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::task::spawn_blocking;
+use weir_executor::record::{ExitRecord, Outcome};
+use weir_executor::spawn::{self, Spawned, StartError};
+use weir_resources::PortSet;
+use weir_sys::cgroup::Cgroup;
+use weir_sys::{pidfd, process};
+
+use super::cgroups::CgroupTree;
+use super::crash::crash_point;
+use super::error::StepError;
+use super::facilities::{Attachment, ContainerNetwork};
+use super::id::ContainerId;
+use super::plan::{Places, executor_spec};
+use crate::config::ContainerConfig;
+use crate::ports::{Change, Freed, Grant, UnixMs};
+use crate::store::{ContainerRow, ExecutorIdentity, StoreHandle};
+
+/// How long an executor may take for its part of a launch. On an idle node it is milliseconds; on
+/// one that swaps it can be seconds, and giving up too early helps nobody.
+const EXECUTOR_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long a killed cgroup may take to become empty: as long as the kernel takes to tear down the
+/// largest process.
+const CGROUP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long after a failed step of an end it is tried again; doubled each time up to the longest.
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_LONGEST: Duration = Duration::from_secs(30);
+
+/// What the steps are done with.
+#[derive(Debug)]
+pub(crate) struct Tools<N> {
+    pub(crate) network: Arc<N>,
+    pub(crate) store: StoreHandle,
+    pub(crate) cgroups: CgroupTree,
+    pub(crate) places: Places,
+    pub(crate) config: ContainerConfig,
+    /// The program `weir-executor`.
+    pub(crate) executor: PathBuf,
+    /// The boot that this is.
+    pub(crate) boot_id: String,
+}
+
+/// A container whose task was told to go.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    pub(crate) identity: ExecutorIdentity,
+    pub(crate) executor: Arc<OwnedFd>,
+    pub(crate) started_at: UnixMs,
+    /// Whether its program runs; if not, the executor is about to end.
+    pub(crate) started: Result<(), StartError>,
+}
+
+/// A launch that came to nothing.
+#[derive(Debug)]
+pub(crate) enum LaunchFailure {
+    /// Nothing is on record and nothing was made.
+    NotRecorded(StepError),
+    /// It was undone, and its end is on record.
+    Undone { error: StepError, outcome: Outcome, ended_at: UnixMs },
+}
+
+/// Returns the time of the node's clock.
+pub(crate) fn now() -> UnixMs {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    UnixMs(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
+}
+
+// === launch ===
+
+/// Takes a container from its plan to its running task, or back to nothing.
+pub(crate) async fn launch<N: ContainerNetwork>(
+    tools: &Arc<Tools<N>>,
+    row: &ContainerRow,
+) -> Result<Launched, LaunchFailure> {
+    crash_point("launch-before-row");
+    let recorded = tools.store.insert(row.clone()).await;
+    recorded.map_err(|error| LaunchFailure::NotRecorded(error.into()))?;
+    crash_point("launch-after-row");
+    match make(tools, row).await {
+        Ok(launched) => Ok(launched),
+        Err(error) => {
+            let reason = chain(&error);
+            tracing::warn!(container = %row.name, id = %row.id, error = %reason, "launch failed");
+            let outcome = match &error {
+                StepError::Start(StartError::Failed { outcome }) => outcome.clone(),
+                _ => Outcome::Aborted { reason },
+            };
+            let end = end(tools, row, RanAs::Nothing { outcome }).await;
+            Err(LaunchFailure::Undone { error, outcome: end.outcome, ended_at: end.ended_at })
+        }
+    }
+}
+
+async fn make<N: ContainerNetwork>(
+    tools: &Arc<Tools<N>>,
+    row: &ContainerRow,
+) -> Result<Launched, StepError> {
+    let cgroup_id = {
+        let (tools, row) = (Arc::clone(tools), row.clone());
+        blocking(move || make_places(&tools, &row)).await?
+    };
+    let attachment = attachment(row, cgroup_id);
+    let netns = tools.network.attach(attachment).await?.netns;
+    crash_point("launch-after-network");
+
+    let (spawned, init_pid, start_ticks) = {
+        let (tools, row) = (Arc::clone(tools), row.clone());
+        blocking(move || spawn_executor(&tools, &row, netns)).await?
+    };
+    let identity = ExecutorIdentity {
+        pid: unsigned(spawned.pid),
+        start_ticks,
+        boot_id: tools.boot_id.clone(),
+        init_pid,
+    };
+    let started_at = now();
+    let recorded = tools.store.set_running(row.id.clone(), identity.clone(), started_at).await;
+    if let Err(error) = recorded {
+        let (tools, id) = (Arc::clone(tools), row.id.clone());
+        blocking(move || abandon(&tools, &id, spawned)).await;
+        return Err(error.into());
+    }
+    crash_point("launch-after-running");
+
+    let id = row.id.clone();
+    let (started, executor) = blocking(move || {
+        let started = go(&spawned);
+        if let Err(error) = &started {
+            tracing::warn!(%id, %error, "the task did not start");
+        }
+        (started, spawned.into_pidfd())
+    })
+    .await;
+    crash_point("launch-after-started");
+    Ok(Launched { identity, executor: Arc::new(executor), started_at, started })
+}
+
+/// Makes directories and cgroups, and returns the id of the task's cgroup.
+fn make_places<N>(tools: &Tools<N>, row: &ContainerRow) -> Result<u64, StepError> {
+    let directory = tools.places.directory(&row.id);
+    // Entered but not listed by others: the sandbox below belongs to the task's user.
+    make_directory(&directory, 0o711)?;
+    let sandbox = directory.join("sandbox");
+    make_directory(&sandbox, 0o700)?;
+    let user = &row.launch.user;
+    chown(&sandbox, Some(user.uid), Some(user.gid))
+        .map_err(|source| StepError::File { what: "give to its user", path: sandbox, source })?;
+    let spec = executor_spec(row, &tools.places, &tools.config);
+    let path = directory.join("spec.json");
+    let text = serde_json::to_vec(&spec).expect("a specification is plain data");
+    write_private(&path, &text)
+        .map_err(|source| StepError::File { what: "write", path, source })?;
+    crash_point("launch-after-directory");
+
+    let container = Cgroup::create(&tools.places.cgroup(&row.id))?;
+    container.create_child("executor")?;
+    let task = container.create_child("task")?;
+    tools.cgroups.limit(&container, &task, &row.launch.limits)?;
+    let cgroup_id = task.id()?;
+    crash_point("launch-after-cgroup");
+    Ok(cgroup_id)
+}
+
+fn spawn_executor<N>(
+    tools: &Tools<N>,
+    row: &ContainerRow,
+    netns: Option<OwnedFd>,
+) -> Result<(Spawned, u32, u64), StepError> {
+    let spec = executor_spec(row, &tools.places, &tools.config);
+    let network = netns.as_ref().map(|netns| netns.as_fd());
+    let spawned = spawn::spawn(&tools.executor, &spec, network)?;
+    crash_point("launch-after-spawn");
+    // From here on the executor must be reaped, whatever else fails.
+    let prepared = spawned.wait_ready(EXECUTOR_PATIENCE).map_err(StepError::from).and_then(|init| {
+        let started = process::start_time(Pid::from_raw(spawned.pid)).map_err(|source| {
+            StepError::Process {
+                what: "ask about",
+                pid: unsigned(spawned.pid),
+                source: io::Error::other(source),
+            }
+        })?;
+        Ok((unsigned(init), started.ticks()))
+    });
+    match prepared {
+        Ok((init_pid, start_ticks)) => {
+            crash_point("launch-after-ready");
+            Ok((spawned, init_pid, start_ticks))
+        }
+        Err(error) => {
+            // Closing the control socket makes it abort, and its end of the story is reaped below;
+            // one that does not answer is killed with its cgroup, as part of the undoing.
+            abandon(tools, &row.id, spawned);
+            Err(error)
+        }
+    }
+}
+
+/// Waits for an executor that was given up, and kills it if it does not end by itself.
+fn abandon<N>(tools: &Tools<N>, id: &ContainerId, spawned: Spawned) {
+    let executor = spawned.into_pidfd();
+    let ended = pidfd::wait_ended(executor.as_fd(), Some(Duration::from_secs(2)));
+    if !matches!(ended, Ok(true)) {
+        let killed = Cgroup::open(&tools.places.cgroup(id)).and_then(|cgroup| cgroup.kill());
+        if let Err(error) = killed {
+            tracing::error!(%id, error = %chain(&error), "an executor that hangs cannot be killed");
+            return;
+        }
+        drop(pidfd::wait_ended(executor.as_fd(), Some(CGROUP_PATIENCE)));
+    }
+    reap(id, &executor);
+}
+
+fn go(spawned: &Spawned) -> Result<(), StartError> {
+    spawned.go()?;
+    crash_point("launch-after-go");
+    spawned.wait_started(EXECUTOR_PATIENCE).map(drop)
+}
+
+pub(crate) fn attachment(row: &ContainerRow, cgroup_id: u64) -> Attachment {
+    Attachment {
+        container: row.id.clone(),
+        slot: row.slot,
+        mode: row.launch.network,
+        ports: row.ports.clone(),
+        ephemeral: row.ephemeral,
+        cgroup_id,
+    }
+}
+
+// === end ===
+
+/// What is known of what ran when a container ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RanAs {
+    /// Its executor was told to go, or may have been: the record says how it ended.
+    Task,
+    /// Nothing: the launch was given up.
+    Nothing {
+        /// What is recorded of it.
+        outcome: Outcome,
+    },
+}
+
+/// How a container ended.
+#[derive(Clone, Debug)]
+pub(crate) struct End {
+    pub(crate) outcome: Outcome,
+    pub(crate) ended_at: UnixMs,
+}
+
+/// Waits until an executor has ended, and reaps it if it is this agent's child.
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe, for descriptors that close early; this one is owned by what is watched"
+)]
+pub(crate) async fn wait_for_end(id: &ContainerId, executor: &Arc<OwnedFd>) -> io::Result<()> {
+    let watched = AsyncFd::with_interest(Arc::clone(executor), Interest::READABLE)?;
+    // Never cleared: a pidfd that has become readable stays so.
+    drop(watched.readable().await?);
+    reap(id, executor);
+    Ok(())
+}
+
+fn reap(id: &ContainerId, executor: &OwnedFd) {
+    if let Err(error) = pidfd::reap(executor.as_fd()) {
+        tracing::warn!(%id, error = %chain(&error), "the executor's status cannot be taken");
+    }
+}
+
+/// Takes back all that a container holds, and records its end.
+///
+/// Every step may have been done already by an agent that did not live to record it. A step that
+/// fails is tried again for as long as it takes: until the kernel has let go of the container its
+/// slot and ports belong to nobody else.
+pub(crate) async fn end<N: ContainerNetwork>(
+    tools: &Arc<Tools<N>>,
+    row: &ContainerRow,
+    ran: RanAs,
+) -> End {
+    let id = &row.id;
+    crash_point("end-before-record");
+    // First of all nothing of it may run any more: only then is the record final.
+    let cgroup = tools.places.cgroup(id);
+    retry(id, "end what runs in its cgroup", || {
+        let cgroup = cgroup.clone();
+        blocking(move || empty_cgroup(&cgroup))
+    })
+    .await;
+    let directory = tools.places.directory(id);
+    let end = match ran {
+        RanAs::Nothing { ref outcome } => End { outcome: outcome.clone(), ended_at: now() },
+        RanAs::Task => blocking(move || recorded_end(&directory)).await,
+    };
+    crash_point("end-after-record");
+    retry(id, "detach it from the network", || async {
+        tools.network.detach(row.slot).await.map_err(StepError::from)
+    })
+    .await;
+    crash_point("end-after-detach");
+    retry(id, "remove its cgroup", || {
+        let cgroup = cgroup.clone();
+        blocking(move || remove_cgroup(&cgroup))
+    })
+    .await;
+    crash_point("end-after-cgroup");
+    let rests = match ran {
+        RanAs::Task => Grant { ports: row.ports.clone(), ephemeral: row.ephemeral }.all(),
+        // No packet left from its ports.
+        RanAs::Nothing { .. } => PortSet::new(),
+    };
+    retry(id, "record its end", || async {
+        let freed = Freed { ports: rests.clone(), released_at: end.ended_at };
+        let ended = tools.store.set_ended(id.clone(), end.outcome.clone(), end.ended_at, freed);
+        ended.await.map_err(StepError::from)
+    })
+    .await;
+    crash_point("end-after-row");
+    end
+}
+
+/// Reads how a container ended whose executor is gone.
+fn recorded_end(directory: &Path) -> End {
+    let lost = |reason: String| End { outcome: Outcome::Aborted { reason }, ended_at: now() };
+    match ExitRecord::read(directory) {
+        Ok(Some(record)) => {
+            End { outcome: record.outcome, ended_at: UnixMs(record.at_unix_ms) }
+        }
+        Ok(None) => lost("its executor was killed, and the container with it".to_owned()),
+        Err(error) => lost(format!("the record of its end is lost: {}", chain(&error))),
+    }
+}
+
+/// Kills what runs in a cgroup and waits until nothing does; fine if there is no such cgroup.
+fn empty_cgroup(path: &Path) -> Result<(), StepError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let cgroup = Cgroup::open(path)?;
+    if cgroup.is_populated()? {
+        cgroup.kill()?;
+        cgroup.wait_empty(CGROUP_PATIENCE)?;
+    }
+    Ok(())
+}
+
+/// Removes a cgroup and those below it, with whatever still runs in it; fine if there is none.
+pub(crate) fn remove_cgroup(path: &Path) -> Result<(), StepError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let cgroup = Cgroup::open(path)?;
+    if cgroup.is_populated()? {
+        cgroup.kill()?;
+    }
+    Ok(cgroup.remove(CGROUP_PATIENCE)?)
+}
+
+/// Removes a container's directory; fine if there is none.
+pub(crate) fn remove_directory(path: &Path) -> Result<(), StepError> {
+    match fs::remove_dir_all(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => {
+            Err(StepError::File { what: "remove", path: path.to_owned(), source })
+        }
+    }
+}
+
+/// Removes what is left of a container that has ended: its output, then its row.
+pub(crate) async fn forget<N>(tools: &Arc<Tools<N>>, id: &ContainerId) -> Result<(), StepError> {
+    let directory = tools.places.directory(id);
+    blocking(move || remove_directory(&directory)).await?;
+    crash_point("forget-after-directory");
+    tools.store.forget(id.clone()).await?;
+    crash_point("forget-after-row");
+    Ok(())
+}
+
+async fn retry<F, Fut>(id: &ContainerId, what: &str, mut attempt: F)
+where
+    F: FnMut() -> Fut + Send,
+    Fut: Future<Output = Result<(), StepError>> + Send,
+{
+    let mut pause = RETRY_FIRST;
+    while let Err(error) = attempt().await {
+        let pause_ms = pause.as_millis();
+        tracing::error!(%id, what, error = %chain(&error), pause_ms, "the end of a container is held up");
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RETRY_LONGEST);
+    }
+}
+
+// === update and kill ===
+
+/// Gives a container other ports: on record first, then in the kernel.
+///
+/// A crash between the two is healed by the next agent, which makes the kernel agree with the row.
+pub(crate) async fn update_ports<N: ContainerNetwork>(
+    tools: &Arc<Tools<N>>,
+    row: &ContainerRow,
+    change: &Change,
+) -> Result<(), StepError> {
+    let freed = Freed { ports: change.removed.clone(), released_at: now() };
+    tools.store.set_ports(row.id.clone(), change.ports.clone(), freed).await?;
+    crash_point("update-after-row");
+    if let Err(fault) = tools.network.update_ports(row.slot, &change.ports).await {
+        // Back to what it was, in the same order; what was added never worked, so it need not rest.
+        let nothing = Freed { ports: PortSet::new(), released_at: now() };
+        tools.store.set_ports(row.id.clone(), row.ports.clone(), nothing).await?;
+        if let Err(error) = tools.network.update_ports(row.slot, &row.ports).await {
+            tracing::error!(id = %row.id, error = %chain(&error), "the former ports cannot be restored");
+        }
+        return Err(fault.into());
+    }
+    crash_point("update-after-network");
+    Ok(())
+}
+
+/// Asks a container to end: its executor gives it time, and kills what is left.
+pub(crate) fn kill_gracefully(id: &ContainerId, executor: &OwnedFd) -> Result<(), StepError> {
+    crash_point("kill-before-signal");
+    match pidfd::send_signal(executor.as_fd(), Signal::SIGTERM) {
+        // One that has ended needs no signal.
+        Ok(_delivered) => {}
+        Err(error) => {
+            tracing::error!(%id, error = %chain(&error), "the executor cannot be signalled");
+            return Err(StepError::Process {
+                what: "signal the executor,",
+                pid: 0,
+                source: io::Error::other(error),
+            });
+        }
+    }
+    crash_point("kill-after-signal");
+    Ok(())
+}
+
+/// Kills everything inside a container; its executor then records the end.
+pub(crate) fn kill_at_once(task_cgroup: &Path) -> Result<(), StepError> {
+    crash_point("kill-before-signal");
+    if task_cgroup.exists() {
+        Cgroup::open(task_cgroup)?.kill()?;
+    }
+    crash_point("kill-after-signal");
+    Ok(())
+}
+
+// === small effects ===
+
+/// Runs what blocks where it holds up nobody.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // Only a runtime that is being dropped cancels, and then nobody polls this.
+            Err(_cancelled) => std::future::pending().await,
+        },
+    }
+}
+
+/// Makes a directory of exactly this mode; fine if it is there.
+pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<(), StepError> {
+    let failed = |source| StepError::File { what: "create", path: path.to_owned(), source };
+    match DirBuilder::new().mode(mode).create(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        Err(source) => return Err(failed(source)),
+    }
+    // The umask of whoever started the agent has no say.
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(failed)
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?
+        .write_all(bytes)
+}
+
+fn unsigned(pid: i32) -> u32 {
+    u32::try_from(pid).expect("the kernel numbers processes from one")
+}
+
+/// Returns an error and its sources as one line.
+pub(crate) fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        source = error.source();
+    }
+    line
+}

@@ -1,0 +1,184 @@
+//! Asks the container task to do things, from anywhere in the agent.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot, watch};
+use weir_executor::record::Outcome;
+use weir_resources::PortSet;
+
+use super::error::{ContainerError, Refusal};
+use super::execute::{blocking, chain};
+use super::id::ContainerId;
+use super::sockets::read_ports_in_use;
+use super::spec::{Launch, LaunchRequest, PortsWanted, User};
+use super::view::{ContainerView, Listing};
+use crate::config::ContainerConfig;
+use crate::ports::UnixMs;
+
+/// The most requests that wait: each is decided in microseconds, so a full queue means a stuck task,
+/// and callers should feel it.
+pub(super) const QUEUE_MAX: usize = 256;
+
+/// Whom a container runs as that asks for nobody in particular.
+const DEFAULT_USER: &str = "nobody";
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T, ContainerError>>;
+
+pub(super) enum Request {
+    Launch {
+        id: ContainerId,
+        launch: Box<Launch>,
+        wanted: PortsWanted,
+        ports_in_use: PortSet,
+        reply: Reply<ContainerView>,
+    },
+    UpdatePorts { name: String, wanted: PortsWanted, ports_in_use: PortSet, reply: Reply<ContainerView> },
+    Kill { name: String, kill: Kill, reply: Reply<()> },
+    Wait { name: String, reply: Reply<Ended> },
+    Stop { reply: oneshot::Sender<()> },
+}
+
+/// How a container is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kill {
+    /// SIGTERM to its task; SIGKILL to all that is left after the grace.
+    Gracefully,
+    /// SIGKILL to all of it.
+    AtOnce,
+}
+
+/// How a container ended, and when.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ended {
+    /// How.
+    pub outcome: Outcome,
+    /// When.
+    pub ended_at: UnixMs,
+}
+
+/// Asks the container task to do things.
+#[derive(Clone, Debug)]
+pub struct ContainerHandle {
+    pub(super) requests: mpsc::Sender<Request>,
+    pub(super) listing: watch::Receiver<Listing>,
+    pub(super) config: ContainerConfig,
+}
+
+impl ContainerHandle {
+    /// Returns whether the task lives.
+    pub fn is_alive(&self) -> bool {
+        !self.requests.is_closed()
+    }
+
+    /// Returns all containers as they are now.
+    pub fn list(&self) -> Listing {
+        self.listing.borrow().clone()
+    }
+
+    /// Returns the container that a person means by `name`: the one that lives, by name or id; else
+    /// the last that ended.
+    pub fn find(&self, name: &str) -> Result<ContainerView, ContainerError> {
+        let listing = self.list();
+        let means = |view: &&std::sync::Arc<ContainerView>| {
+            view.name.as_str() == name || view.id.as_str() == name
+        };
+        let live = listing.iter().filter(|view| view.state.is_live()).find(means);
+        live.or_else(|| listing.iter().rev().find(means))
+            .map(|view| ContainerView::clone(view))
+            .ok_or_else(|| Refusal::NoSuchContainer { name: name.to_owned() }.into())
+    }
+
+    /// Runs a container, and returns when its program runs.
+    pub async fn launch(&self, request: LaunchRequest) -> Result<ContainerView, ContainerError> {
+        let config = self.config.clone();
+        let wanted = request.ports.clone();
+        let prepared = blocking(move || {
+            let user = look_up(request.user.as_deref())?;
+            let launch = Launch::new(request, user, &config)?;
+            Ok::<_, Refusal>((random_id(), Box::new(launch), ports_in_use()))
+        });
+        let (id, launch, ports_in_use) = prepared.await?;
+        self.ask(|reply| Request::Launch { id, launch, wanted, ports_in_use, reply }).await
+    }
+
+    /// Gives a running container other ports.
+    pub async fn update_ports(
+        &self,
+        name: String,
+        wanted: PortsWanted,
+    ) -> Result<ContainerView, ContainerError> {
+        let ports_in_use = blocking(ports_in_use).await;
+        self.ask(|reply| Request::UpdatePorts { name, wanted, ports_in_use, reply }).await
+    }
+
+    /// Kills a container, and returns when it has been told; see [`Self::wait`] for its end.
+    pub async fn kill(&self, name: String, kill: Kill) -> Result<(), ContainerError> {
+        self.ask(|reply| Request::Kill { name, kill, reply }).await
+    }
+
+    /// Waits until a container has ended.
+    pub async fn wait(&self, name: String) -> Result<Ended, ContainerError> {
+        self.ask(|reply| Request::Wait { name, reply }).await
+    }
+
+    /// Finishes what is under way, and ends the task; containers go on.
+    pub async fn stop(&self) {
+        let (reply, stopped) = oneshot::channel();
+        if self.requests.send(Request::Stop { reply }).await.is_ok() {
+            // An error means that the task is gone, which is what was asked for.
+            drop(stopped.await);
+        }
+    }
+
+    /// Returns a handle to a task that never answers; it counts as alive until the second is dropped.
+    #[cfg(test)]
+    pub(crate) fn without_task() -> (Self, impl Drop + use<>) {
+        struct Task(#[expect(dead_code, reason = "held")] mpsc::Receiver<Request>);
+        impl Drop for Task {
+            fn drop(&mut self) {}
+        }
+        let (requests, received) = mpsc::channel(QUEUE_MAX);
+        let (_, listing) = watch::channel(Listing::default());
+        (Self { requests, listing, config: ContainerConfig::default() }, Task(received))
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(Reply<T>) -> Request,
+    ) -> Result<T, ContainerError> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_gone| ContainerError::Gone)?;
+        answer.await.map_err(|_gone| ContainerError::Gone)?
+    }
+}
+
+fn look_up(user: Option<&str>) -> Result<User, Refusal> {
+    let text = user.unwrap_or(DEFAULT_USER);
+    let unknown = |reason: String| Refusal::User { user: text.to_owned(), reason };
+    let found = weir_sys::user::look_up(text).map_err(|error| unknown(chain(&error)))?;
+    if found.uid == u32::MAX || found.gid == u32::MAX {
+        // setuid(2) and chown(2) take it for "no change".
+        return Err(unknown("4294967295 is not a user to the kernel".to_owned()));
+    }
+    Ok(User { name: found.name, uid: found.uid, gid: found.gid, groups: found.groups })
+}
+
+/// What cannot be read is not known to be in use: the container's own bind would then say so.
+fn ports_in_use() -> PortSet {
+    read_ports_in_use().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the node's open ports cannot be read");
+        PortSet::new()
+    })
+}
+
+fn random_id() -> ContainerId {
+    let random = || -> io::Result<u64> {
+        let mut bytes = [0; 8];
+        File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        Ok(u64::from_ne_bytes(bytes))
+    };
+    ContainerId::from_random(random().expect("every Linux node has /dev/urandom"))
+}

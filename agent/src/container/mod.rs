@@ -1,0 +1,60 @@
+//! Containers: what was asked for, what runs, how it ends.
+//!
+//! ```text
+//!  local socket ──(ContainerHandle)──▶ container task ──▶ jobs: launch, update, watch + end, forget
+//!                                      │ books, states      │ one per container and step of its life
+//!  telemetry, ps ◀──(watch: Listing)───┘                    ▼
+//!                                             store · cgroups · network · weir-executor
+//! ```
+//!
+//! One task owns who has which name, slot and ports. It decides (`plan`, pure) and never waits; what
+//! takes time is a job of one container, so that launches of different containers run side by side.
+//!
+//! The life of a container, each step of which may be the agent's last ([`CRASH_POINTS`]):
+//!
+//! 1. It is planned: name, slot, ports and block are taken in the books.
+//! 2. Its row is committed, as *starting*. From now on it is known, whatever happens.
+//! 3. Its directory and its cgroups are made, its limits set.
+//! 4. It is attached to the network: namespace, link, tables.
+//! 5. Its executor is started, makes init and mounts, says *ready* and waits.
+//! 6. The row says *running* and who the executor is; then the executor is told to *go*. If the agent
+//!    dies before that, the executor undoes its part by itself.
+//! 7. The task runs, whether or not there is an agent.
+//! 8. The executor records the end and exits. The agent reads the record, detaches the container,
+//!    removes its cgroup and commits *ended*; its ports rest.
+//! 9. It stays listed, with its output, until enough others have ended after it.
+//!
+//! A launch that fails between 2 and 6 goes to 8 at once. An agent that starts looks at rows and
+//! kernel and goes on from wherever its predecessor was (`recovery`).
+
+mod adopt;
+mod cgroups;
+mod crash;
+mod error;
+mod execute;
+mod facilities;
+mod handle;
+mod id;
+mod limits;
+mod plan;
+mod recovery;
+mod sockets;
+mod spec;
+mod task;
+mod view;
+
+pub use cgroups::{CgroupTree, Controller};
+pub use crash::{CRASH_POINTS, CRASH_VARIABLE};
+pub use error::{ContainerError, RecoveryError, Refusal, StepError};
+pub use facilities::{Attached, Attachment, ContainerNetwork, LiveAttachment, NetworkFault};
+pub use handle::{ContainerHandle, Ended, Kill};
+pub use id::{ContainerId, ContainerName, NotAName, NotASlot, NotAnId, Slot};
+pub use limits::{Limits, MemoryBytes, MilliCpus, NotAnAmount};
+pub use spec::{Launch, LaunchRequest, PortsWanted, User};
+pub use task::{ContainerTask, Settings};
+pub use view::{ContainerView, Listing, State};
+
+pub(crate) use cgroups::root as cgroup_root;
+pub(crate) use execute::{blocking, chain, now};
+pub(crate) use plan::task_cgroup;
+pub(crate) use sockets::read_ports_in_use;

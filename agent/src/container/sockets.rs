@@ -1,0 +1,72 @@
+//! Which ports the node's own processes have open.
+//!
+//! Read from `/proc/net`: one line per socket, and a launch needs the answer once. Sockets of the
+//! agent's own network namespace are seen, which is the node's.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use weir_resources::{PortRange, PortSet};
+
+/// The tables of sockets that have ports; the last two count too, though few know them.
+const TABLES: [&str; 6] = ["tcp", "tcp6", "udp", "udp6", "udplite", "udplite6"];
+
+/// Returns every port that a socket of the node is bound to, listening or connected.
+///
+/// A connection in TIME_WAIT counts: its port must not be given to somebody else yet.
+pub(crate) fn read_ports_in_use() -> io::Result<PortSet> {
+    read_tables(Path::new("/proc/thread-self/net"))
+}
+
+fn read_tables(directory: &Path) -> io::Result<PortSet> {
+    let mut ranges = Vec::new();
+    for table in TABLES {
+        match fs::read_to_string(directory.join(table)) {
+            Ok(text) => ranges.extend(local_ports(&text)),
+            // A kernel without IPv6 or UDP-Lite has no such table.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(ranges.into_iter().collect())
+}
+
+/// Returns the local port of each line of a table.
+///
+/// `   0: 0100007F:1F90 00000000:0000 0A …`: the second word is address and port in hexadecimal,
+/// as net/ipv4/tcp_ipv4.c prints them. The head line has no such word.
+fn local_ports(table: &str) -> impl Iterator<Item = PortRange> {
+    table.lines().filter_map(|line| {
+        let (_, port) = line.split_ascii_whitespace().nth(1)?.rsplit_once(':')?;
+        // Port 0 is a socket without a port.
+        PortRange::single(u16::from_str_radix(port, 16).ok()?).ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, UdpSocket};
+
+    use super::*;
+
+    #[test]
+    fn the_tables_of_the_kernel_are_read() {
+        let table = "  sl  local_address rem_address   st tx_queue rx_queue\n   \
+            0: 00000000:7918 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0\n   \
+            1: 0100007F:A3C2 0100007F:0000 01 00000000:00000000 00:00000000 00000000 0\n   \
+            2: 00000000000000000000000001000000:0050 00000000000000000000000000000000:0000 0A\n   \
+            3: 00000000:0000 00000000:0000 07 00000000:00000000 00:00000000 00000000 0\n";
+        let ports: PortSet = local_ports(table).collect();
+        assert_eq!(ports.to_string(), "80,31000,41922");
+    }
+
+    #[test]
+    fn an_open_socket_is_seen() {
+        let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let ports = read_ports_in_use().unwrap();
+        assert!(ports.contains(tcp.local_addr().unwrap().port()));
+        assert!(ports.contains(udp.local_addr().unwrap().port()));
+    }
+}

@@ -1,0 +1,659 @@
+//! The task that owns what containers hold, and starts what takes time.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep_until};
+use weir_executor::record::Outcome;
+use weir_executor::spawn::StartError;
+use weir_resources::PortSet;
+
+use super::adopt;
+use super::cgroups::{CgroupTree, Enforcement};
+use super::error::{ContainerError, RecoveryError, Refusal, StepError};
+use super::execute::{self, End, Launched, LaunchFailure, RanAs, Tools, chain, now};
+use super::facilities::ContainerNetwork;
+use super::handle::{ContainerHandle, Ended, Kill, QUEUE_MAX, Reply, Request};
+use super::id::ContainerId;
+use super::plan::{Books, Circumstances};
+use super::spec::{Launch, PortsWanted};
+use super::view::{ContainerView, Listing, State};
+use crate::config::ContainerConfig;
+use crate::ports::{Change, Pools, UnixMs};
+use crate::store::{ContainerRow, ExecutorIdentity, Phase, StoreHandle};
+
+/// How long a stop waits for launches and ends that are under way. What is not finished then is
+/// finished by the next agent.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+
+/// After how many ends the database is rid of freed ports whose rest is over: often enough to stay
+/// small, seldom enough to cost nothing.
+const ENDS_PER_CLEANING: u32 = 32;
+
+/// What the container task is built from.
+#[derive(Debug)]
+pub struct Settings {
+    /// `[container]`.
+    pub config: ContainerConfig,
+    /// Where cgroups are.
+    pub cgroups: CgroupTree,
+    /// `[agent] state_directory`.
+    pub state_directory: PathBuf,
+    /// The program `weir-executor`.
+    pub executor: PathBuf,
+    /// The ports that containers may own.
+    pub pools: Pools,
+    /// How long a freed port rests.
+    pub quarantine: Duration,
+}
+
+/// The task, to be waited for.
+#[derive(Debug)]
+pub struct ContainerTask(JoinHandle<()>);
+
+impl ContainerTask {
+    /// Takes over what a former agent left, and starts the task.
+    pub async fn spawn<N: ContainerNetwork>(
+        settings: Settings,
+        store: StoreHandle,
+        network: Arc<N>,
+    ) -> Result<(ContainerHandle, Self), RecoveryError> {
+        let (requests, received) = mpsc::channel(QUEUE_MAX);
+        let (published, listing) = watch::channel(Listing::default());
+        let config = settings.config.clone();
+        let owner = adopt::recover(settings, store, network, received, published).await?;
+        let handle = ContainerHandle { requests, listing, config };
+        Ok((handle, Self(tokio::spawn(owner.run()))))
+    }
+
+    /// Waits until the task has ended: after a stop, or because of a bug.
+    pub async fn ended(&mut self) {
+        if let Err(error) = (&mut self.0).await {
+            tracing::error!(%error, "the container task panicked");
+        }
+    }
+}
+
+/// One container, as the task knows it.
+pub(super) struct Entry {
+    /// As it was recorded at first; `ports` follows updates.
+    row: ContainerRow,
+    state: EntryState,
+    view: Arc<ContainerView>,
+    /// Held by whoever changes the container's network; in it, the ports that are recorded.
+    turn: Arc<Mutex<PortSet>>,
+    waiters: Vec<Reply<Ended>>,
+}
+
+pub(super) enum EntryState {
+    Starting {
+        reply: Reply<ContainerView>,
+        /// Kills that came before there was anything to kill.
+        kills: Vec<(Kill, Reply<()>)>,
+    },
+    Running {
+        executor: Arc<OwnedFd>,
+        identity: ExecutorIdentity,
+        started_at: UnixMs,
+        updating: bool,
+        /// Whoever asked for a task that then did not start: answered when all is taken back.
+        failed: Option<(Reply<ContainerView>, StartError)>,
+    },
+    Ending {
+        started_at: Option<UnixMs>,
+        failed: Option<(Reply<ContainerView>, StartError)>,
+    },
+    Ended {
+        started_at: Option<UnixMs>,
+        ended_at: UnixMs,
+        outcome: Outcome,
+    },
+}
+
+/// A job that is done.
+pub(super) enum Done {
+    Launched { id: ContainerId, result: Result<Launched, LaunchFailure> },
+    Updated { id: ContainerId, change: Change, result: Result<(), StepError>, reply: Reply<ContainerView> },
+    ExecutorGone { id: ContainerId },
+    Ended { id: ContainerId, end: End, ran: bool },
+    /// Something that nobody waits for.
+    Cleaned,
+}
+
+/// The state of the task.
+pub(super) struct Owner<N> {
+    pub(super) tools: Arc<Tools<N>>,
+    pub(super) books: Books,
+    pub(super) quarantine: Duration,
+    pub(super) entries: BTreeMap<ContainerId, Entry>,
+    pub(super) jobs: JoinSet<Done>,
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) published: watch::Sender<Listing>,
+    pub(super) ends: u32,
+}
+
+impl<N: ContainerNetwork> Owner<N> {
+    async fn run(mut self) {
+        let mut stop: Option<(Vec<oneshot::Sender<()>>, Instant)> = None;
+        loop {
+            let deadline = stop.as_ref().map(|(_, deadline)| *deadline);
+            let mut overdue = false;
+            tokio::select! {
+                request = self.requests.recv() => match request {
+                    Some(Request::Stop { reply }) => {
+                        let begun = || (Vec::new(), Instant::now() + STOP_PATIENCE);
+                        stop.get_or_insert_with(begun).0.push(reply);
+                    }
+                    Some(request) => self.handle_request(request, stop.is_some()),
+                    // Nobody can ask for anything any more.
+                    None => return,
+                },
+                Some(done) = self.jobs.join_next() => match done {
+                    Ok(done) => self.handle_done(done),
+                    Err(error) => std::panic::resume_unwind(error.into_panic()),
+                },
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    overdue = true;
+                }
+            }
+            if let Some((replies, _)) = stop.take_if(|_| overdue || !self.is_busy()) {
+                if overdue {
+                    tracing::warn!("stopping with containers half-way; the next agent goes on");
+                }
+                self.leave().await;
+                for reply in replies {
+                    // Whoever asked may have gone away.
+                    reply.send(()).unwrap_or_default();
+                }
+                return;
+            }
+        }
+    }
+
+    /// Gives the network back if nobody uses it any more.
+    async fn leave(&self) {
+        let live = self.entries.values().filter(|entry| entry.view.state.is_live()).count();
+        if live > 0 {
+            tracing::info!(containers = live, "containers go on without the agent");
+        } else if let Err(fault) = self.tools.network.stop_if_unused().await {
+            tracing::error!(error = %chain(&fault), "the node's network is not as it was before");
+        }
+    }
+
+    fn is_busy(&self) -> bool {
+        self.entries.values().any(|entry| match &entry.state {
+            EntryState::Starting { .. } | EntryState::Ending { .. } => true,
+            EntryState::Running { updating, .. } => *updating,
+            EntryState::Ended { .. } => false,
+        })
+    }
+
+    fn handle_request(&mut self, request: Request, stopping: bool) {
+        match request {
+            Request::Launch { reply, .. } | Request::UpdatePorts { reply, .. } if stopping => {
+                answer(reply, Err(Refusal::Stopping.into()));
+            }
+            Request::Launch { id, launch, wanted, ports_in_use, reply } => {
+                match self.plan_launch(id, *launch, &wanted, &ports_in_use) {
+                    Ok(row) => self.start_launch(row, reply),
+                    Err(refusal) => answer(reply, Err(refusal.into())),
+                }
+            }
+            Request::UpdatePorts { name, wanted, ports_in_use, reply } => {
+                match self.plan_update(&name, &wanted, &ports_in_use) {
+                    Ok((id, change)) => self.start_update(id, change, reply),
+                    Err(refusal) => answer(reply, Err(refusal.into())),
+                }
+            }
+            Request::Kill { name, kill, reply } => self.handle_kill(&name, kill, reply),
+            Request::Wait { name, reply } => self.handle_wait(&name, reply),
+            Request::Stop { .. } => unreachable!("the loop takes these"),
+        }
+    }
+
+    // === launch ===
+
+    fn plan_launch(
+        &mut self,
+        id: ContainerId,
+        launch: Launch,
+        wanted: &PortsWanted,
+        ports_in_use: &PortSet,
+    ) -> Result<ContainerRow, Refusal> {
+        let enforcement = self.tools.cgroups.check(&launch.limits)?;
+        let circumstances = Circumstances { ports_in_use, now: now() };
+        let placement = self.books.plan(id, &launch, wanted, &circumstances)?;
+        self.books.take(&placement);
+        Ok(ContainerRow {
+            id: placement.id,
+            name: placement.name,
+            phase: Phase::Starting,
+            launch,
+            slot: placement.slot,
+            ports: placement.grant.ports,
+            ephemeral: placement.grant.ephemeral,
+            unenforced: enforcement == Enforcement::Lacking,
+            created_at: circumstances.now,
+        })
+    }
+
+    fn start_launch(&mut self, row: ContainerRow, reply: Reply<ContainerView>) {
+        let id = row.id.clone();
+        tracing::info!(container = %row.name, %id, ports = %row.ports, slot = %row.slot, "launching");
+        let state = EntryState::Starting { reply, kills: Vec::new() };
+        self.insert(row.clone(), state);
+        let tools = Arc::clone(&self.tools);
+        self.jobs.spawn(async move {
+            let result = execute::launch(&tools, &row).await;
+            Done::Launched { id, result }
+        });
+    }
+
+    fn handle_launched(&mut self, id: &ContainerId, result: Result<Launched, LaunchFailure>) {
+        let entry = self.entries.get_mut(id).expect("an entry stays while it has a job");
+        let starting = EntryState::Ending { started_at: None, failed: None };
+        let EntryState::Starting { reply, kills } = std::mem::replace(&mut entry.state, starting)
+        else {
+            unreachable!("only a container that starts has been launched");
+        };
+        match result {
+            Ok(Launched { identity, executor, started_at, started }) => {
+                let (reply, failed) = match started {
+                    Ok(()) => (Some(reply), None),
+                    Err(error) => (None, Some((reply, error))),
+                };
+                let hangs = failed.as_ref().is_some_and(|(_, error)| is_hanging(error));
+                let (container, pid) = (&entry.row.name, identity.pid);
+                tracing::info!(%container, %id, executor = pid, "running");
+                entry.state = EntryState::Running {
+                    executor,
+                    identity,
+                    started_at,
+                    updating: false,
+                    failed,
+                };
+                self.publish(id);
+                if let (Some(reply), Some(entry)) = (reply, self.entries.get(id)) {
+                    answer(reply, Ok(ContainerView::clone(&entry.view)));
+                }
+                self.start_watch(id);
+                for (kill, reply) in kills {
+                    answer(reply, self.kill(id, kill).map_err(ContainerError::from));
+                }
+                if hangs && let Err(error) = self.kill(id, Kill::AtOnce) {
+                    tracing::error!(%id, error = %chain(&error), "a container that hangs cannot be killed");
+                }
+            }
+            Err(LaunchFailure::NotRecorded(error)) => {
+                let entry = self.entries.remove(id).expect("it was there a moment ago");
+                self.books.release(&entry.row.name, entry.row.slot, false, now());
+                self.publish_all();
+                answer(reply, Err(error.into()));
+                refuse_kills(kills, &entry.row);
+            }
+            Err(LaunchFailure::Undone { error, outcome, ended_at }) => {
+                refuse_kills(kills, &entry.row);
+                self.handle_ended(id, End { outcome, ended_at }, false);
+                answer(reply, Err(error.into()));
+            }
+        }
+    }
+
+    // === update ===
+
+    fn plan_update(
+        &mut self,
+        name: &str,
+        wanted: &PortsWanted,
+        ports_in_use: &PortSet,
+    ) -> Result<(ContainerId, Change), Refusal> {
+        let id = self.find(name)?;
+        let entry = self.entries.get_mut(&id).expect("find names entries only");
+        let EntryState::Running { updating, .. } = &mut entry.state else {
+            return Err(not_running(&entry.row, &entry.view.state));
+        };
+        if *updating {
+            return Err(Refusal::Updating { name: name.to_owned() });
+        }
+        let circumstances = Circumstances { ports_in_use, now: now() };
+        let change = self.books.plan_update(&entry.row.name, wanted, &circumstances)?;
+        self.books.widen(&entry.row.name, &change, circumstances.now);
+        *updating = true;
+        Ok((id, change))
+    }
+
+    fn start_update(&mut self, id: ContainerId, change: Change, reply: Reply<ContainerView>) {
+        let entry = self.entries.get(&id).expect("it was planned for an entry");
+        let (tools, turn) = (Arc::clone(&self.tools), Arc::clone(&entry.turn));
+        let row = entry.row.clone();
+        self.jobs.spawn(async move {
+            let mut ports = turn.lock().await;
+            let result = execute::update_ports(&tools, &row, &change).await;
+            if result.is_ok() {
+                ports.clone_from(&change.ports);
+            }
+            drop(ports);
+            Done::Updated { id, change, result, reply }
+        });
+    }
+
+    fn handle_updated(
+        &mut self,
+        id: &ContainerId,
+        change: &Change,
+        result: Result<(), StepError>,
+        reply: Reply<ContainerView>,
+    ) {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return answer(reply, Err(Refusal::NoSuchContainer { name: id.to_string() }.into()));
+        };
+        if !entry.view.state.is_live() {
+            return answer(reply, Err(not_running(&entry.row, &entry.view.state).into()));
+        }
+        if let EntryState::Running { updating, .. } = &mut entry.state {
+            *updating = false;
+        }
+        match result {
+            Ok(()) => {
+                entry.row.ports = change.ports.clone();
+                self.books.replace(&entry.row.name, change, now());
+                tracing::info!(container = %entry.row.name, %id, ports = %change.ports, "ports changed");
+                self.publish(id);
+                let entry = self.entries.get(id).expect("it was there a moment ago");
+                answer(reply, Ok(ContainerView::clone(&entry.view)));
+            }
+            Err(error) => {
+                let back = Change {
+                    ports: entry.row.ports.clone(),
+                    added: PortSet::new(),
+                    removed: change.added.clone(),
+                };
+                self.books.replace(&entry.row.name, &back, now());
+                answer(reply, Err(error.into()));
+            }
+        }
+    }
+
+    // === kill and wait ===
+
+    fn handle_kill(&mut self, name: &str, kill: Kill, reply: Reply<()>) {
+        let id = match self.find(name) {
+            Ok(id) => id,
+            Err(refusal) => return answer(reply, Err(refusal.into())),
+        };
+        let entry = self.entries.get_mut(&id).expect("find names entries only");
+        match &mut entry.state {
+            EntryState::Starting { kills, .. } => kills.push((kill, reply)),
+            EntryState::Running { .. } => {
+                tracing::info!(container = %entry.row.name, %id, ?kill, "killing");
+                answer(reply, self.kill(&id, kill).map_err(ContainerError::from));
+            }
+            // It is on its way already.
+            EntryState::Ending { .. } => answer(reply, Ok(())),
+            EntryState::Ended { .. } => {
+                answer(reply, Err(not_running(&entry.row, &entry.view.state).into()));
+            }
+        }
+    }
+
+    fn kill(&self, id: &ContainerId, kill: Kill) -> Result<(), StepError> {
+        match (kill, self.entries.get(id).map(|entry| &entry.state)) {
+            (Kill::Gracefully, Some(EntryState::Running { executor, .. })) => {
+                execute::kill_gracefully(id, executor)
+            }
+            (Kill::AtOnce, Some(EntryState::Running { .. })) => {
+                execute::kill_at_once(&self.tools.places.task_cgroup(id))
+            }
+            (
+                Kill::Gracefully | Kill::AtOnce,
+                None
+                | Some(
+                    EntryState::Starting { .. }
+                    | EntryState::Ending { .. }
+                    | EntryState::Ended { .. },
+                ),
+            ) => Ok(()),
+        }
+    }
+
+    fn handle_wait(&mut self, name: &str, reply: Reply<Ended>) {
+        let id = match self.find(name) {
+            Ok(id) => id,
+            Err(refusal) => return answer(reply, Err(refusal.into())),
+        };
+        let entry = self.entries.get_mut(&id).expect("find names entries only");
+        if let EntryState::Ended { outcome, ended_at, .. } = &entry.state {
+            let ended = Ended { outcome: outcome.clone(), ended_at: *ended_at };
+            return answer(reply, Ok(ended));
+        }
+        // Those who went away make room; each of the others holds a connection, which are bounded.
+        entry.waiters.retain(|waiter| !waiter.is_closed());
+        entry.waiters.push(reply);
+    }
+
+    // === end ===
+
+    /// Starts to wait for the end of a running container's executor.
+    pub(super) fn start_watch(&mut self, id: &ContainerId) {
+        let Some(Entry { state: EntryState::Running { executor, .. }, .. }) = self.entries.get(id)
+        else {
+            return;
+        };
+        let (id, executor) = (id.clone(), Arc::clone(executor));
+        self.jobs.spawn(async move {
+            if let Err(error) = execute::wait_for_end(&id, &executor).await {
+                // It cannot be watched, so it cannot be supervised: it is ended.
+                tracing::error!(%id, %error, "the executor cannot be waited for");
+            }
+            Done::ExecutorGone { id }
+        });
+    }
+
+    /// Starts to take back what a container holds.
+    pub(super) fn start_end(&mut self, id: ContainerId, ran: RanAs) {
+        let entry = self.entries.get_mut(&id).expect("whoever ends it has found it");
+        let ending = EntryState::Ending { started_at: None, failed: None };
+        entry.state = match std::mem::replace(&mut entry.state, ending) {
+            EntryState::Running { started_at, failed, .. } => {
+                EntryState::Ending { started_at: Some(started_at), failed }
+            }
+            other @ (EntryState::Starting { .. }
+            | EntryState::Ending { .. }
+            | EntryState::Ended { .. }) => other,
+        };
+        let (tools, turn) = (Arc::clone(&self.tools), Arc::clone(&entry.turn));
+        let mut row = entry.row.clone();
+        self.publish(&id);
+        self.jobs.spawn(async move {
+            // An update that is under way finishes first.
+            row.ports = turn.lock().await.clone();
+            let has_run = ran == RanAs::Task;
+            let end = execute::end(&tools, &row, ran).await;
+            Done::Ended { id, end, ran: has_run }
+        });
+    }
+
+    fn handle_ended(&mut self, id: &ContainerId, end: End, ran: bool) {
+        let End { outcome, ended_at } = end;
+        let entry = self.entries.get_mut(id).expect("an entry stays while it has a job");
+        tracing::info!(container = %entry.row.name, %id, ?outcome, "ended");
+        self.books.release(&entry.row.name, entry.row.slot, ran, ended_at);
+        let ended = EntryState::Ended { started_at: None, ended_at, outcome: outcome.clone() };
+        let before = std::mem::replace(&mut entry.state, ended);
+        if let EntryState::Ending { started_at, failed } = before {
+            entry.state = EntryState::Ended { started_at, ended_at, outcome: outcome.clone() };
+            if let Some((reply, error)) = failed {
+                answer(reply, Err(StepError::from(error).into()));
+            }
+        }
+        for waiter in entry.waiters.drain(..) {
+            answer(waiter, Ok(Ended { outcome: outcome.clone(), ended_at }));
+        }
+        self.publish(id);
+        self.forget_oldest();
+        self.ends = self.ends.wrapping_add(1);
+        if self.ends.is_multiple_of(ENDS_PER_CLEANING) {
+            self.start_cleaning();
+        }
+    }
+
+    /// Forgets those of the ended containers that are more than is kept.
+    pub(super) fn forget_oldest(&mut self) {
+        let mut ended: Vec<(UnixMs, ContainerId)> = self
+            .entries
+            .iter()
+            .filter_map(|(id, entry)| match &entry.state {
+                EntryState::Ended { ended_at, .. } => Some((*ended_at, id.clone())),
+                EntryState::Starting { .. }
+                | EntryState::Running { .. }
+                | EntryState::Ending { .. } => None,
+            })
+            .collect();
+        let keep = usize::try_from(self.tools.config.ended_keep).unwrap_or(usize::MAX);
+        let Some(excess) = ended.len().checked_sub(keep).filter(|excess| *excess > 0) else {
+            return;
+        };
+        ended.sort_unstable();
+        for (_, id) in ended.into_iter().take(excess) {
+            self.entries.remove(&id);
+            let tools = Arc::clone(&self.tools);
+            self.jobs.spawn(async move {
+                if let Err(error) = execute::forget(&tools, &id).await {
+                    tracing::error!(%id, error = %chain(&error), "what is left of a container stays");
+                }
+                Done::Cleaned
+            });
+        }
+        self.publish_all();
+    }
+
+    /// Starts to forget freed ports whose rest is over.
+    pub(super) fn start_cleaning(&mut self) {
+        let rest_ms = u64::try_from(self.quarantine.as_millis()).unwrap_or(u64::MAX);
+        let before = UnixMs(now().0.saturating_sub(rest_ms));
+        let store = self.tools.store.clone();
+        self.jobs.spawn(async move {
+            if let Err(error) = store.forget_freed(before).await {
+                tracing::error!(error = %chain(&error), "freed ports stay in the database");
+            }
+            Done::Cleaned
+        });
+    }
+
+    fn handle_done(&mut self, done: Done) {
+        match done {
+            Done::Launched { id, result } => self.handle_launched(&id, result),
+            Done::Updated { id, change, result, reply } => {
+                self.handle_updated(&id, &change, result, reply);
+            }
+            Done::ExecutorGone { id } => self.start_end(id, RanAs::Task),
+            Done::Ended { id, end, ran } => self.handle_ended(&id, end, ran),
+            Done::Cleaned => {}
+        }
+    }
+
+    // === entries ===
+
+    /// Adds a container.
+    pub(super) fn insert(&mut self, row: ContainerRow, state: EntryState) {
+        let id = row.id.clone();
+        let turn = Arc::new(Mutex::new(row.ports.clone()));
+        let view = Arc::new(view(&row, &state, &self.tools));
+        self.entries.insert(id, Entry { row, state, view, turn, waiters: Vec::new() });
+        self.publish_all();
+    }
+
+    /// Returns the container that is meant: the one that lives, else the last that ended.
+    fn find(&self, name: &str) -> Result<ContainerId, Refusal> {
+        self.entries
+            .values()
+            .filter(|entry| entry.row.name.as_str() == name || entry.row.id.as_str() == name)
+            .max_by_key(|entry| (entry.view.state.is_live(), entry.row.created_at))
+            .map(|entry| entry.row.id.clone())
+            .ok_or_else(|| Refusal::NoSuchContainer { name: name.to_owned() })
+    }
+
+    /// Tells those who watch that a container has changed.
+    fn publish(&mut self, id: &ContainerId) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.view = Arc::new(view(&entry.row, &entry.state, &self.tools));
+        }
+        self.publish_all();
+    }
+
+    fn publish_all(&self) {
+        let mut views: Vec<_> = self.entries.values().map(|entry| Arc::clone(&entry.view)).collect();
+        views.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+        self.published.send_replace(Arc::new(views));
+    }
+}
+
+fn view<N>(row: &ContainerRow, state: &EntryState, tools: &Tools<N>) -> ContainerView {
+    let state = match state {
+        EntryState::Starting { .. } => State::Starting,
+        EntryState::Running { identity, started_at, .. } => State::Running {
+            started_at: *started_at,
+            executor_pid: identity.pid,
+            init_pid: identity.init_pid,
+        },
+        EntryState::Ending { started_at, .. } => State::Ending { started_at: *started_at },
+        EntryState::Ended { started_at, ended_at, outcome } => State::Ended {
+            started_at: *started_at,
+            ended_at: *ended_at,
+            outcome: outcome.clone(),
+        },
+    };
+    ContainerView {
+        id: row.id.clone(),
+        name: row.name.clone(),
+        state,
+        slot: row.slot,
+        network: row.launch.network,
+        ports: row.ports.clone(),
+        ephemeral: row.ephemeral,
+        user: row.launch.user.name.clone(),
+        argv: row.launch.argv.clone(),
+        limits: row.launch.limits,
+        unenforced: row.unenforced,
+        created_at: row.created_at,
+        directory: tools.places.directory(&row.id),
+    }
+}
+
+/// Returns whether an executor may sit there for ever.
+fn is_hanging(error: &StartError) -> bool {
+    match error {
+        // It said so, and ends by itself; or it is gone.
+        StartError::Failed { .. } | StartError::Lost { .. } => false,
+        StartError::TimedOut { .. } | StartError::Unexpected { .. } | StartError::Control { .. } => {
+            true
+        }
+    }
+}
+
+fn not_running(row: &ContainerRow, state: &State) -> Refusal {
+    let state = match state {
+        State::Starting => "is still starting",
+        State::Running { .. } => "is running",
+        State::Ending { .. } => "is ending",
+        State::Ended { .. } => "has ended",
+    };
+    Refusal::NotRunning { name: row.name.to_string(), state }
+}
+
+fn refuse_kills(kills: Vec<(Kill, Reply<()>)>, row: &ContainerRow) {
+    for (_, reply) in kills {
+        let refusal = Refusal::NotRunning { name: row.name.to_string(), state: "did not start" };
+        answer(reply, Err(refusal.into()));
+    }
+}
+
+fn answer<T>(reply: Reply<T>, result: Result<T, ContainerError>) {
+    // Whoever asked may have gone away; what was done is done.
+    drop(reply.send(result));
+}

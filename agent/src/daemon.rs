@@ -1,0 +1,328 @@
+//! The life of the daemon, from its first log line to its last.
+//!
+//! 1. Take the state directory: one agent per directory.
+//! 2. Open the database, make the parent cgroup, divide the node's ports.
+//! 3. Load the data plane, or take over the one that is in force.
+//! 4. Take over the containers that a former agent left.
+//! 5. Serve: the socket for the commands, HTTP for monitoring.
+//! 6. On SIGTERM or SIGINT: finish what is under way, and go. Containers stay. Where there are none,
+//!    the node gets its network back.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::geteuid;
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use weir_abi::{Counters, NodeCounters, RttHistogram};
+use weir_sys::cgroup::CgroupError;
+
+use crate::config::{Config, NetworkConfig};
+use crate::container::{
+    CgroupTree, ContainerTask, NetworkFault, RecoveryError, Settings, Slot, cgroup_root, chain,
+};
+use crate::local::{LocalServer, ServeError, Served};
+use crate::network::{self, NetworkHandle, NetworkSettings, StartError};
+use crate::ports::{NODE_PORTS_MIN, NodePlan, NodePlanError, ReservedPorts, parse_local_port_range};
+use crate::store::{self, StoreError};
+use crate::telemetry::{HttpError, HttpServer, NetworkStatistics, ProgramStatistics, Telemetry};
+
+/// The file that the running agent holds a lock on.
+const LOCK_FILE: &str = "agent.lock";
+
+/// The database, in the state directory.
+const DATABASE_FILE: &str = "agent.db";
+
+/// Says why the daemon did not start, or stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// Not root.
+    #[error("the agent makes namespaces and loads programs, and must run as root (this is uid {uid})")]
+    NotRoot {
+        /// Who it is.
+        uid: u32,
+    },
+    /// A file or directory.
+    #[error("cannot {what} {}", path.display())]
+    File {
+        /// What was to be done, as a verb.
+        what: &'static str,
+        /// To what.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// Another agent has the state directory.
+    #[error(
+        "another agent uses {}; stop it, or set [agent] state_directory",
+        state_directory.display()
+    )]
+    Running {
+        /// The directory.
+        state_directory: PathBuf,
+    },
+    /// No executor to start.
+    #[error("there is no executor at {}; install weir-executor there, or set [agent] executor", path.display())]
+    NoExecutor {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The parent cgroup.
+    #[error(transparent)]
+    Cgroup(#[from] CgroupError),
+    /// The node's ports.
+    #[error(transparent)]
+    Ports(#[from] NodePlanError),
+    /// What the kernel says of the node's ports.
+    #[error("cannot make sense of {path}: {what}")]
+    PortSettings {
+        /// The file.
+        path: &'static str,
+        /// What is wrong.
+        what: String,
+    },
+    /// The pools overlap the node's own range.
+    #[error(
+        "the pools overlap the node's own ephemeral ports in {overlap}; set [network] reserve_ports, or move the pools"
+    )]
+    Overlap {
+        /// The ports.
+        overlap: String,
+    },
+    /// The data plane.
+    #[error("cannot start the data plane")]
+    Network(#[source] StartError),
+    /// What a former agent left.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// The socket.
+    #[error(transparent)]
+    Local(#[from] ServeError),
+    /// HTTP.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// Signals.
+    #[error("cannot wait for signals")]
+    Signals(#[source] io::Error),
+    /// A bug.
+    #[error("the container task ended by itself; containers go on, and a new agent takes them over")]
+    ContainerTask,
+}
+
+/// Runs the daemon until it is told to stop.
+pub async fn run(config: Config) -> Result<(), DaemonError> {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting");
+    let mut signals = Signals::new().map_err(DaemonError::Signals)?;
+    let uid = geteuid().as_raw();
+    if uid != 0 {
+        return Err(DaemonError::NotRoot { uid });
+    }
+    let executor = executor_path(&config)?;
+    let _lock = StateLock::take(&config.agent.state_directory)?;
+    let (store, store_thread) = store::open(&config.agent.state_directory.join(DATABASE_FILE))?;
+    let cgroups = CgroupTree::prepare(&config.cgroup)?;
+    let plan = plan_ports(&config.network)?;
+    tracing::info!(containers = plan.containers(), "ports are planned");
+
+    let settings = network_settings(&config, cgroups.parent().path(), &plan)?;
+    let network = Arc::new(network::start(settings).map_err(DaemonError::Network)?);
+    let cgroup_parent = cgroups.parent().path().to_owned();
+    let settings = Settings {
+        config: config.container.clone(),
+        cgroups,
+        state_directory: config.agent.state_directory.clone(),
+        executor,
+        pools: config.network.checked_pools(),
+        quarantine: Duration::from_millis(config.network.quarantine_ms),
+    };
+    let (containers, mut task) =
+        ContainerTask::spawn(settings, store, Arc::clone(&network)).await?;
+
+    let telemetry = Telemetry::new(containers.clone(), network, cgroup_parent);
+    let http = match config.http.listen {
+        Some(address) => Some(HttpServer::spawn(address, telemetry.clone()).await?),
+        None => None,
+    };
+    let served = Served { containers: containers.clone(), telemetry };
+    let local = LocalServer::spawn(&config.agent.socket, &config.cgroup.parent, served)?;
+    let http_address = http.as_ref().map(|http| http.address().to_string());
+    tracing::info!(socket = %config.agent.socket.display(), http = http_address, "ready");
+    tell_systemd(NotifyState::Ready);
+
+    let result = tokio::select! {
+        name = signals.wait() => {
+            tracing::info!(signal = name, "stopping");
+            Ok(())
+        }
+        () = task.ended() => Err(DaemonError::ContainerTask),
+    };
+    tell_systemd(NotifyState::Stopping);
+    local.stop();
+    containers.stop().await;
+    if let Some(http) = http {
+        http.stop();
+    }
+    drop(containers);
+    // Connections that are being served hold handles; they end with the runtime, and what they were
+    // answered is durable already. So the thread is left to the process' end if one of them lingers.
+    drop(store_thread);
+    tracing::info!("stopped");
+    result
+}
+
+/// Returns how the node's ports are divided.
+pub(crate) fn plan_ports(config: &NetworkConfig) -> Result<NodePlan, DaemonError> {
+    const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+    const RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
+    let read = |path: &'static str| {
+        fs::read_to_string(path)
+            .map_err(|source| DaemonError::File { what: "read", path: path.into(), source })
+    };
+    let range = parse_local_port_range(&read(RANGE)?)
+        .map_err(|error| DaemonError::PortSettings { path: RANGE, what: error.to_string() })?;
+    let reserved = ReservedPorts::parse(&read(RESERVED)?)
+        .map_err(|error| DaemonError::PortSettings { path: RESERVED, what: error.to_string() })?;
+    let plan = NodePlan::new(config.checked_pools(), range, &reserved, NODE_PORTS_MIN)?;
+    if !config.reserve_ports && !plan.to_reserve().is_empty() {
+        return Err(DaemonError::Overlap { overlap: plan.to_reserve().to_string() });
+    }
+    Ok(plan)
+}
+
+/// Returns what the data plane is built from.
+fn network_settings(
+    config: &Config,
+    cgroup_parent: &Path,
+    plan: &NodePlan,
+) -> Result<NetworkSettings, DaemonError> {
+    let reserve = !plan.to_reserve().is_empty();
+    Ok(NetworkSettings {
+        attach: config.network.attach,
+        pins: config.network.pin_directory.clone(),
+        uplinks: config.network.uplinks.clone(),
+        cgroup_root: cgroup_root(&config.cgroup)?,
+        cgroup_parent: cgroup_parent.to_owned(),
+        state_directory: config.agent.state_directory.clone(),
+        reserved_ports: reserve.then(|| plan.reserved_after().to_string()),
+        program_statistics: config.network.program_statistics,
+    })
+}
+
+/// Returns the executor that is configured, or the one beside this program.
+pub(crate) fn executor_path(config: &Config) -> Result<PathBuf, DaemonError> {
+    let path = match &config.agent.executor {
+        Some(path) => path.clone(),
+        None => std::env::current_exe()
+            .map_err(|source| DaemonError::File {
+                what: "find",
+                path: "/proc/self/exe".into(),
+                source,
+            })?
+            .with_file_name("weir-executor"),
+    };
+    let runs = fs::metadata(&path)
+        .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
+    if runs { Ok(path) } else { Err(DaemonError::NoExecutor { path }) }
+}
+
+/// Holds the state directory for one agent.
+#[derive(Debug)]
+pub(crate) struct StateLock(
+    #[expect(dead_code, reason = "the lock is held by holding the file")] Flock<fs::File>,
+);
+
+impl StateLock {
+    /// Makes the state directory if it is not there, and takes it.
+    pub(crate) fn take(state_directory: &Path) -> Result<Self, DaemonError> {
+        let failed = |what: &'static str, path: &Path| {
+            let path = path.to_owned();
+            move |source| DaemonError::File { what, path, source }
+        };
+        // Entered by others, whose sandboxes are below, but not listed.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o711)
+            .create(state_directory)
+            .map_err(failed("create", state_directory))?;
+        let path = state_directory.join(LOCK_FILE);
+        let file = fs::OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(failed("open", &path))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Self(lock)),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
+                Err(DaemonError::Running { state_directory: state_directory.to_owned() })
+            }
+            Err((_, errno)) => Err(failed("lock", &path)(errno.into())),
+        }
+    }
+}
+
+/// The signals that stop the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn wait(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+fn tell_systemd(state: NotifyState<'_>) {
+    // Without systemd there is nobody to tell, and that is no error.
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "systemd cannot be told");
+    }
+}
+
+impl NetworkStatistics for NetworkHandle {
+    fn counters(&self, slot: Slot) -> Result<Counters, NetworkFault> {
+        Self::counters(self, slot)
+    }
+
+    fn rtt(&self, slot: Slot) -> Result<RttHistogram, NetworkFault> {
+        self.round_trips(slot)
+    }
+
+    fn node_counters(&self) -> Result<NodeCounters, NetworkFault> {
+        Self::node_counters(self)
+    }
+
+    fn programs(&self) -> Result<Vec<ProgramStatistics>, NetworkFault> {
+        let programs = self.program_statistics().into_iter().map(|program| ProgramStatistics {
+            name: program.name,
+            run_time_ns: program.run_time_ns,
+            run_count: program.run_count,
+        });
+        Ok(programs.collect())
+    }
+}
+
+/// Logs an error that ends the process, with its sources.
+pub fn report(error: &DaemonError) {
+    tracing::error!(error = %chain(error), "the agent cannot go on");
+}

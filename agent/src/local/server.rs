@@ -1,0 +1,272 @@
+//! Serves the socket.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::frame::{self, FrameError};
+use super::peer::Doorkeeper;
+use super::protocol::{Answer, Fault, FaultKind, Request, Response};
+use crate::container::{ContainerHandle, ContainerView, chain};
+use crate::telemetry::Telemetry;
+
+/// The most connections: each container may have one that waits for its end, and there is room for
+/// people. Further ones wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = weir_abi::SLOTS_MAX as usize + 64;
+
+/// How long a peer may take to send its next request, or to take an answer: a command does both at
+/// once, and waits for answers only.
+const PEER_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the socket serves.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Containers.
+    pub containers: ContainerHandle,
+    /// Measurements.
+    pub telemetry: Telemetry,
+}
+
+/// The socket, being served.
+#[derive(Debug)]
+pub struct LocalServer {
+    path: PathBuf,
+    task: JoinHandle<()>,
+}
+
+/// Says why the socket cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Another agent serves it.
+    #[error("{} is served by another agent; stop that one, or set [agent] socket", path.display())]
+    Taken {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Something that is no socket is there.
+    #[error("{} is not a socket; remove it, or set [agent] socket", path.display())]
+    NotASocket {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The system refuses.
+    #[error("cannot {what} {}", path.display())]
+    System {
+        /// What was to be done, as a verb.
+        what: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl LocalServer {
+    /// Binds the socket at `path` and starts to serve it.
+    ///
+    /// `cgroup_parent` is `[cgroup] parent`: who is below it is in a container.
+    pub fn spawn(path: &Path, cgroup_parent: &str, served: Served) -> Result<Self, ServeError> {
+        let system = |what| {
+            move |source| ServeError::System { what, path: path.to_owned(), source }
+        };
+        let keeper = Doorkeeper::new(cgroup_parent).map_err(system("guard"))?;
+        let listener = bind(path)?;
+        let task = tokio::spawn(serve(listener, Arc::new(keeper), served));
+        Ok(Self { path: path.to_owned(), task })
+    }
+
+    /// Stops to serve, and removes the socket.
+    pub fn stop(self) {
+        self.task.abort();
+        if let Err(error) = fs::remove_file(&self.path) {
+            tracing::warn!(socket = %self.path.display(), %error, "the socket stays");
+        }
+    }
+}
+
+fn bind(path: &Path) -> Result<UnixListener, ServeError> {
+    let system =
+        |what| move |source| ServeError::System { what, path: path.to_owned(), source };
+    if let Some(directory) = path.parent()
+        && !directory.exists()
+    {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(directory)
+            .map_err(system("create the directory of"))?;
+    }
+    match fs::symlink_metadata(path) {
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(ServeError::NotASocket { path: path.to_owned() });
+        }
+        // Left by an agent that was killed; a living one would answer.
+        Ok(_) if std::os::unix::net::UnixStream::connect(path).is_ok() => {
+            return Err(ServeError::Taken { path: path.to_owned() });
+        }
+        Ok(_) => fs::remove_file(path).map_err(system("remove the former"))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(system("look at")(error)),
+    }
+    let listener = UnixListener::bind(path).map_err(system("bind"))?;
+    // Between the two only the umask keeps others out; those who slip in are refused by their uid.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(system("protect"))?;
+    Ok(listener)
+}
+
+async fn serve(listener: UnixListener, keeper: Arc<Doorkeeper>, served: Served) {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let permit =
+            Arc::clone(&room).acquire_owned().await.expect("we never close the semaphore");
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let (keeper, served) = (Arc::clone(&keeper), served.clone());
+                // Detached: it ends with its connection, and the permit bounds how many there are.
+                drop(tokio::spawn(async move {
+                    serve_connection(stream, &keeper, &served).await;
+                    drop(permit);
+                }));
+            }
+            Err(error) => {
+                // Descriptors are short, most likely: connections that end will make room.
+                tracing::error!(%error, "a connection cannot be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(mut stream: UnixStream, keeper: &Doorkeeper, served: &Served) {
+    if let Err(refusal) = keeper.check(&stream) {
+        tracing::warn!(reason = %chain(&refusal), "a peer of the socket is refused");
+        let fault = Fault {
+            kind: FaultKind::Refused,
+            object: "the connection".to_owned(),
+            what: refusal.to_string(),
+            remedy: "run the command as root, outside of containers".to_owned(),
+        };
+        respond(&mut stream, &Response::Fault(fault)).await;
+        return;
+    }
+    loop {
+        let request = match timeout(PEER_PATIENCE, frame::read(&mut stream)).await {
+            Ok(Ok(Some(request))) => request,
+            // It is done, or has nothing to say.
+            Ok(Ok(None)) | Err(_) => return,
+            Ok(Err(error)) => {
+                let fault = Fault {
+                    kind: FaultKind::Refused,
+                    object: "the request".to_owned(),
+                    what: error.to_string(),
+                    remedy: "use a weir-agent command of the daemon's own version".to_owned(),
+                };
+                if respond(&mut stream, &Response::Fault(fault)).await
+                    && matches!(error, FrameError::Content(_))
+                {
+                    // The frame as such was fine, so the next one can be found.
+                    continue;
+                }
+                return;
+            }
+        };
+        let response = tokio::select! {
+            response = answer(request, served) => response,
+            // A command that was interrupted waits for nothing any more.
+            () = closed(&stream) => return,
+        };
+        if !respond(&mut stream, &response).await {
+            return;
+        }
+    }
+}
+
+/// Returns when the peer has closed; what it sends meanwhile stays to be read.
+async fn closed(stream: &UnixStream) {
+    loop {
+        let Ok(ready) = stream.ready(tokio::io::Interest::READABLE | tokio::io::Interest::ERROR).await
+        else {
+            return;
+        };
+        if ready.is_read_closed() || ready.is_error() {
+            return;
+        }
+        // Readable and open: a next request came early. It is read after this answer.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn respond(stream: &mut UnixStream, response: &Response) -> bool {
+    match timeout(PEER_PATIENCE, frame::write(stream, response)).await {
+        Ok(Ok(())) => true,
+        Ok(Err(FrameError::TooLong { bytes })) => {
+            let fault = Fault {
+                kind: FaultKind::Failed,
+                object: "the answer".to_owned(),
+                what: format!("it would have {bytes} bytes, which is more than a frame holds"),
+                remedy: "ask for one container by name".to_owned(),
+            };
+            let response = Response::Fault(fault);
+            let written = timeout(PEER_PATIENCE, frame::write(stream, &response)).await;
+            matches!(written, Ok(Ok(())))
+        }
+        Ok(Err(_)) | Err(_) => false,
+    }
+}
+
+async fn answer(request: Request, served: &Served) -> Response {
+    let Served { containers, telemetry } = served;
+    let (object, result) = match request {
+        Request::Launch(request) => {
+            let object = request.name.as_ref().map_or_else(String::new, ToString::to_string);
+            let launched = containers.launch(*request).await;
+            (object, launched.map(|view| Answer::Container(Box::new(view))))
+        }
+        Request::List { all } => {
+            let listing = containers.list();
+            let shown = listing.iter().filter(|view| all || view.state.is_live());
+            let views = shown.map(|view| ContainerView::clone(view)).collect();
+            (String::new(), Ok(Answer::Containers(views)))
+        }
+        Request::Find { name } => {
+            let found = containers.find(&name);
+            (name, found.map(|view| Answer::Container(Box::new(view))))
+        }
+        Request::Statistics { name } => match name {
+            None => (String::new(), Ok(Answer::Statistics(telemetry.statistics(None).await))),
+            Some(name) => {
+                let found = containers.find(&name);
+                let measured = match found {
+                    Ok(view) => Ok(Answer::Statistics(telemetry.statistics(Some(view.id)).await)),
+                    Err(error) => Err(error),
+                };
+                (name, measured)
+            }
+        },
+        Request::Wait { name } => {
+            let ended = containers.wait(name.clone()).await;
+            (name, ended.map(Answer::Ended))
+        }
+        Request::Kill { name, kill } => {
+            let killed = containers.kill(name.clone(), kill).await;
+            (name, killed.map(|()| Answer::Done))
+        }
+        Request::UpdatePorts { name, ports } => {
+            let updated = containers.update_ports(name.clone(), ports).await;
+            (name, updated.map(|view| Answer::Container(Box::new(view))))
+        }
+    };
+    match result {
+        Ok(answer) => Response::Answer(answer),
+        Err(error) => Response::Fault(Fault::of(object, &error)),
+    }
+}

@@ -1,0 +1,131 @@
+//! Attaching programs the way that every kernel knows: a `clsact` qdisc and a direct-action filter.
+//!
+//! For kernels before 6.6, and where the configuration asks for it. A filter holds its program, so
+//! it stays in force without the agent, and is replaced in one step.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
+use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcOption};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use weir_sys::netlink::{Netlink, NetlinkError};
+
+// include/uapi/linux/pkt_cls.h
+const TCA_BPF_FD: u16 = 6;
+const TCA_BPF_NAME: u16 = 7;
+const TCA_BPF_FLAGS: u16 = 8;
+const TCA_BPF_FLAG_ACT_DIRECT: u32 = 1;
+const ETH_P_ALL: u16 = 3;
+
+/// Where Weir's filter stands among others: late enough to let an operator's own go first.
+const PRIORITY: u16 = 0x5745;
+/// One filter per interface and program, so one handle.
+const HANDLE: TcHandle = TcHandle { major: 0, minor: 1 };
+
+fn ingress() -> TcHandle {
+    TcHandle {
+        major: TcHandle::CLSACT.major,
+        minor: TcHandle::MIN_INGRESS,
+    }
+}
+
+fn message(ifindex: u32, handle: TcHandle, parent: TcHandle, info: u32) -> TcMessage {
+    let mut message = TcMessage::default();
+    message.header.family = AddressFamily::Unspec;
+    message.header.index = i32::try_from(ifindex).unwrap_or(i32::MAX);
+    message.header.handle = handle;
+    message.header.parent = parent;
+    message.header.info = info;
+    message
+}
+
+fn qdisc(ifindex: u32) -> TcMessage {
+    let handle = TcHandle {
+        major: TcHandle::CLSACT.major,
+        minor: 0,
+    };
+    let mut message = message(ifindex, handle, TcHandle::CLSACT, 0);
+    message
+        .attributes
+        .push(TcAttribute::Kind("clsact".to_owned()));
+    message
+}
+
+fn filter(ifindex: u32) -> TcMessage {
+    let info = u32::from(PRIORITY) << 16 | u32::from(ETH_P_ALL.to_be());
+    message(ifindex, HANDLE, ingress(), info)
+}
+
+/// Puts a program on the ingress of an interface, in place of Weir's former one.
+///
+/// Returns whether the qdisc was made for it, and so has to be removed in the end.
+pub(crate) fn attach(
+    netlink: &mut Netlink,
+    ifindex: u32,
+    name: &str,
+    program: BorrowedFd<'_>,
+) -> Result<bool, NetlinkError> {
+    let added = netlink.execute(
+        RouteNetlinkMessage::NewQueueDiscipline(qdisc(ifindex)),
+        NLM_F_CREATE | NLM_F_EXCL,
+        || format!("add a clsact qdisc to interface {ifindex}"),
+    );
+    let is_new = match added {
+        Ok(()) => true,
+        Err(error) if error.is_present() => false,
+        Err(error) => return Err(error),
+    };
+    let mut message = filter(ifindex);
+    let mut name = name.as_bytes().to_vec();
+    name.push(0);
+    let number = |value: u32| value.to_ne_bytes().to_vec();
+    message.attributes = vec![
+        TcAttribute::Kind("bpf".to_owned()),
+        TcAttribute::Options(vec![
+            TcOption::Other(DefaultNla::new(
+                TCA_BPF_FD,
+                program.as_raw_fd().to_ne_bytes().to_vec(),
+            )),
+            TcOption::Other(DefaultNla::new(TCA_BPF_NAME, name)),
+            TcOption::Other(DefaultNla::new(
+                TCA_BPF_FLAGS,
+                number(TCA_BPF_FLAG_ACT_DIRECT),
+            )),
+        ]),
+    ];
+    netlink.execute(
+        RouteNetlinkMessage::NewTrafficFilter(message),
+        NLM_F_CREATE | NLM_F_REPLACE,
+        || format!("attach a program to interface {ifindex}"),
+    )?;
+    Ok(is_new)
+}
+
+/// Takes Weir's program off an interface; fine where there is none.
+pub(crate) fn detach(netlink: &mut Netlink, ifindex: u32) -> Result<(), NetlinkError> {
+    let removed = netlink.execute(
+        RouteNetlinkMessage::DelTrafficFilter(filter(ifindex)),
+        0,
+        || format!("detach a program from interface {ifindex}"),
+    );
+    absent_is_fine(removed)
+}
+
+/// Removes the qdisc that [`attach`] made.
+pub(crate) fn remove_qdisc(netlink: &mut Netlink, ifindex: u32) -> Result<(), NetlinkError> {
+    let removed = netlink.execute(
+        RouteNetlinkMessage::DelQueueDiscipline(qdisc(ifindex)),
+        0,
+        || format!("remove the clsact qdisc of interface {ifindex}"),
+    );
+    absent_is_fine(removed)
+}
+
+fn absent_is_fine(result: Result<(), NetlinkError>) -> Result<(), NetlinkError> {
+    match result {
+        Ok(()) => Ok(()),
+        // "No such qdisc" is EINVAL to the kernel where the interface never had one.
+        Err(error) if error.is_gone() || error.errno() == Some(nix::libc::EINVAL) => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,241 @@
+//! How the rest of the agent talks to the data plane.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use tokio::sync::{mpsc, oneshot};
+use weir_abi::{Counters, NodeCounters, RttHistogram};
+use weir_executor::spec::NetworkMode;
+use weir_resources::PortSet;
+use weir_sys::netns;
+
+use super::error::{NetworkError, StartError};
+use super::owner::{self, MadeNamespace, Owner, Request, Shared};
+use super::tables::CounterTables;
+use super::{event, namespace, watch};
+use crate::config::AttachMode;
+use crate::container::{
+    Attached, Attachment, ContainerNetwork, LiveAttachment, NetworkFault, Slot,
+};
+
+/// Requests that may wait for the owner. Each is of one container, and a node has a thousand; whoever
+/// finds the queue full waits.
+const REQUESTS_MAX: usize = 256;
+
+/// What the data plane is built from.
+#[derive(Clone, Debug)]
+pub struct NetworkSettings {
+    /// How programs are attached to interfaces.
+    pub attach: AttachMode,
+    /// The directory, on a bpffs, of all pins.
+    pub pins: PathBuf,
+    /// The uplinks that the operator named; none for all that qualify.
+    pub uplinks: Vec<String>,
+    /// The root of the cgroup v2 hierarchy: the programs on `bind` and `connect` see the whole node.
+    pub cgroup_root: PathBuf,
+    /// The cgroup above all containers.
+    pub cgroup_parent: PathBuf,
+    /// Where the record of the node's former settings is kept.
+    pub state_directory: PathBuf,
+    /// What `ip_local_reserved_ports` has to be, if it has to be changed.
+    pub reserved_ports: Option<String>,
+    /// Whether the kernel counts the run time of every program.
+    pub program_statistics: bool,
+}
+
+/// How often and how long a program ran.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramStatistics {
+    /// The program.
+    pub name: String,
+    /// Nanoseconds on all CPUs together, since it was loaded.
+    pub run_time_ns: u64,
+    /// How often it ran, since it was loaded.
+    pub run_count: u64,
+}
+
+/// Asks the data plane to do things, from anywhere in the agent.
+#[derive(Clone)]
+pub struct NetworkHandle {
+    requests: mpsc::Sender<Request>,
+    shared: Arc<Shared>,
+    /// The node's namespace: threads of a pool may have been started in another one.
+    node: Arc<OwnedFd>,
+    counters: Arc<CounterTables>,
+    programs: Arc<Vec<(String, u32)>>,
+    /// Open as long as the kernel is to count.
+    _statistics: Option<Arc<OwnedFd>>,
+}
+
+impl std::fmt::Debug for NetworkHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NetworkHandle").finish_non_exhaustive()
+    }
+}
+
+/// Loads the data plane, or takes over the one that is in force, and starts what serves it.
+///
+/// Has to be called inside a tokio runtime, in the node's network namespace. It blocks while the
+/// verifier works: a fraction of a second.
+pub fn start(settings: NetworkSettings) -> Result<NetworkHandle, StartError> {
+    Ok(start_parts(settings)?)
+}
+
+fn start_parts(settings: NetworkSettings) -> Result<NetworkHandle, NetworkError> {
+    let statistics = settings.program_statistics.then(|| {
+        aya::sys::enable_stats(aya::sys::Stats::RunTime)
+            .inspect_err(|error| {
+                tracing::warn!(
+                    error = error as &dyn std::error::Error,
+                    "the kernel does not count the run time of programs"
+                );
+            })
+            .ok()
+    });
+    let node = Arc::new(netns::current().map_err(NetworkError::NodeNamespace)?);
+    let shared = Arc::new(Shared::default());
+    let (requests, received) = mpsc::channel(REQUESTS_MAX);
+    // Subscribed before the first look, so that no change falls between the two.
+    let watch = watch::Watch::open()?;
+    let mut owner = Owner::start(settings, Arc::clone(&shared))?;
+    let counters = Arc::new(CounterTables::open(owner.programs().maps())?);
+    let programs = Arc::new(owner.programs().ids().into_iter().collect::<Vec<_>>());
+    let events = owner.programs().take_events();
+    thread::Builder::new()
+        .name("network".to_owned())
+        .spawn(move || owner.run(received))
+        .map_err(NetworkError::Thread)?;
+    watch.spawn(requests.downgrade(), Arc::clone(&shared));
+    if let Some(events) = events {
+        event::spawn(events, Arc::clone(&shared));
+    }
+    Ok(NetworkHandle {
+        requests,
+        shared,
+        node,
+        counters,
+        programs,
+        _statistics: statistics.flatten().map(Arc::new),
+    })
+}
+
+impl NetworkHandle {
+    /// Returns what was counted for a container.
+    pub fn counters(&self, slot: Slot) -> Result<Counters, NetworkFault> {
+        self.counters
+            .counters(slot.index())
+            .map_err(|error| NetworkError::from(error).into())
+    }
+
+    /// Returns the TCP round-trip times of a container.
+    pub fn round_trips(&self, slot: Slot) -> Result<RttHistogram, NetworkFault> {
+        self.counters
+            .round_trips(slot.index())
+            .map_err(|error| NetworkError::from(error).into())
+    }
+
+    /// Returns what was counted for the node.
+    pub fn node_counters(&self) -> Result<NodeCounters, NetworkFault> {
+        self.counters
+            .node()
+            .map_err(|error| NetworkError::from(error).into())
+    }
+
+    /// Returns how often and how long each program ran.
+    pub fn program_statistics(&self) -> Vec<ProgramStatistics> {
+        let ids: &[(String, u32)] = &self.programs;
+        // Opened by id each time: the kernel's numbers, not a copy of ours.
+        aya::programs::loaded_programs()
+            .filter_map(Result::ok)
+            .filter_map(|info| {
+                let (name, _) = ids.iter().find(|(_, id)| *id == info.id())?;
+                Some(ProgramStatistics {
+                    name: name.clone(),
+                    run_time_ns: u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX),
+                    run_count: info.run_count(),
+                })
+            })
+            .collect()
+    }
+
+    async fn ask(
+        &self,
+        request: impl FnOnce(owner::Answer<()>) -> Request + Send,
+    ) -> Result<(), NetworkFault> {
+        let (answer, answered) = oneshot::channel();
+        self.requests
+            .send(request(answer))
+            .await
+            .map_err(|_gone| NetworkFault::from(NetworkError::OwnerGone))?;
+        let result = answered
+            .await
+            .map_err(|_gone| NetworkFault::from(NetworkError::OwnerGone))?;
+        result.map_err(Into::into)
+    }
+
+    /// Makes the namespace of a container, beside others that do the same.
+    async fn make_namespace(&self, attachment: &Attachment) -> Result<MadeNamespace, NetworkError> {
+        let ephemeral = attachment.ephemeral.ok_or(NetworkError::NoEphemeralBlock)?;
+        let container = attachment.container.clone();
+        let (inside, node) = (self.shared.inside(), Arc::clone(&self.node));
+        tokio::task::spawn_blocking(move || {
+            let namespace = namespace::create(&container, node.as_fd(), ephemeral, &inside)?;
+            Ok(MadeNamespace { namespace, inside })
+        })
+        .await
+        .unwrap_or(Err(NetworkError::OwnerGone))
+    }
+}
+
+impl ContainerNetwork for NetworkHandle {
+    async fn attach(&self, attachment: Attachment) -> Result<Attached, NetworkFault> {
+        let namespace = match attachment.mode {
+            NetworkMode::Isolated => Some(self.make_namespace(&attachment).await?),
+            NetworkMode::Host => None,
+        };
+        let netns = match &namespace {
+            Some(made) => Some(
+                made.namespace
+                    .netns
+                    .try_clone()
+                    .map_err(|source| NetworkFault::from(NetworkError::NodeNamespace(source)))?,
+            ),
+            None => None,
+        };
+        self.ask(|answer| Request::Join {
+            attachment,
+            namespace,
+            answer,
+        })
+        .await?;
+        Ok(Attached { netns })
+    }
+
+    async fn update_ports(&self, slot: Slot, ports: &PortSet) -> Result<(), NetworkFault> {
+        let (slot, ports) = (slot.index(), ports.clone());
+        self.ask(|answer| Request::UpdatePorts {
+            slot,
+            ports,
+            answer,
+        })
+        .await
+    }
+
+    async fn detach(&self, slot: Slot) -> Result<(), NetworkFault> {
+        self.ask(|answer| Request::Leave {
+            slot: slot.index(),
+            answer,
+        })
+        .await
+    }
+
+    async fn recover(&self, live: Vec<LiveAttachment>) -> Result<(), NetworkFault> {
+        self.ask(|answer| Request::Recover { live, answer }).await
+    }
+
+    async fn stop_if_unused(&self) -> Result<(), NetworkFault> {
+        self.ask(|answer| Request::StopIfUnused { answer }).await
+    }
+}

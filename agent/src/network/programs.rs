@@ -1,0 +1,406 @@
+//! Loading the programs, attaching them, and keeping both pinned, so that they stay in force while
+//! no agent runs and are taken over by the next one.
+//!
+//! Below the pin directory, `v<layout>/maps/` has the maps and `v<layout>/links/` the links.
+//!
+//! 1. [`Programs::load`] opens or creates the maps and loads the programs on top of them.
+//! 2. [`Programs::attach`] puts a program into the pinned link of that name, in one step; or makes
+//!    the link, where there is none or its interface is gone.
+//! 3. [`Programs::retain`] collects the links that nobody wants any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use aya::programs::{Program, ProgramError};
+use aya::{Ebpf, EbpfError, EbpfLoader};
+use weir_abi::LAYOUT_VERSION;
+use weir_sys::bpf::{self, Hook, Target};
+use weir_sys::netlink::{Netlink, NetlinkError};
+
+use super::clsact;
+use super::features::Features;
+
+/// The object that `build.rs` made.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir-network"));
+
+/// The maps that are pinned. `PEERS` belongs to sockets and dies with them; it is pinned as well,
+/// so that the hooks of two agents share it.
+const MAPS: &[&str] = &[
+    "NODE",
+    "PORTS",
+    "CONTAINERS",
+    "VETHS",
+    "NAMESPACES",
+    "CGROUPS",
+    "ADDRESSES",
+    "UPLINKS",
+    "ECHOES",
+    "FRAGMENTS_OUT",
+    "FRAGMENTS_IN",
+    "COUNTERS",
+    "NODE_COUNTERS",
+    "RTTS",
+    "EVENT_PACE",
+    "EVENTS",
+    "PEERS",
+];
+
+/// The programs on the cgroup of the whole node, and their hooks.
+pub(crate) const NODE_HOOKS: &[(&str, Hook)] = &[
+    ("bind4", Hook::CgroupBind4),
+    ("bind6", Hook::CgroupBind6),
+    ("connect4", Hook::CgroupConnect4),
+    ("connect6", Hook::CgroupConnect6),
+    ("sendmsg4", Hook::CgroupSendmsg4),
+    ("sendmsg6", Hook::CgroupSendmsg6),
+    ("recvmsg4", Hook::CgroupRecvmsg4),
+    ("recvmsg6", Hook::CgroupRecvmsg6),
+    ("getpeername4", Hook::CgroupGetpeername4),
+    ("getpeername6", Hook::CgroupGetpeername6),
+];
+
+/// How programs are attached to interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Attachment {
+    /// A link, since 6.6.
+    Tcx,
+    /// A filter of a clsact qdisc.
+    Clsact,
+}
+
+/// Says what could not be loaded or attached.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProgramsError {
+    #[error(
+        "cannot create `{}`: is its parent a bpffs (`mount -t bpf bpf /sys/fs/bpf`)?", path.display()
+    )]
+    Directory {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    #[error(
+        "`{}` holds the pins of another version of the data plane: stop all containers and run `weir-agent cleanup`, or run the agent that made them", path.display()
+    )]
+    OtherLayout { path: PathBuf },
+    #[error("cannot load the data plane; `weir-agent doctor` says what this kernel lacks")]
+    Object {
+        #[source]
+        source: EbpfError,
+    },
+    #[error("the kernel refused program `{program}`; `weir-agent doctor` says what it lacks")]
+    Load {
+        program: String,
+        #[source]
+        source: ProgramError,
+    },
+    #[error("cannot attach program `{program}` to {target}")]
+    Attach {
+        program: &'static str,
+        target: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot attach program `{program}` to {target}")]
+    AttachFilter {
+        program: &'static str,
+        target: String,
+        #[source]
+        source: NetlinkError,
+    },
+    #[error("cannot use pin `{}`", path.display())]
+    Pin {
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// The loaded programs.
+pub(crate) struct Programs {
+    object: Ebpf,
+    attachment: Attachment,
+    links: PathBuf,
+    maps: PathBuf,
+    /// Interfaces that were given a clsact qdisc.
+    qdiscs: BTreeSet<u32>,
+}
+
+/// The directory of everything that this version of the data plane pins.
+pub(crate) fn version_directory(pins: &Path) -> PathBuf {
+    pins.join(format!("v{LAYOUT_VERSION}"))
+}
+
+impl Programs {
+    /// Loads the programs over the pinned maps, or over new ones.
+    pub(crate) fn load(
+        pins: &Path,
+        attachment: Attachment,
+        features: &Features,
+    ) -> Result<Self, ProgramsError> {
+        refuse_other_layouts(pins)?;
+        let directory = version_directory(pins);
+        let (maps, links) = (directory.join("maps"), directory.join("links"));
+        for path in [&maps, &links] {
+            fs::create_dir_all(path).map_err(|source| ProgramsError::Directory {
+                path: path.clone(),
+                source,
+            })?;
+        }
+        let (has_set_retval, has_skip_neigh) = (
+            u32::from(features.set_retval),
+            u32::from(features.skip_neigh),
+        );
+        let mut loader = EbpfLoader::new();
+        loader
+            .override_global("HAS_SET_RETVAL", &has_set_retval, true)
+            .override_global("HAS_SKIP_NEIGH", &has_skip_neigh, true);
+        for map in MAPS {
+            loader.map_pin_path(map, maps.join(map));
+        }
+        let mut object = loader
+            .load(OBJECT)
+            .map_err(|source| ProgramsError::Object { source })?;
+        for (name, program) in object.programs_mut() {
+            load_program(program).map_err(|source| ProgramsError::Load {
+                program: name.to_owned(),
+                source,
+            })?;
+        }
+        Ok(Self {
+            object,
+            attachment,
+            links,
+            maps,
+            qdiscs: BTreeSet::new(),
+        })
+    }
+
+    /// Returns where the maps are pinned.
+    pub(crate) fn maps(&self) -> &Path {
+        &self.maps
+    }
+
+    /// Returns the ring buffer of events; only once.
+    pub(crate) fn take_events(&mut self) -> Option<aya::maps::Map> {
+        self.object.take_map("EVENTS")
+    }
+
+    /// Returns the interfaces whose clsact qdisc is Weir's.
+    pub(crate) fn qdiscs(&self) -> &BTreeSet<u32> {
+        &self.qdiscs
+    }
+
+    /// Returns the names and ids of the programs, to read their statistics.
+    pub(crate) fn ids(&self) -> BTreeMap<String, u32> {
+        self.object
+            .programs()
+            .filter_map(|(name, program)| Some((name.to_owned(), program.info().ok()?.id())))
+            .collect()
+    }
+
+    fn program(&self, name: &'static str) -> BorrowedFd<'_> {
+        let program = self
+            .object
+            .program(name)
+            .expect("the object has every program it is built of");
+        program
+            .fd()
+            .expect("every program is loaded before the struct is made")
+            .as_fd()
+    }
+
+    /// Makes `program` run on the ingress of an interface.
+    ///
+    /// `link` names the pin; an interface has at most one.
+    pub(crate) fn attach_interface(
+        &mut self,
+        netlink: &mut Netlink,
+        link: &str,
+        program: &'static str,
+        ifindex: u32,
+    ) -> Result<(), ProgramsError> {
+        match self.attachment {
+            Attachment::Tcx => {
+                self.attach(link, program, Target::Interface(ifindex), Hook::TcxIngress)
+            }
+            Attachment::Clsact => {
+                let is_new = clsact::attach(netlink, ifindex, program, self.program(program))
+                    .map_err(|source| ProgramsError::AttachFilter {
+                        program,
+                        target: format!("interface {ifindex}"),
+                        source,
+                    })?;
+                if is_new {
+                    self.qdiscs.insert(ifindex);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the program off an interface; fine where there is none.
+    pub(crate) fn detach_interface(
+        &mut self,
+        netlink: &mut Netlink,
+        link: &str,
+        ifindex: u32,
+    ) -> Result<(), ProgramsError> {
+        match self.attachment {
+            Attachment::Tcx => self.detach(link),
+            Attachment::Clsact => clsact::detach(netlink, ifindex)
+                .and_then(|()| {
+                    if self.qdiscs.remove(&ifindex) {
+                        clsact::remove_qdisc(netlink, ifindex)
+                    } else {
+                        Ok(())
+                    }
+                })
+                .map_err(|source| ProgramsError::AttachFilter {
+                    program: "none",
+                    target: format!("interface {ifindex}"),
+                    source,
+                }),
+        }
+    }
+
+    /// Makes `program` run at a hook, through the pinned link of that name.
+    pub(crate) fn attach(
+        &self,
+        link: &str,
+        program: &'static str,
+        target: Target<'_>,
+        hook: Hook,
+    ) -> Result<(), ProgramsError> {
+        let path = self.links.join(link);
+        let failed = |source| ProgramsError::Attach {
+            program,
+            target: describe(target),
+            source,
+        };
+        match bpf::open_pin(&path) {
+            Ok(pinned) => {
+                let info = bpf::link_info(pinned.as_fd()).map_err(failed)?;
+                let is_there = match target {
+                    Target::Interface(index) => info.target == index,
+                    // A cgroup's link is dead when its cgroup is, and says zero then.
+                    Target::Cgroup(_) => info.target != 0,
+                };
+                if is_there {
+                    return bpf::replace(pinned.as_fd(), self.program(program)).map_err(failed);
+                }
+                unpin(&path)?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(ProgramsError::Pin { path, source }),
+        }
+        let made = bpf::attach(self.program(program), target, hook).map_err(failed)?;
+        bpf::pin(made.as_fd(), &path).map_err(|source| ProgramsError::Pin { path, source })
+    }
+
+    /// Takes a link away; fine where there is none.
+    pub(crate) fn detach(&self, link: &str) -> Result<(), ProgramsError> {
+        unpin(&self.links.join(link))
+    }
+
+    /// Takes away every link whose name is not wanted.
+    pub(crate) fn retain(&self, wanted: impl Fn(&str) -> bool) -> Result<(), ProgramsError> {
+        let failed = |source| ProgramsError::Pin {
+            path: self.links.clone(),
+            source,
+        };
+        for entry in fs::read_dir(&self.links).map_err(failed)? {
+            let name = entry.map_err(failed)?.file_name();
+            let is_wanted = name.to_str().is_some_and(&wanted);
+            if !is_wanted {
+                unpin(&self.links.join(name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn load_program(program: &mut Program) -> Result<(), ProgramError> {
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the object holds no other kinds; one that it gets one day must be named here"
+    )]
+    match program {
+        Program::SchedClassifier(program) => program.load(),
+        Program::CgroupSockAddr(program) => program.load(),
+        Program::CgroupSkb(program) => program.load(),
+        Program::SockOps(program) => program.load(),
+        _ => unreachable!("the object has a program of a kind that nobody loads"),
+    }
+}
+
+fn describe(target: Target<'_>) -> String {
+    match target {
+        Target::Interface(index) => format!("interface {index}"),
+        Target::Cgroup(_) => "the cgroup".to_owned(),
+    }
+}
+
+fn unpin(path: &Path) -> Result<(), ProgramsError> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(ProgramsError::Pin {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Two layouts at once would mean two data planes on the same interfaces.
+fn refuse_other_layouts(pins: &Path) -> Result<(), ProgramsError> {
+    let entries = match fs::read_dir(pins) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => {
+            return Err(ProgramsError::Pin {
+                path: pins.to_owned(),
+                source,
+            });
+        }
+    };
+    let ours = version_directory(pins);
+    for entry in entries {
+        let path = entry
+            .map_err(|source| ProgramsError::Pin {
+                path: pins.to_owned(),
+                source,
+            })?
+            .path();
+        if path != ours
+            && path
+                .file_name()
+                .and_then(OsStr::to_str)
+                .is_some_and(is_layout)
+        {
+            return Err(ProgramsError::OtherLayout { path });
+        }
+    }
+    Ok(())
+}
+
+fn is_layout(name: &str) -> bool {
+    name.strip_prefix('v')
+        .is_some_and(|rest| rest.parse::<u32>().is_ok())
+}
+
+/// Removes all pins: with them go the programs' links, and the maps with the last of their users.
+pub(crate) fn remove_pins(pins: &Path) -> Result<(), ProgramsError> {
+    match fs::remove_dir_all(pins) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(ProgramsError::Pin {
+            path: pins.to_owned(),
+            source,
+        }),
+    }
+}

@@ -1,0 +1,31 @@
+//! What telemetry needs of the network.
+
+use weir_abi::{Counters, NodeCounters, RttHistogram};
+
+use crate::container::{NetworkFault, Slot};
+
+/// Reads what the programs count. Every call is a look into a map: it blocks for microseconds.
+pub trait NetworkStatistics: Send + Sync + 'static {
+    /// Returns the counters of one container, since it was attached.
+    fn counters(&self, slot: Slot) -> Result<Counters, NetworkFault>;
+
+    /// Returns the round-trip times of one container, since it was attached.
+    fn rtt(&self, slot: Slot) -> Result<RttHistogram, NetworkFault>;
+
+    /// Returns the counters of the node, since the maps were made.
+    fn node_counters(&self) -> Result<NodeCounters, NetworkFault>;
+
+    /// Returns what each program has cost, since it was loaded.
+    fn programs(&self) -> Result<Vec<ProgramStatistics>, NetworkFault>;
+}
+
+/// What one program has cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramStatistics {
+    /// Its name.
+    pub name: String,
+    /// The time it ran, in nanoseconds; zero while the kernel does not measure it.
+    pub run_time_ns: u64,
+    /// How often it ran; zero while the kernel does not count it.
+    pub run_count: u64,
+}

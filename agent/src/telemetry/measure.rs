@@ -1,0 +1,235 @@
+//! Reads everything there is to say, when it is asked for.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use weir_abi::{Counters, DropReason, NodeCounters, RttHistogram};
+use weir_executor::spec::NetworkMode;
+use weir_sys::cgroup::Cgroup;
+
+use super::facilities::{NetworkStatistics, ProgramStatistics};
+use super::procfs::{flat_value, read_pss_bytes, read_tcp_sockets};
+use super::rtt::RttWindow;
+use super::statistics::{ContainerStatistics, MemorySource, NetworkUse, Traffic};
+use crate::container::{
+    ContainerHandle, ContainerId, ContainerView, State, blocking, chain, now, task_cgroup,
+};
+
+/// Measures containers and node, from anywhere in the agent.
+#[derive(Clone)]
+pub struct Telemetry(Arc<Sources>);
+
+struct Sources {
+    containers: ContainerHandle,
+    network: Arc<dyn NetworkStatistics>,
+    cgroup_parent: PathBuf,
+    /// Held while measuring: a second scrape at the same time waits, and does not double the work.
+    windows: Mutex<BTreeMap<ContainerId, RttWindow>>,
+    /// How often something could not be read.
+    failures: AtomicU64,
+}
+
+/// One running container, measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Measurement {
+    pub(crate) statistics: ContainerStatistics,
+    /// What the statistics' percentiles come from, and the metrics' histogram.
+    pub(crate) rtt: Option<RttHistogram>,
+}
+
+/// Everything, measured at about one moment.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    pub(crate) containers: Vec<Measurement>,
+    /// How many containers are in each state, in the order of [`State::NAMES`].
+    pub(crate) states: [u64; 4],
+    pub(crate) node: Option<NodeCounters>,
+    pub(crate) programs: Vec<ProgramStatistics>,
+    /// How often something could not be read, ever.
+    pub(crate) failures: u64,
+}
+
+impl Telemetry {
+    /// Measures what `containers` lists, below the cgroup `cgroup_parent`.
+    pub fn new(
+        containers: ContainerHandle,
+        network: Arc<dyn NetworkStatistics>,
+        cgroup_parent: PathBuf,
+    ) -> Self {
+        Self(Arc::new(Sources {
+            containers,
+            network,
+            cgroup_parent,
+            windows: Mutex::default(),
+            failures: AtomicU64::new(0),
+        }))
+    }
+
+    /// Measures the running containers, or one of them.
+    pub async fn statistics(&self, only: Option<ContainerId>) -> Vec<ContainerStatistics> {
+        let sources = Arc::clone(&self.0);
+        let measured = blocking(move || sources.measure_containers(only.as_ref())).await;
+        measured.into_iter().map(|measurement| measurement.statistics).collect()
+    }
+
+    /// Measures everything.
+    pub(crate) async fn snapshot(&self) -> Snapshot {
+        let sources = Arc::clone(&self.0);
+        blocking(move || sources.snapshot()).await
+    }
+
+    /// Returns whether the agent can do what it is there for.
+    pub(crate) fn is_healthy(&self) -> bool {
+        self.0.containers.is_alive()
+    }
+}
+
+impl Sources {
+    fn snapshot(&self) -> Snapshot {
+        let containers = self.measure_containers(None);
+        let mut states = [0; 4];
+        for view in self.containers.list().iter() {
+            let index = State::NAMES.iter().position(|name| *name == view.state.name());
+            states[index.expect("every state has its name in the list")] += 1;
+        }
+        let node = self.counted("the node's counters", self.network.node_counters());
+        let programs = self.counted("the programs' run time", self.network.programs());
+        Snapshot {
+            containers,
+            states,
+            node,
+            programs: programs.unwrap_or_default(),
+            failures: self.failures.load(Ordering::Relaxed),
+        }
+    }
+
+    fn measure_containers(&self, only: Option<&ContainerId>) -> Vec<Measurement> {
+        let listing = self.containers.list();
+        let mut windows = self.windows.blocking_lock();
+        let live: BTreeSet<&ContainerId> =
+            listing.iter().filter(|view| view.state.is_live()).map(|view| &view.id).collect();
+        windows.retain(|id, _| live.contains(id));
+        let wanted = |view: &&Arc<ContainerView>| only.is_none_or(|id| *id == view.id);
+        listing
+            .iter()
+            .filter(wanted)
+            .filter_map(|view| match view.state {
+                State::Running { init_pid, .. } => self.measure(view, init_pid, &mut windows),
+                State::Starting | State::Ending { .. } | State::Ended { .. } => None,
+            })
+            .collect()
+    }
+
+    /// Returns nothing for a container that ends at this moment.
+    fn measure(
+        &self,
+        view: &ContainerView,
+        init_pid: u32,
+        windows: &mut BTreeMap<ContainerId, RttWindow>,
+    ) -> Option<Measurement> {
+        let path = task_cgroup(&self.cgroup_parent, &view.id);
+        let cgroup = match Cgroup::open(&path) {
+            Ok(cgroup) => cgroup,
+            Err(_) if !path.exists() => return None,
+            Err(error) => {
+                let _none: Option<()> = self.counted("a cgroup", Err(error));
+                return None;
+            }
+        };
+        let cpu = self.counted("cpu.stat", cgroup.cpu_statistics()).unwrap_or_default();
+        let processes = self.counted("cgroup.procs", cgroup.processes()).unwrap_or_default();
+        let charged = self.counted("memory.current", cgroup.memory_bytes()).flatten();
+        let (memory_bytes, memory_source) = match charged {
+            Some(bytes) => (bytes, MemorySource::Cgroup),
+            None => (
+                read_pss_bytes(processes.iter().map(|pid| pid.as_raw())),
+                MemorySource::ProportionalSetSize,
+            ),
+        };
+        let memory_stat = fs::read_to_string(path.join("memory.stat")).ok();
+        let threads = fs::read_to_string(path.join("cgroup.threads"))
+            .map_or(processes.len(), |text| text.lines().count());
+        let counters = self.counted("a container's counters", self.network.counters(view.slot));
+        let rtt = self.counted("a container's round-trip times", self.network.rtt(view.slot));
+        let window = windows.entry(view.id.clone()).or_default();
+        let tcp_rtt = rtt.and_then(|rtt| window.percentiles(rtt, Instant::now()));
+        let sockets = match view.network {
+            NetworkMode::Isolated => self.counted("sockstat", read_tcp_sockets(init_pid)),
+            NetworkMode::Host => None,
+        };
+        let network = counters.map(|counters| NetworkUse {
+            traffic: match view.network {
+                NetworkMode::Isolated => Some(traffic(&counters)),
+                NetworkMode::Host => None,
+            },
+            binds_refused: counters.bind_refused,
+            tcp_connects: counters.tcp_connects,
+            tcp_accepts: counters.tcp_accepts,
+            tcp_connect_failures: counters.tcp_connect_failures,
+            tcp_retransmits: counters.tcp_retransmits,
+            tcp_active: sockets.map(|sockets| sockets.active),
+            tcp_time_wait: sockets.map(|sockets| sockets.time_wait),
+            tcp_rtt,
+        });
+        let statistics = ContainerStatistics {
+            name: view.name.clone(),
+            id: view.id.clone(),
+            at: now(),
+            network_mode: view.network,
+            ports: view.ports.clone(),
+            ephemeral: view.ephemeral,
+            cpu_user_us: cpu.user_us,
+            cpu_system_us: cpu.system_us,
+            memory_bytes,
+            memory_source,
+            memory_anonymous_bytes: memory_stat.and_then(|text| flat_value(&text, "anon")),
+            processes: processes.len() as u64,
+            threads: threads as u64,
+            limits: view.limits,
+            unenforced: view.unenforced,
+            network,
+        };
+        Some(Measurement { statistics, rtt })
+    }
+
+    /// Counts and logs what could not be read: a measurement that is missing is not zero.
+    fn counted<T, E: std::error::Error + 'static>(&self, what: &str, result: Result<T, E>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                tracing::debug!(what, error = %chain(&error), "cannot be measured");
+                None
+            }
+        }
+    }
+}
+
+fn traffic(counters: &Counters) -> Traffic {
+    let by_reason = |drops: &[u64; DropReason::COUNT]| {
+        DropReason::ALL
+            .iter()
+            .map(|reason| (reason.name().to_owned(), drops[*reason as usize]))
+            .collect()
+    };
+    Traffic {
+        rx_packets: counters.rx_packets,
+        rx_bytes: counters.rx_bytes,
+        rx_drops: by_reason(&counters.rx_drops),
+        tx_packets: counters.tx_packets,
+        tx_bytes: counters.tx_bytes,
+        tx_drops: by_reason(&counters.tx_drops),
+    }
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry").field("cgroup_parent", &self.0.cgroup_parent).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,26 @@
+//! What is measured, and how it is served.
+//!
+//! ```text
+//!  kernel maps ──(NetworkStatistics)──┐
+//!  cgroups, /proc ────────────────────┼─▶ Telemetry::measure ─┬─▶ metrics    ─▶ /metrics
+//!  container task ──(watch: Listing)──┘      (on demand)      ├─▶ mesos      ─▶ /monitor/statistics.json
+//!                                                             └─▶ statistics ─▶ weir-agent stats
+//! ```
+//!
+//! Nothing is measured until somebody asks: the kernel counts anyway, and an agent that nobody
+//! scrapes costs nothing. Reading blocks (`/proc`, maps), so it runs on tokio's threads for that,
+//! one reading at a time.
+
+mod facilities;
+mod http;
+mod measure;
+mod mesos;
+mod metrics;
+mod procfs;
+mod rtt;
+mod statistics;
+
+pub use facilities::{NetworkStatistics, ProgramStatistics};
+pub use http::{HttpError, HttpServer};
+pub use measure::Telemetry;
+pub use statistics::{ContainerStatistics, MemorySource, NetworkUse, RttPercentiles};

@@ -1,0 +1,122 @@
+//! What is said of one container's use, for `weir-agent stats` and all else that is derived from it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use weir_executor::spec::NetworkMode;
+use weir_resources::{PortRange, PortSet};
+
+use crate::container::{ContainerId, ContainerName, Limits};
+use crate::ports::UnixMs;
+
+/// What one running container uses, at one moment. Counters are since it was started.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContainerStatistics {
+    /// Its name.
+    pub name: ContainerName,
+    /// Its id.
+    pub id: ContainerId,
+    /// When it was measured.
+    pub at: UnixMs,
+    /// Its own network namespace or the node's.
+    pub network_mode: NetworkMode,
+    /// The ports that it owns beside its block.
+    pub ports: PortSet,
+    /// Its block.
+    pub ephemeral: Option<PortRange>,
+    /// CPU time in user mode, in microseconds.
+    pub cpu_user_us: u64,
+    /// CPU time in the kernel, in microseconds.
+    pub cpu_system_us: u64,
+    /// The memory that it holds.
+    pub memory_bytes: u64,
+    /// What that number is.
+    pub memory_source: MemorySource,
+    /// Of the memory, what belongs to no file; known with the memory controller only.
+    pub memory_anonymous_bytes: Option<u64>,
+    /// How many processes it has.
+    pub processes: u64,
+    /// How many threads they have.
+    pub threads: u64,
+    /// Its limits.
+    pub limits: Limits,
+    /// Whether the limits are not enforced.
+    pub unenforced: bool,
+    /// What it sends and receives; absent if the programs' maps could not be read.
+    pub network: Option<NetworkUse>,
+}
+
+/// What a number of memory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MemorySource {
+    /// `memory.current` of the cgroup: pages, cache and kernel memory that are charged to it.
+    Cgroup,
+    /// The sum of the proportional set sizes of its processes, for want of the memory controller.
+    ProportionalSetSize,
+}
+
+impl MemorySource {
+    /// Returns the name used as a label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cgroup => "cgroup",
+            Self::ProportionalSetSize => "pss",
+        }
+    }
+}
+
+/// What a container sends and receives, from its own point of view.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct NetworkUse {
+    /// Packets and bytes; absent on the node's own network, where they are not told apart.
+    pub traffic: Option<Traffic>,
+    /// Refused calls of bind(2).
+    pub binds_refused: u64,
+    /// TCP connections that it opened.
+    pub tcp_connects: u64,
+    /// TCP connections that it accepted.
+    pub tcp_accepts: u64,
+    /// TCP connections that were never established.
+    pub tcp_connect_failures: u64,
+    /// TCP segments that it sent again.
+    pub tcp_retransmits: u64,
+    /// TCP sockets in use, listening ones included; absent on the node's own network.
+    pub tcp_active: Option<u64>,
+    /// TCP sockets in TIME_WAIT; absent on the node's own network.
+    pub tcp_time_wait: Option<u64>,
+    /// Round-trip times of about the last minute; absent where there were none.
+    pub tcp_rtt: Option<RttPercentiles>,
+}
+
+/// Packets and bytes of a container with a link of its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Packets that reached it.
+    pub rx_packets: u64,
+    /// Bytes that reached it.
+    pub rx_bytes: u64,
+    /// Packets for it that were dropped, by reason.
+    pub rx_drops: BTreeMap<String, u64>,
+    /// Packets that left it.
+    pub tx_packets: u64,
+    /// Bytes that left it.
+    pub tx_bytes: u64,
+    /// Packets of it that were dropped, by reason.
+    pub tx_drops: BTreeMap<String, u64>,
+}
+
+/// Round-trip times in microseconds; each at most a quarter too high.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RttPercentiles {
+    /// The median.
+    pub p50_us: u64,
+    /// The 90th percentile.
+    pub p90_us: u64,
+    /// The 95th percentile.
+    pub p95_us: u64,
+    /// The 99th percentile.
+    pub p99_us: u64,
+    /// How many were measured.
+    pub samples: u64,
+}

@@ -1,0 +1,306 @@
+//! What aya does not reach of `bpf(2)`: links of every kind alike, and mapped arrays.
+//!
+//! A link made here is a file descriptor; pinned, it stays in force without any process.
+
+use std::ffi::CString;
+use std::io;
+use std::mem::{offset_of, size_of};
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+// Commands and attach types of include/uapi/linux/bpf.h.
+const BPF_OBJ_PIN: libc::c_long = 6;
+const BPF_OBJ_GET: libc::c_long = 7;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_LINK_UPDATE: libc::c_long = 29;
+
+/// The hook that a program is attached to.
+///
+/// The numbers are those of `enum bpf_attach_type`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Hook {
+    /// Packets received by a cgroup's sockets.
+    CgroupIngress = 0,
+    /// Packets sent by a cgroup's sockets.
+    CgroupEgress = 1,
+    /// TCP events.
+    CgroupSockOps = 3,
+    /// `bind(2)`, IPv4.
+    CgroupBind4 = 8,
+    /// `bind(2)`, IPv6.
+    CgroupBind6 = 9,
+    /// `connect(2)`, IPv4.
+    CgroupConnect4 = 10,
+    /// `connect(2)`, IPv6.
+    CgroupConnect6 = 11,
+    /// `sendmsg(2)` of unconnected UDP, IPv4.
+    CgroupSendmsg4 = 14,
+    /// `sendmsg(2)` of unconnected UDP, IPv6.
+    CgroupSendmsg6 = 15,
+    /// `recvmsg(2)` of UDP, IPv4.
+    CgroupRecvmsg4 = 19,
+    /// `recvmsg(2)` of UDP, IPv6.
+    CgroupRecvmsg6 = 20,
+    /// `getpeername(2)`, IPv4.
+    CgroupGetpeername4 = 29,
+    /// `getpeername(2)`, IPv6.
+    CgroupGetpeername6 = 30,
+    /// Packets that an interface received, since 6.6.
+    TcxIngress = 46,
+}
+
+/// What a program is attached to.
+#[derive(Clone, Copy, Debug)]
+pub enum Target<'a> {
+    /// A cgroup, by a descriptor of its directory.
+    Cgroup(BorrowedFd<'a>),
+    /// An interface of the calling thread's network namespace.
+    Interface(u32),
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct LinkCreate {
+    program: u32,
+    target: u32,
+    attach_type: u32,
+    flags: u32,
+    /// `relative_fd` and `expected_revision` of tcx; zero appends.
+    relative: u32,
+    padding: u32,
+    revision: u64,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct LinkUpdate {
+    link: u32,
+    program: u32,
+    flags: u32,
+    old_program: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct ObjectPath {
+    path: u64,
+    descriptor: u32,
+    flags: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct ObjectInfo {
+    descriptor: u32,
+    length: u32,
+    info: u64,
+}
+
+/// The head of `struct bpf_link_info`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkInfo {
+    kind: u32,
+    /// The link's id.
+    pub id: u32,
+    /// The id of the program that it runs.
+    pub program_id: u32,
+    padding: u32,
+    /// For tcx: the interface index, zero when the interface is gone. For cgroups: the lower half
+    /// of the cgroup's id, zero when the cgroup is gone.
+    pub target: u32,
+    more: [u32; 27],
+}
+
+const _: () = assert!(offset_of!(LinkInfo, target) == 16 && size_of::<LinkInfo>() == 128);
+
+/// Attaches a loaded program. Dropping the descriptor detaches it, unless the link was pinned.
+///
+/// # Minimum kernel version
+///
+/// 5.7 for cgroups, 6.6 for interfaces.
+pub fn attach(program: BorrowedFd<'_>, target: Target<'_>, hook: Hook) -> io::Result<OwnedFd> {
+    let create = LinkCreate {
+        program: number(program),
+        target: match target {
+            Target::Cgroup(directory) => number(directory),
+            Target::Interface(index) => index,
+        },
+        attach_type: hook as u32,
+        ..LinkCreate::default()
+    };
+    // The kernel refuses bytes that it does not know unless they are zero, and before tcx it did
+    // not know all of these; they are.
+    let descriptor = call(BPF_LINK_CREATE, &create)?;
+    // SAFETY: the kernel just opened it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Puts another program into a link, with no moment without one.
+pub fn replace(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
+    let update = LinkUpdate {
+        link: number(link),
+        program: number(program),
+        ..LinkUpdate::default()
+    };
+    call(BPF_LINK_UPDATE, &update)?;
+    Ok(())
+}
+
+/// Pins an object under a path of a bpffs.
+pub fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
+    let name = c_path(path)?;
+    let pin = ObjectPath {
+        path: name.as_ptr() as u64,
+        descriptor: number(object),
+        flags: 0,
+    };
+    call(BPF_OBJ_PIN, &pin)?;
+    Ok(())
+}
+
+/// Opens a pinned object.
+pub fn open_pin(path: &Path) -> io::Result<OwnedFd> {
+    let name = c_path(path)?;
+    let get = ObjectPath {
+        path: name.as_ptr() as u64,
+        ..ObjectPath::default()
+    };
+    let descriptor = call(BPF_OBJ_GET, &get)?;
+    // SAFETY: the kernel just opened it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// Returns what the kernel tells of a link.
+pub fn link_info(link: BorrowedFd<'_>) -> io::Result<LinkInfo> {
+    let mut info = LinkInfo::default();
+    let ask = ObjectInfo {
+        descriptor: number(link),
+        length: 128,
+        info: (&raw mut info) as u64,
+    };
+    call(BPF_OBJ_GET_INFO_BY_FD, &ask)?;
+    Ok(info)
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|source| io::Error::new(io::ErrorKind::InvalidInput, source))
+}
+
+fn number(descriptor: BorrowedFd<'_>) -> u32 {
+    u32::try_from(descriptor.as_raw_fd()).expect("an open descriptor is not negative")
+}
+
+fn call<T: Copy>(command: libc::c_long, attributes: &T) -> io::Result<i32> {
+    // SAFETY: the attributes are a `repr(C)` struct laid out like the head of `union bpf_attr` for
+    // this command, and its size is given; what they point to outlives the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            std::ptr::from_ref(attributes),
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    i32::try_from(result).map_err(io::Error::other)
+}
+
+/// An array map of 32-bit values, mapped into memory: entries are read and written without a
+/// system call each.
+///
+/// The map has to be created with `BPF_F_MMAPABLE`.
+#[derive(Debug)]
+pub struct MappedArray {
+    start: NonNull<AtomicU32>,
+    length: u32,
+    bytes: NonZeroUsize,
+}
+
+/// The kernel lays out the values of an array at multiples of eight bytes.
+const STRIDE: usize = 2;
+
+impl MappedArray {
+    /// Maps an array map of `length` values of four bytes.
+    pub fn map(map: impl AsFd, length: u32) -> io::Result<Self> {
+        let bytes = (length as usize * STRIDE * size_of::<u32>()).next_multiple_of(page_size());
+        let bytes = NonZeroUsize::new(bytes)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "an empty array"))?;
+        // SAFETY: a new mapping at an address of the kernel's choice; it is unmapped on drop.
+        let start = unsafe {
+            mmap(
+                None,
+                bytes,
+                ProtFlags::PROT_READ | ProtFlags::PROT_WRITE,
+                MapFlags::MAP_SHARED,
+                map,
+                0,
+            )?
+        };
+        Ok(Self {
+            start: start.cast(),
+            length,
+            bytes,
+        })
+    }
+
+    fn entry(&self, index: u32) -> &AtomicU32 {
+        assert!(
+            index < self.length,
+            "index {index} is outside an array of {}",
+            self.length
+        );
+        // SAFETY: inside the mapping, by the assertion and the length that was mapped; aligned,
+        // because a mapping starts at a page. The kernel reads the word whole, and so do we.
+        unsafe { self.start.add(index as usize * STRIDE).as_ref() }
+    }
+
+    /// Returns a value.
+    ///
+    /// # Panics
+    ///
+    /// Where the index is not below the length.
+    pub fn get(&self, index: u32) -> u32 {
+        self.entry(index).load(Ordering::Relaxed)
+    }
+
+    /// Sets a value; programs see it at once.
+    ///
+    /// # Panics
+    ///
+    /// Where the index is not below the length.
+    pub fn set(&self, index: u32, value: u32) {
+        self.entry(index).store(value, Ordering::Release);
+    }
+}
+
+// SAFETY: the mapping is shared memory that is only touched through atomics.
+unsafe impl Send for MappedArray {}
+// SAFETY: as above.
+unsafe impl Sync for MappedArray {}
+
+impl Drop for MappedArray {
+    fn drop(&mut self) {
+        // SAFETY: mapped in `map` with this length, and no reference outlives `self`.
+        if let Err(error) = unsafe { munmap(self.start.cast(), self.bytes.get()) } {
+            // Nothing is lost but address space; there is nobody to tell at this level.
+            debug_assert!(false, "munmap of our own mapping: {error}");
+        }
+    }
+}
+
+fn page_size() -> usize {
+    // SAFETY: no conditions.
+    usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}

@@ -1,0 +1,126 @@
+//! Capabilities: the parts that root's power is divided into, and giving them up.
+
+use std::fmt;
+
+pub use caps::Capability;
+use caps::{CapSet, CapsHashSet};
+
+use crate::user::UserError;
+
+/// Reads a name as in `NET_RAW`, in either case, with or without `CAP_`.
+pub fn parse(name: &str) -> Result<Capability, CapabilityError> {
+    let upper = name.to_ascii_uppercase();
+    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
+    full.parse().map_err(|_unknown: caps::errors::CapsError| CapabilityError::Unknown { name: name.to_owned() })
+}
+
+/// Returns the name in the form that [`parse`] documents.
+pub fn name(capability: Capability) -> String {
+    capability.to_string().trim_start_matches("CAP_").to_owned()
+}
+
+/// Leaves the calling thread and all that it will ever execute with `kept` and nothing else, as the user given.
+///
+/// Afterwards the permitted, effective, inheritable, ambient and bounding sets are exactly `kept`. To be called by
+/// a process of one thread, as root.
+pub fn become_user_with(uid: u32, gid: u32, groups: &[u32], kept: &[Capability]) -> Result<(), CapabilityError> {
+    let kept_set: CapsHashSet = kept.iter().copied().collect();
+    let fail = |step: Step| move |source| CapabilityError::Change { step, source };
+    // The bounding set first: dropping from it takes CAP_SETPCAP, which the user no longer has.
+    let bounding = caps::read(None, CapSet::Bounding).map_err(fail(Step::Bounding))?;
+    for capability in bounding.difference(&kept_set) {
+        caps::drop(None, CapSet::Bounding, *capability).map_err(fail(Step::Bounding))?;
+    }
+    drop_unknown_from_bounding();
+    // Otherwise the change of user would clear what is to be kept.
+    nix::sys::prctl::set_keepcaps(true).map_err(|errno| CapabilityError::Keep { source: errno.into() })?;
+    crate::user::become_user(uid, gid, groups).map_err(|source| CapabilityError::User { source })?;
+    nix::sys::prctl::set_keepcaps(false).map_err(|errno| CapabilityError::Keep { source: errno.into() })?;
+    // Effective before permitted, which must contain it; inheritable before ambient, likewise.
+    caps::set(None, CapSet::Effective, &kept_set).map_err(fail(Step::Effective))?;
+    caps::set(None, CapSet::Inheritable, &kept_set).map_err(fail(Step::Inheritable))?;
+    caps::set(None, CapSet::Ambient, &kept_set).map_err(fail(Step::Ambient))?;
+    caps::set(None, CapSet::Permitted, &kept_set).map_err(fail(Step::Permitted))
+}
+
+/// Gives up what a newer kernel may know and this release does not.
+fn drop_unknown_from_bounding() {
+    let known = caps::all().into_iter().map(|capability| capability.index()).max().unwrap_or(0);
+    for number in u32::from(known) + 1..u64::BITS {
+        // SAFETY: the call takes integers. It fails for numbers that the kernel does not know either.
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) };
+    }
+}
+
+/// Which set could not be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// What can ever be gained.
+    Bounding,
+    /// What is in force.
+    Effective,
+    /// What an exec passes on to privileged files.
+    Inheritable,
+    /// What an exec passes on to any file.
+    Ambient,
+    /// What can be put in force.
+    Permitted,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Bounding => "bounding",
+            Self::Effective => "effective",
+            Self::Inheritable => "inheritable",
+            Self::Ambient => "ambient",
+            Self::Permitted => "permitted",
+        })
+    }
+}
+
+/// Why capabilities are not as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CapabilityError {
+    /// There is none of that name.
+    #[error("there is no capability {name:?}: names are as in `NET_RAW`")]
+    Unknown {
+        /// The name.
+        name: String,
+    },
+    /// The kernel refuses a change.
+    #[error("cannot change the {step} capabilities: does this process itself have those that it is to pass on?")]
+    Change {
+        /// Which set.
+        step: Step,
+        /// The kernel's answer.
+        source: caps::errors::CapsError,
+    },
+    /// They would be lost with the change of user.
+    #[error("cannot keep capabilities over a change of user")]
+    Keep {
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// The user stays.
+    #[error("cannot give up root")]
+    User {
+        /// Why not.
+        source: UserError,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_in_every_form_and_printed_in_one() {
+        for text in ["NET_RAW", "net_raw", "CAP_NET_RAW", "cap_net_raw"] {
+            assert_eq!(parse(text).unwrap(), Capability::CAP_NET_RAW);
+        }
+        assert_eq!(name(Capability::CAP_NET_BIND_SERVICE), "NET_BIND_SERVICE");
+        assert!(parse("EVERYTHING").unwrap_err().to_string().contains("EVERYTHING"));
+        assert!(parse("").is_err());
+    }
+}

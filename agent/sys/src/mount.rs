@@ -1,0 +1,349 @@
+//! Mounts: trees that are put together out of sight and attached when they are right.
+//!
+//! The calls are those of Linux 5.12 and later (`open_tree`, `fsopen`, `mount_setattr`, `move_mount`), because
+//! only with them can a tree be made read-only as a whole before anyone sees it, and attributes be set for the
+//! one mount without changing the file system behind it. `linux/mount.h` is the header followed here.
+
+use std::ffi::{CStr, CString, OsString};
+use std::io;
+use std::ops::BitOr;
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags};
+
+const OPEN_TREE_CLONE: libc::c_uint = 1;
+const OPEN_TREE_CLOEXEC: libc::c_uint = libc::O_CLOEXEC.cast_unsigned();
+const AT_RECURSIVE: libc::c_uint = 0x8000;
+const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 4;
+const FSOPEN_CLOEXEC: libc::c_uint = 1;
+const FSMOUNT_CLOEXEC: libc::c_uint = 1;
+const FSCONFIG_SET_STRING: libc::c_uint = 1;
+const FSCONFIG_CMD_CREATE: libc::c_uint = 6;
+
+/// More mounts than this on one place are a loop, not a stack.
+const STACK_MAX: usize = 64;
+
+/// What a mount forbids.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attributes(u64);
+
+impl Attributes {
+    /// Forbids nothing.
+    pub const NONE: Self = Self(0);
+    /// Forbids every write.
+    pub const READ_ONLY: Self = Self(1);
+    /// Makes setuid bits and file capabilities mean nothing.
+    pub const NO_SETUID: Self = Self(2);
+    /// Makes device nodes mean nothing.
+    pub const NO_DEVICES: Self = Self(4);
+    /// Forbids execution.
+    pub const NO_EXEC: Self = Self(8);
+}
+
+impl BitOr for Attributes {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// A mount, with or without those below it, that is attached nowhere yet; dropping it takes it away.
+#[derive(Debug)]
+pub struct Tree(OwnedFd);
+
+impl Tree {
+    /// Clones the mount at `path`, as a bind mount does; `recursive` takes those below it as well.
+    ///
+    /// `path` may be a directory or file inside a mount, which then becomes the root of the tree.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.2.
+    pub fn clone_of(path: &Path, recursive: bool) -> Result<Self, MountError> {
+        let flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | if recursive { AT_RECURSIVE } else { 0 };
+        let name = terminated(path)?;
+        // SAFETY: the string lives across the call.
+        let result = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, name.as_ptr(), flags) };
+        let fail = |source| MountError::Clone { path: path.to_path_buf(), source };
+        Ok(Self(descriptor(result).map_err(fail)?))
+    }
+
+    /// Makes a new file system of a kind, with its options, as a tree of one mount.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.2.
+    pub fn new(kind: &CStr, options: &[(&CStr, &CStr)], attributes: Attributes) -> Result<Self, MountError> {
+        let attempt = || -> io::Result<Self> {
+            // SAFETY: the string lives across the call.
+            let context = descriptor(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })?;
+            for (option, value) in options {
+                // SAFETY: the strings live across the call; the last argument is unused by this command.
+                let result = unsafe {
+                    libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), FSCONFIG_SET_STRING, option.as_ptr(), value.as_ptr(), 0)
+                };
+                Errno::result(result)?;
+            }
+            let none = std::ptr::null::<libc::c_char>();
+            // SAFETY: this command takes no key, value or number.
+            let result = unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), FSCONFIG_CMD_CREATE, none, none, 0) };
+            Errno::result(result)?;
+            // SAFETY: the call takes integers only.
+            let result = unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, attributes.0) };
+            Ok(Self(descriptor(result)?))
+        };
+        attempt().map_err(|source| MountError::New { kind: kind.to_owned(), source })
+    }
+
+    /// Adds attributes to the tree's mount, and if `recursive` to all below it; takes none away.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.12.
+    pub fn forbid(&self, attributes: Attributes, recursive: bool) -> Result<(), MountError> {
+        let request = libc::mount_attr { attr_set: attributes.0, attr_clr: 0, propagation: 0, userns_fd: 0 };
+        let flags = libc::AT_EMPTY_PATH.cast_unsigned() | if recursive { AT_RECURSIVE } else { 0 };
+        // SAFETY: string and structure live across the call, and the size is the structure's.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_mount_setattr,
+                self.0.as_raw_fd(),
+                c"".as_ptr(),
+                flags,
+                &raw const request,
+                size_of::<libc::mount_attr>(),
+            )
+        };
+        match Errno::result(result) {
+            Ok(_) => Ok(()),
+            Err(errno) => Err(MountError::Forbid { attributes, source: errno.into() }),
+        }
+    }
+
+    /// Attaches the tree over whatever is at `path`; this hold on it stays good.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.2.
+    pub fn attach(&self, path: &Path) -> Result<(), MountError> {
+        let name = terminated(path)?;
+        // SAFETY: the strings live across the call.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_move_mount,
+                self.0.as_raw_fd(),
+                c"".as_ptr(),
+                libc::AT_FDCWD,
+                name.as_ptr(),
+                MOVE_MOUNT_F_EMPTY_PATH,
+            )
+        };
+        match Errno::result(result) {
+            Ok(_) => Ok(()),
+            Err(errno) => Err(MountError::Attach { path: path.to_path_buf(), source: errno.into() }),
+        }
+    }
+}
+
+impl AsFd for Tree {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// Keeps what happens to mounts in this namespace and in others apart.
+pub fn stop_propagation() -> Result<(), MountError> {
+    let none: Option<&Path> = None;
+    nix::mount::mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
+        .map_err(|errno| MountError::Private { source: errno.into() })
+}
+
+/// Makes the mount at `root` the root of this process and its namespace, and takes the old root away.
+pub fn change_root(root: &Path) -> Result<(), MountError> {
+    let attempt = || -> nix::Result<()> {
+        nix::unistd::chdir(root)?;
+        // The old root lands on top of the new one, from where it can be detached without a directory to hold it.
+        nix::unistd::pivot_root(".", ".")?;
+        nix::mount::umount2(".", MntFlags::MNT_DETACH)?;
+        nix::unistd::chdir("/")
+    };
+    attempt().map_err(|errno| MountError::ChangeRoot { root: root.to_path_buf(), source: errno.into() })
+}
+
+/// Detaches everything that is mounted at `path`, with all below; fine if nothing is.
+///
+/// What is still in use lives on, out of reach, until the last user lets go.
+pub fn detach(path: &Path) -> Result<(), MountError> {
+    for _ in 0..STACK_MAX {
+        match nix::mount::umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+            Ok(()) => {}
+            // EINVAL: not a mount point (any more).
+            Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
+            Err(errno) => return Err(MountError::Detach { path: path.to_path_buf(), source: errno.into() }),
+        }
+    }
+    Err(MountError::Detach { path: path.to_path_buf(), source: Errno::ELOOP.into() })
+}
+
+/// One line of `/proc/self/mountinfo`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mounted {
+    /// Which directory of the file system is the root of the mount.
+    pub root: PathBuf,
+    /// Where it is mounted.
+    pub path: PathBuf,
+    /// The kind of file system.
+    pub kind: String,
+}
+
+/// Returns all mounts that this process can see, in the order in which the kernel lists them.
+pub fn mounted() -> Result<Vec<Mounted>, MountError> {
+    // Not necessarily text: paths are bytes.
+    let bytes = std::fs::read("/proc/self/mountinfo").map_err(|source| MountError::List { source })?;
+    Ok(bytes.split(|byte| *byte == b'\n').filter_map(parse_mounted).collect())
+}
+
+/// Reads one line: `36 35 98:0 /root /path rw,noatime master:1 - ext3 /dev/root rw`.
+fn parse_mounted(line: &[u8]) -> Option<Mounted> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let root = unescape(fields.nth(3)?);
+    let path = unescape(fields.next()?);
+    // Optional fields, as many as there are, end with a dash.
+    let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+    Some(Mounted { root, path, kind: String::from_utf8_lossy(kind).into_owned() })
+}
+
+/// Undoes the kernel's octal escapes of blanks, newlines and backslashes.
+fn unescape(field: &[u8]) -> PathBuf {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((first, after)) = rest.split_first() {
+        let octal = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) if *first == b'\\' => {
+                bytes.push(byte);
+                rest = &after[3..];
+            }
+            Some(_) | None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
+fn terminated(path: &Path) -> Result<CString, MountError> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|source| MountError::Path { path: path.to_path_buf(), source })
+}
+
+fn descriptor(result: libc::c_long) -> io::Result<OwnedFd> {
+    let number = RawFd::try_from(Errno::result(result)?).expect("descriptors are C integers");
+    // SAFETY: the callers pass what a system call returned that makes a new descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Why a mount could not be made, changed or taken away.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// There is nothing to clone.
+    #[error("cannot clone the mount tree at `{path}`: it must exist, and the kernel be 5.2 or later")]
+    Clone {
+        /// The place.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The kernel does not make such a file system.
+    #[error("cannot make a file system of kind {kind:?}: the kernel may lack it, or refuse it in this namespace")]
+    New {
+        /// The kind.
+        kind: CString,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The attributes cannot be set.
+    #[error("cannot set {attributes:?} on a mount tree: that takes a kernel of 5.12 or later")]
+    Forbid {
+        /// What was to be forbidden.
+        attributes: Attributes,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// There is nowhere to attach it.
+    #[error("cannot attach a mount at `{path}`: the place must exist and be of the same type, directory or file")]
+    Attach {
+        /// The place.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The namespace stays connected to others.
+    #[error("cannot cut mount propagation: is this process in a mount namespace of its own?")]
+    Private {
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The root stays what it was.
+    #[error("cannot make `{root}` the root: it must be a mount point")]
+    ChangeRoot {
+        /// The new root.
+        root: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The mount stays.
+    #[error("cannot detach what is mounted at `{path}`")]
+    Detach {
+        /// The place.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The table cannot be read.
+    #[error("cannot read /proc/self/mountinfo: is /proc mounted?")]
+    List {
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The path has a NUL byte.
+    #[error("`{path}` cannot be passed to the kernel")]
+    Path {
+        /// The path.
+        path: PathBuf,
+        /// Where the byte is.
+        source: std::ffi::NulError,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_every_shape_are_read() {
+        let plain = parse_mounted(b"24 1 254:0 / / rw,relatime - ext4 /dev/vda rw").unwrap();
+        assert_eq!((plain.path.to_str(), plain.kind.as_str()), (Some("/"), "ext4"));
+        let odd = parse_mounted(b"36 35 98:0 /a\\040b /mnt/two\\040words\\134 rw shared:1 master:2 - fuse.x y rw").unwrap();
+        assert_eq!(odd.root.to_str(), Some("/a b"));
+        assert_eq!(odd.path.to_str(), Some("/mnt/two words\\"));
+        assert_eq!(odd.kind, "fuse.x");
+        assert_eq!(parse_mounted(b"36 35 98:0 /"), None);
+        assert_eq!(parse_mounted(b""), None);
+    }
+
+    #[test]
+    fn own_table_has_a_root() {
+        assert!(mounted().unwrap().iter().any(|mount| mount.path == Path::new("/")));
+    }
+
+    #[test]
+    fn unknown_file_system_is_refused_by_name() {
+        let error = Tree::new(c"weirfs", &[], Attributes::NONE).unwrap_err();
+        assert!(error.to_string().contains("weirfs"), "{error}");
+    }
+}

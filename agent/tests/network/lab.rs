@@ -1,0 +1,333 @@
+//! A laboratory: a node and a machine on its wire, each a network namespace of its own, with the
+//! data plane loaded on the node.
+//!
+//! ```text
+//!   far (172.31.5.5, MTU 1300 on the way) ── wire (10.9.0.1, fd09::1) ── up0: node (10.9.0.2, fd09::2)
+//!                                                                              ├── container a
+//!                                                                              └── container b
+//! ```
+//!
+//! Everything is named by the process, and goes when the laboratory does, also when a test fails.
+
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Runtime};
+use weir_agent::config::AttachMode;
+use weir_agent::container::{Attachment, ContainerId, ContainerNetwork, LiveAttachment, Slot};
+use weir_agent::network::{NetworkHandle, NetworkSettings, start};
+use weir_executor::spec::NetworkMode;
+use weir_resources::{PortRange, PortSet};
+use weir_sys::netns;
+
+/// Every wait in these tests ends here: far beyond what a loaded machine needs.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+pub(crate) const NODE_V4: &str = "10.9.0.2";
+pub(crate) const NODE_V6: &str = "fd09::2";
+pub(crate) const WIRE_V4: &str = "10.9.0.1";
+pub(crate) const WIRE_V6: &str = "fd09::1";
+/// An address beyond the gateway.
+pub(crate) const FAR_V4: &str = "172.31.5.5";
+pub(crate) const FAR_V6: &str = "fd31::5";
+
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+/// How the programs are attached in this run: `WEIR_TEST_ATTACH=clsact` forces the older way.
+pub(crate) fn attach_mode() -> AttachMode {
+    match std::env::var("WEIR_TEST_ATTACH").as_deref() {
+        Ok("clsact") => AttachMode::Clsact,
+        Ok("tcx") => AttachMode::Tcx,
+        Ok(other) => panic!("WEIR_TEST_ATTACH is tcx or clsact, not {other}"),
+        Err(_) => AttachMode::Auto,
+    }
+}
+
+/// A namespace that commands and closures can be run in.
+pub(crate) struct Place {
+    pub(crate) netns: OwnedFd,
+}
+
+impl Place {
+    fn new() -> Self {
+        let (netns, ()) = netns::create(|| ()).expect("these tests need root");
+        let place = Self { netns };
+        place.ip("link set lo up");
+        place
+    }
+
+    /// Runs a closure inside, in a thread of its own.
+    pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        netns::enter(self.netns.as_fd(), work).unwrap()
+    }
+
+    /// Runs `ip` with these words.
+    pub(crate) fn ip(&self, words: &str) {
+        self.command("ip", words);
+    }
+
+    /// Runs a command with these words, and fails with what it said.
+    pub(crate) fn command(&self, program: &str, words: &str) -> String {
+        let output = self.run(|| {
+            Command::new(program).args(words.split_whitespace()).output().unwrap_or_else(|error| {
+                panic!("cannot run {program}, which `cargo xtask setup` installs: {error}")
+            })
+        });
+        assert!(
+            output.status.success(),
+            "{program} {words}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    pub(crate) fn write_setting(&self, path: &str, value: &str) {
+        self.run(|| fs::write(format!("/proc/sys/{path}"), value).unwrap());
+    }
+
+    pub(crate) fn setting(&self, path: &str) -> String {
+        self.run(|| fs::read_to_string(format!("/proc/sys/{path}")).unwrap().trim().to_owned())
+    }
+}
+
+/// A container without processes: a namespace that the data plane knows.
+pub(crate) struct Container {
+    pub(crate) place: Place,
+    pub(crate) slot: Slot,
+    pub(crate) attachment: Attachment,
+}
+
+impl Container {
+    /// Returns the first port that was asked for.
+    pub(crate) fn port(&self) -> u16 {
+        self.attachment.ports.first().unwrap()
+    }
+
+    pub(crate) fn run<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.place.run(work)
+    }
+}
+
+pub(crate) struct Lab {
+    pub(crate) node: Place,
+    pub(crate) wire: Place,
+    pub(crate) far: Place,
+    pub(crate) directory: PathBuf,
+    pub(crate) cgroup: PathBuf,
+    settings: NetworkSettings,
+    agent: Option<Agent>,
+}
+
+/// A running data plane: what an agent holds.
+struct Agent {
+    runtime: Runtime,
+    handle: NetworkHandle,
+}
+
+impl Lab {
+    /// Builds the networks and loads the data plane.
+    pub(crate) fn new() -> Self {
+        Self::with(|_| ())
+    }
+
+    /// The same, with the node prepared before the data plane is loaded.
+    pub(crate) fn with(prepare: impl FnOnce(&Lab)) -> Self {
+        let mut lab = Self::without_agent();
+        prepare(&lab);
+        lab.start();
+        lab
+    }
+
+    /// Builds the networks only.
+    pub(crate) fn without_agent() -> Self {
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let name = format!("weir-test-{}-{number}", std::process::id());
+        let directory = std::env::temp_dir().join(&name);
+        let pins = directory.join("bpf");
+        fs::create_dir_all(&pins).unwrap();
+        mount_bpffs(&pins);
+
+        let (node, wire, far) = (Place::new(), Place::new(), Place::new());
+        join(&node, "up0", &wire, "w0");
+        join(&wire, "w1", &far, "f0");
+        node.ip("addr add 10.9.0.2/24 dev up0");
+        node.ip("-6 addr add fd09::2/64 dev up0 nodad");
+        node.ip("route add default via 10.9.0.1");
+        node.ip("-6 route add default via fd09::1");
+        wire.ip("addr add 10.9.0.1/24 dev w0");
+        wire.ip("-6 addr add fd09::1/64 dev w0 nodad");
+        wire.ip("addr add 172.31.5.1/24 dev w1");
+        wire.ip("-6 addr add fd31::1/64 dev w1 nodad");
+        wire.write_setting("net/ipv4/ip_forward", "1");
+        wire.write_setting("net/ipv6/conf/all/forwarding", "1");
+        far.ip("addr add 172.31.5.5/24 dev f0");
+        far.ip("-6 addr add fd31::5/64 dev f0 nodad");
+        far.ip("route add default via 172.31.5.1");
+        far.ip("-6 route add default via fd31::1");
+
+        let cgroup_root = cgroup_root();
+        let cgroup = cgroup_root.join(&name);
+        let settings = NetworkSettings {
+            attach: attach_mode(),
+            pins: pins.join("weir"),
+            uplinks: Vec::new(),
+            cgroup_root,
+            cgroup_parent: cgroup.clone(),
+            state_directory: directory.clone(),
+            reserved_ports: None,
+            program_statistics: false,
+        };
+        Self { node, wire, far, directory, cgroup, settings, agent: None }
+    }
+
+    /// Changes what the next [`Lab::start`] is given.
+    pub(crate) fn settings(&mut self) -> &mut NetworkSettings {
+        &mut self.settings
+    }
+
+    /// Loads the data plane, or takes over the one that is in force.
+    pub(crate) fn start(&mut self) {
+        self.try_start().unwrap_or_else(|error| {
+            use std::error::Error;
+            let mut text = error.to_string();
+            let mut source = error.source();
+            while let Some(cause) = source {
+                text.push_str(&format!(": {cause}"));
+                source = cause.source();
+            }
+            panic!("{text}");
+        });
+    }
+
+    pub(crate) fn try_start(&mut self) -> Result<(), weir_agent::network::StartError> {
+        let settings = self.settings.clone();
+        // The workers of the runtime, and the owner's thread, inherit the node's namespace.
+        let agent = self.node.run(|| {
+            let runtime =
+                Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let handle = runtime.block_on(async { start(settings) })?;
+            Ok::<_, weir_agent::network::StartError>(Agent { runtime, handle })
+        })?;
+        self.agent = Some(agent);
+        Ok(())
+    }
+
+    /// Ends the agent's side; what is pinned stays in force.
+    pub(crate) fn stop(&mut self) {
+        if let Some(Agent { runtime, handle }) = self.agent.take() {
+            drop(handle);
+            runtime.shutdown_timeout(Duration::from_secs(5));
+        }
+    }
+
+    pub(crate) fn handle(&self) -> &NetworkHandle {
+        &self.agent.as_ref().expect("the data plane is loaded").handle
+    }
+
+    pub(crate) fn wait<T: Send>(&self, work: impl Future<Output = T> + Send) -> T {
+        let agent = self.agent.as_ref().expect("the data plane is loaded");
+        agent.runtime.block_on(work)
+    }
+
+    /// Joins an isolated container that owns these ports.
+    pub(crate) fn container(&self, slot: u32, ports: &str) -> Container {
+        let attachment = attachment(slot, ports);
+        let attached = self.wait(self.handle().attach(attachment.clone())).unwrap();
+        let place = Place { netns: attached.netns.unwrap() };
+        Container { place, slot: attachment.slot, attachment }
+    }
+
+    /// Takes containers over after [`Lab::start`]. They have no process of their own: a `sleep`
+    /// stands in each, whose pid an agent would know.
+    pub(crate) fn recover(&self, containers: &[(&Container, u32)]) {
+        let live = containers
+            .iter()
+            .map(|(container, pid)| LiveAttachment {
+                attachment: container.attachment.clone(),
+                init_pid: *pid,
+            })
+            .collect();
+        self.wait(self.handle().recover(live)).unwrap();
+    }
+
+    pub(crate) fn counters(&self, container: &Container) -> weir_abi::Counters {
+        self.handle().counters(container.slot).unwrap()
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        self.stop();
+        let pins = self.directory.join("bpf");
+        drop(fs::remove_dir_all(self.settings.pins.clone()));
+        drop(nix::mount::umount2(&pins, nix::mount::MntFlags::MNT_DETACH));
+        drop(fs::remove_dir_all(&self.directory));
+        remove_cgroups(&self.cgroup);
+    }
+}
+
+/// An attachment as the agent would plan it: a block of 512 ports per slot, from 40000 on.
+pub(crate) fn attachment(slot: u32, ports: &str) -> Attachment {
+    let first = 40_000 / 512 * 512 + 512 * u16::try_from(slot).unwrap();
+    Attachment {
+        container: ContainerId::from_random(u64::from(slot) + 1000),
+        slot: Slot::try_from(slot).unwrap(),
+        mode: NetworkMode::Isolated,
+        ports: ports.parse::<PortSet>().unwrap(),
+        ephemeral: Some(PortRange::new(first, first + 511).unwrap()),
+        cgroup_id: 0,
+    }
+}
+
+fn join(one: &Place, one_name: &str, other: &Place, other_name: &str) {
+    use std::os::fd::AsRawFd;
+    let path = format!("/proc/{}/fd/{}", std::process::id(), other.netns.as_raw_fd());
+    one.ip(&format!("link add {one_name} type veth peer name {other_name} netns {path}"));
+    one.ip(&format!("link set {one_name} up"));
+    other.ip(&format!("link set {other_name} up"));
+}
+
+/// Waits until a condition holds.
+pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = check() {
+            return value;
+        }
+        assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
+        std::thread::yield_now();
+    }
+}
+
+pub(crate) fn address(ip: &str, port: u16) -> SocketAddr {
+    SocketAddr::new(ip.parse::<IpAddr>().unwrap(), port)
+}
+
+fn mount_bpffs(path: &Path) {
+    use nix::mount::{MsFlags, mount};
+    mount(Some("bpf"), path, Some("bpf"), MsFlags::empty(), None::<&str>)
+        .expect("these tests mount a bpffs of their own, which needs root");
+}
+
+pub(crate) fn cgroup_root() -> PathBuf {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let line = mounts
+        .lines()
+        .find(|line| line.contains(" - cgroup2 "))
+        .expect("these tests need cgroup v2, mounted anywhere");
+    PathBuf::from(line.split(' ').nth(4).unwrap())
+}
+
+fn remove_cgroups(path: &Path) {
+    if let Ok(entries) = fs::read_dir(path) {
+        for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+            remove_cgroups(&entry.path());
+        }
+    }
+    drop(fs::remove_dir(path));
+}

@@ -1,0 +1,92 @@
+//! Small conversations over real sockets.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// How long a socket waits before it is an error: what is expected to fail by silence waits this
+/// long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// For what must not arrive.
+pub(crate) const SILENCE: Duration = Duration::from_millis(300);
+
+/// A server that answers one TCP connection with what it got and who sent it.
+pub(crate) struct Server {
+    thread: JoinHandle<SocketAddr>,
+}
+
+impl Server {
+    /// Serves one TCP connection on a listener that was made in some namespace.
+    pub(crate) fn tcp(listener: TcpListener) -> Self {
+        let thread = thread::spawn(move || {
+            let (mut stream, peer) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut bytes = [0; 64];
+            let length = stream.read(&mut bytes).unwrap();
+            stream.write_all(&bytes[..length]).unwrap();
+            peer
+        });
+        Self { thread }
+    }
+
+    /// Answers one datagram.
+    pub(crate) fn udp(socket: UdpSocket) -> Self {
+        let thread = thread::spawn(move || {
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+            let mut bytes = vec![0; 65536];
+            let (length, peer) = socket.recv_from(&mut bytes).unwrap();
+            socket.send_to(&bytes[..length], peer).unwrap();
+            peer
+        });
+        Self { thread }
+    }
+
+    /// Waits for the end, and returns who the client was.
+    pub(crate) fn client(self) -> SocketAddr {
+        self.thread.join().unwrap()
+    }
+}
+
+/// The address to listen on for peers of this address's family.
+pub(crate) fn any_of(address: IpAddr, port: u16) -> SocketAddr {
+    let any: IpAddr = if address.is_ipv4() { [0, 0, 0, 0].into() } else { [0_u16; 8].into() };
+    SocketAddr::new(any, port)
+}
+
+/// Sends a word over TCP and checks that it comes back. Returns the client's end.
+pub(crate) fn ask_tcp(to: SocketAddr) -> std::io::Result<(SocketAddr, SocketAddr)> {
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(b"weir")?;
+    let mut answer = [0; 4];
+    stream.read_exact(&mut answer)?;
+    assert_eq!(&answer, b"weir");
+    Ok((stream.local_addr()?, stream.peer_addr()?))
+}
+
+/// Sends a datagram of this length and checks that it comes back from where it was sent.
+pub(crate) fn ask_udp(to: SocketAddr, length: usize) -> std::io::Result<SocketAddr> {
+    let socket = UdpSocket::bind(any_of(to.ip(), 0))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let question: Vec<u8> = (0..length).map(|n| n as u8).collect();
+    socket.send_to(&question, to)?;
+    let mut answer = vec![0; 65536];
+    let (got, from) = socket.recv_from(&mut answer)?;
+    assert_eq!(&answer[..got], &question[..]);
+    assert_eq!(from, to, "the answer has to come from where the question went");
+    socket.local_addr()
+}
+
+/// The same over a connected socket, so that errors of ICMP reach it.
+pub(crate) fn ask_udp_connected(to: SocketAddr) -> std::io::Result<SocketAddr> {
+    let socket = UdpSocket::bind(any_of(to.ip(), 0))?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    socket.connect(to)?;
+    socket.send(b"weir")?;
+    let mut answer = [0; 64];
+    let length = socket.recv(&mut answer)?;
+    assert_eq!(&answer[..length], b"weir");
+    assert_eq!(socket.peer_addr()?, to);
+    socket.local_addr()
+}

@@ -1,0 +1,275 @@
+//! Which crate may depend on which, and where `unsafe` may stand.
+//!
+//! A crate exists to state a dependency rule; this is where the rules are written. A new crate is a
+//! new entry, with its reason.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde::Deserialize;
+
+use super::Breach;
+use crate::{command, tree};
+
+/// One crate and what it may know.
+struct Rule {
+    name: &'static str,
+    /// The crates of this workspace that it may depend on.
+    siblings: &'static [&'static str],
+    /// The foreign crates that it may depend on outside of its tests; any, if not said.
+    foreign: Option<&'static [&'static str]>,
+    unsafe_code: UnsafeCode,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum UnsafeCode {
+    /// Every crate root says `#![forbid(unsafe_code)]`.
+    Forbidden,
+    /// Argued, block by block.
+    Argued,
+}
+
+const RULES: &[Rule] = &[
+    // Pure: what it does depends on its arguments alone, so nothing that reaches outside.
+    Rule {
+        name: "weir-resources",
+        siblings: &[],
+        foreign: Some(&["serde", "thiserror"]),
+        unsafe_code: UnsafeCode::Forbidden,
+    },
+    // Both sides of the kernel boundary see it, so it knows neither.
+    Rule {
+        name: "weir-abi",
+        siblings: &[],
+        foreign: Some(&["aya"]),
+        unsafe_code: UnsafeCode::Argued,
+    },
+    // The programs know the records and nothing of who loads them.
+    Rule {
+        name: "agent-ebpf",
+        siblings: &["weir-abi"],
+        foreign: Some(&["aya-ebpf", "aya-log-ebpf"]),
+        unsafe_code: UnsafeCode::Argued,
+    },
+    // System calls, without an opinion about containers.
+    Rule {
+        name: "weir-sys",
+        siblings: &[],
+        foreign: None,
+        unsafe_code: UnsafeCode::Argued,
+    },
+    // It outlives the agent, so it must not need it. No runtime: it is one small poll loop.
+    Rule {
+        name: "weir-executor",
+        siblings: &["weir-sys"],
+        foreign: None,
+        unsafe_code: UnsafeCode::Forbidden,
+    },
+    Rule {
+        name: "weir-agent",
+        siblings: &[
+            "agent-ebpf",
+            "weir-abi",
+            "weir-executor",
+            "weir-resources",
+            "weir-sys",
+        ],
+        foreign: None,
+        unsafe_code: UnsafeCode::Forbidden,
+    },
+    // The door must open when the house does not build.
+    Rule {
+        name: "xtask",
+        siblings: &[],
+        foreign: None,
+        unsafe_code: UnsafeCode::Forbidden,
+    },
+];
+
+/// Foreign crates that no crate may depend on, and what to use.
+const BANNED: &[(&str, &str)] = &[
+    (
+        "openssl",
+        "rustls with aws-lc-rs: one TLS, no C library of the system",
+    ),
+    (
+        "ring",
+        "aws-lc-rs: two providers in one process are ambiguous to rustls",
+    ),
+    ("lazy_static", "std::sync::LazyLock"),
+    ("once_cell", "std::sync::OnceLock"),
+];
+
+/// What `cargo metadata` says, as far as it is needed.
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    dependencies: Vec<Dependency>,
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Dependency {
+    name: String,
+    /// Where it is, for a crate of the workspace.
+    path: Option<String>,
+    /// `None` for what the crate itself links with; else `dev` or `build`.
+    kind: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    kind: Vec<String>,
+    src_path: String,
+}
+
+pub(super) fn check() -> Result<Vec<Breach>> {
+    let json = command::read(command::cargo().args([
+        "metadata",
+        "--no-deps",
+        "--format-version=1",
+        "--locked",
+    ]))?;
+    let metadata: Metadata =
+        serde_json::from_str(&json).context("cargo metadata writes what is not expected")?;
+    let mut breaches = judge(&metadata);
+    for package in &metadata.packages {
+        breaches.extend(roots(package)?);
+    }
+    Ok(breaches)
+}
+
+/// Returns what the dependencies break.
+fn judge(metadata: &Metadata) -> Vec<Breach> {
+    let mut breaches = Vec::new();
+    for package in &metadata.packages {
+        let Some(rule) = rule(&package.name) else {
+            breaches.push(Breach(format!(
+                "crate {} has no rule; add it to RULES in xtask/src/check/crates.rs",
+                package.name
+            )));
+            continue;
+        };
+        for dependency in &package.dependencies {
+            breaches.extend(judge_one(package, rule, dependency));
+        }
+    }
+    breaches
+}
+
+fn judge_one(package: &Package, rule: &Rule, dependency: &Dependency) -> Option<Breach> {
+    let (from, to) = (&package.name, dependency.name.as_str());
+    if let Some((_, instead)) = BANNED.iter().find(|(name, _)| *name == to) {
+        return Some(Breach(format!("{from} depends on {to}; use {instead}")));
+    }
+    if dependency.path.is_some() {
+        let allowed = rule.siblings.contains(&to);
+        return (!allowed).then(|| {
+            let siblings = match rule.siblings {
+                [] => "no crate of the workspace".to_owned(),
+                siblings => format!("only {}", siblings.join(", ")),
+            };
+            Breach(format!(
+                "{from} depends on {to}, but may depend on {siblings}"
+            ))
+        });
+    }
+    // Tests may use what they like.
+    let linked = dependency.kind.as_deref() != Some("dev");
+    match rule.foreign {
+        Some(foreign) if linked && !foreign.contains(&to) => Some(Breach(format!(
+            "{from} depends on {to}, but may depend only on {} outside of its tests",
+            foreign.join(", ")
+        ))),
+        Some(_) | None => None,
+    }
+}
+
+/// Returns which roots of a crate allow `unsafe` without a right to.
+fn roots(package: &Package) -> Result<Vec<Breach>> {
+    let argued = rule(&package.name).is_some_and(|rule| rule.unsafe_code == UnsafeCode::Argued);
+    let mut breaches = Vec::new();
+    for target in &package.targets {
+        let shipped = target
+            .kind
+            .iter()
+            .any(|kind| kind == "lib" || kind == "bin");
+        if argued || !shipped {
+            continue;
+        }
+        let text = fs::read_to_string(&target.src_path)
+            .with_context(|| format!("cannot read {}", target.src_path))?;
+        if !text.contains("#![forbid(unsafe_code)]") {
+            breaches.push(Breach(format!(
+                "{} lacks #![forbid(unsafe_code)]; `unsafe` belongs into weir-sys",
+                shown(&target.src_path)
+            )));
+        }
+    }
+    Ok(breaches)
+}
+
+/// Returns `path` as it is in the repository.
+fn shown(path: &str) -> &str {
+    Path::new(path)
+        .strip_prefix(tree::root())
+        .ok()
+        .and_then(Path::to_str)
+        .unwrap_or(path)
+}
+
+fn rule(name: &str) -> Option<&'static Rule> {
+    RULES.iter().find(|rule| rule.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn breaches(package: &str, dependency: &str) -> Vec<String> {
+        let json = format!(
+            r#"{{"packages": [{{"name": "{package}", "targets": [], "dependencies": [{dependency}]}}]}}"#
+        );
+        let metadata: Metadata = serde_json::from_str(&json).unwrap();
+        judge(&metadata)
+            .into_iter()
+            .map(|Breach(text)| text)
+            .collect()
+    }
+
+    #[test]
+    fn a_crate_may_depend_on_its_siblings_one_way() {
+        let sys = r#"{"name": "weir-sys", "path": "/somewhere", "kind": null}"#;
+        assert_eq!(breaches("weir-agent", sys), Vec::<String>::new());
+        assert_eq!(
+            breaches("weir-resources", sys),
+            ["weir-resources depends on weir-sys, but may depend on no crate of the workspace"]
+        );
+        let agent = r#"{"name": "weir-agent", "path": "/somewhere", "kind": "dev"}"#;
+        assert_eq!(
+            breaches("weir-executor", agent),
+            ["weir-executor depends on weir-agent, but may depend on only weir-sys"]
+        );
+    }
+
+    #[test]
+    fn a_pure_crate_uses_what_it_likes_in_tests_only() {
+        let tokio = |kind: &str| format!(r#"{{"name": "tokio", "path": null, "kind": {kind}}}"#);
+        assert_eq!(
+            breaches("weir-resources", &tokio(r#""dev""#)),
+            Vec::<String>::new()
+        );
+        assert_eq!(breaches("weir-resources", &tokio("null")).len(), 1);
+    }
+
+    #[test]
+    fn an_unknown_crate_is_a_breach() {
+        assert_eq!(breaches("weir-common", "").len(), 1);
+    }
+}

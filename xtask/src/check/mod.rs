@@ -1,0 +1,52 @@
+//! What must be true of the source before any of it is run.
+
+mod crates;
+mod layout;
+mod sources;
+
+use anyhow::{Result, bail};
+
+use crate::command;
+
+/// A rule that is broken: where, which, and what to do.
+struct Breach(String);
+
+/// Runs the rules, the formatter and the lints, the quick ones first.
+pub(crate) fn run() -> Result<()> {
+    hold_rules()?;
+    format()?;
+    lint()
+}
+
+/// Holds every rule, and names each breach rather than the first.
+fn hold_rules() -> Result<()> {
+    let mut breaches = Vec::new();
+    breaches.extend(crates::check()?);
+    breaches.extend(layout::check()?);
+    breaches.extend(sources::check()?);
+    for Breach(text) in &breaches {
+        println!("  {text}");
+    }
+    if !breaches.is_empty() {
+        bail!("check: {} rules are broken, named above", breaches.len());
+    }
+    println!("check: crates, layout and sources are as they should be");
+    Ok(())
+}
+
+fn format() -> Result<()> {
+    command::run(command::cargo().args(["fmt", "--all", "--check"]))
+}
+
+fn lint() -> Result<()> {
+    command::run(command::cargo().args([
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--locked",
+        "--quiet",
+        "--",
+        "--deny",
+        "warnings",
+    ]))
+}

@@ -1,0 +1,293 @@
+//! The agent of a node: its configuration, its start and end, and its command line.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::Deserialize;
+
+use super::Node;
+use super::network::inside;
+use super::statistics::Statistics;
+use crate::command::{command, output, read};
+use crate::{http, tree};
+
+/// Where the agent answers, inside of the node's namespace.
+const LISTEN: &str = "127.0.0.1:9464";
+
+/// How long the agent may take to start or to stop: it loads programs, and no more.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A container as `weir-agent ps --json` lists it, as far as it is looked at here.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Container {
+    pub(crate) name: String,
+    pub(crate) ports: String,
+    pub(crate) ephemeral: Option<String>,
+    state: State,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct State {
+    state: String,
+}
+
+impl Container {
+    pub(crate) fn is_running(&self) -> bool {
+        self.state.state == "running"
+    }
+}
+
+impl Node {
+    /// Returns `weir-agent`, told which node is meant; arguments of the command follow.
+    pub(crate) fn weir_agent(self, subcommand: &str) -> Command {
+        let mut agent = command(program());
+        agent.arg(subcommand).arg("--config").arg(self.config());
+        agent
+    }
+
+    /// Returns how to type that.
+    pub(crate) fn weir_agent_text(self, subcommand: &str) -> String {
+        format!(
+            "{} {subcommand} --config {}",
+            program().display(),
+            self.config().display()
+        )
+    }
+
+    /// Returns how to ask the agent for `path` by hand: its address is inside the namespace.
+    pub(crate) fn curl_text(self, path: &str) -> String {
+        format!(
+            "nsenter --net={} curl http://{LISTEN}{path}",
+            self.node_namespace().display()
+        )
+    }
+
+    /// Starts a container that runs on by itself.
+    pub(crate) fn exec_detached(self, options: &[&str], argv: &[&str]) -> Result<()> {
+        read(
+            self.weir_agent("exec")
+                .arg("--detach")
+                .args(options)
+                .arg("--")
+                .args(argv),
+        )
+        .map(drop)
+    }
+
+    /// Returns the containers that have not ended.
+    pub(crate) fn containers(self) -> Result<Vec<Container>> {
+        let json = read(self.weir_agent("ps").arg("--json"))?;
+        serde_json::from_str(&json).context("weir-agent ps --json writes what is not expected")
+    }
+
+    /// Returns what every container has used.
+    pub(crate) fn statistics(self) -> Result<Statistics> {
+        Statistics::read(&read(self.weir_agent("stats").arg("--json"))?)
+    }
+
+    /// Asks the agent over HTTP.
+    pub(crate) fn ask(self, path: &str) -> Result<String> {
+        let address: SocketAddr = LISTEN.parse().context("the address is a constant")?;
+        inside(self.node_namespace(), || http::get(address, path))?
+    }
+
+    fn config(self) -> PathBuf {
+        self.home().join("agent.toml")
+    }
+
+    fn process_file(self) -> PathBuf {
+        self.run_directory().join("agent.pid")
+    }
+
+    /// Starts the agent in the node's namespace and waits until it is healthy.
+    pub(crate) fn start_agent(self) -> Result<()> {
+        self.write_config()?;
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log())
+            .with_context(|| format!("cannot open {}", self.log().display()))?;
+        // A session of its own: Ctrl-C in this terminal and its closing are for us, not for it. Both
+        // programs before it end by becoming it, so the process keeps its id.
+        let mut child = command("setsid")
+            .arg("nsenter")
+            .arg(format!("--net={}", self.node_namespace().display()))
+            .arg(program())
+            .arg("run")
+            .arg("--config")
+            .arg(self.config())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().context("cannot copy a descriptor")?)
+            .stderr(log)
+            .spawn()
+            .context("cannot start weir-agent")?;
+        let pid = child.id();
+        let started = start_time(pid).unwrap_or_default();
+        fs::write(self.process_file(), format!("{pid} {started}\n"))
+            .with_context(|| format!("cannot write {}", self.process_file().display()))?;
+
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = child.try_wait().context("cannot wait for weir-agent")? {
+                bail!("weir-agent ended with {status}:\n{}", self.log_end());
+            }
+            match self.ask("/health") {
+                Ok(_healthy) => return Ok(()),
+                Err(error) if Instant::now() > deadline => {
+                    return Err(error.context(format!(
+                        "weir-agent is not healthy after {} s:\n{}",
+                        PATIENCE.as_secs(),
+                        self.log_end()
+                    )));
+                }
+                Err(_not_yet) => thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+
+    /// Ends the containers, then the agent; fine if neither is there.
+    pub(crate) fn stop_agent(self) -> Result<()> {
+        let Some(pid) = self.agent_process() else {
+            return Ok(());
+        };
+        for container in self.containers().unwrap_or_default() {
+            // What does not end by itself is killed with its cgroup.
+            let _ended = output(self.weir_agent("kill").arg(&container.name));
+        }
+        self.signal_agent(Signal::SIGTERM)?;
+        let deadline = Instant::now() + PATIENCE;
+        while self.agent_process().is_some() {
+            if Instant::now() > deadline {
+                // To whoever listens: a panic here would leave the rest of the node.
+                writeln!(
+                    io::stderr(),
+                    "weir-agent (process {pid}) does not end; killing it"
+                )
+                .ok();
+                return self.kill_agent();
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    /// Kills the agent as a crash would, and waits until it is gone.
+    pub(crate) fn kill_agent(self) -> Result<()> {
+        self.signal_agent(Signal::SIGKILL)?;
+        while self.agent_process().is_some() {
+            thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    }
+
+    fn signal_agent(self, signal: Signal) -> Result<()> {
+        let Some(pid) = self.agent_process() else {
+            return Ok(());
+        };
+        match kill(pid, signal) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("cannot send {signal} to {pid}")),
+        }
+    }
+
+    /// Returns the process of the agent, if it is still the one that was started.
+    pub(crate) fn agent_process(self) -> Option<Pid> {
+        let text = fs::read_to_string(self.process_file()).ok()?;
+        let (pid, started) = text.trim().split_once(' ')?;
+        let pid: u32 = pid.parse().ok()?;
+        // The number may be another's by now; its start time is not.
+        (start_time(pid)? == started).then_some(())?;
+        i32::try_from(pid).ok().map(Pid::from_raw)
+    }
+
+    /// Has the agent take away what it left on the node, if it can still be run.
+    pub(super) fn clean_up(self) -> Result<()> {
+        if !self.node_namespace().exists() || !self.config().exists() || !program().exists() {
+            return Ok(());
+        }
+        read(
+            command("nsenter")
+                .arg(format!("--net={}", self.node_namespace().display()))
+                .arg(program())
+                .arg("cleanup")
+                .arg("--config")
+                .arg(self.config()),
+        )
+        .map(drop)
+    }
+
+    fn write_config(self) -> Result<()> {
+        let (state, run) = (self.state_directory(), self.run_directory());
+        let text = format!(
+            r#"# Written by `cargo xtask up`: everything of this node has names of its own.
+[agent]
+state_directory = "{state}"
+socket = "{run}/agent.sock"
+
+[network]
+pin_directory = "{run}/bpf/weir"
+{settings}
+
+[cgroup]
+parent = "{name}"
+
+[container]
+# NET_RAW for the container that tries to forge a packet.
+capabilities_allowed = ["NET_BIND_SERVICE", "NET_RAW"]
+
+[http]
+listen = "{LISTEN}"
+"#,
+            state = state.display(),
+            run = run.display(),
+            settings = self.network_settings,
+            name = self.name,
+        );
+        fs::write(self.config(), text)
+            .with_context(|| format!("cannot write {}", self.config().display()))
+    }
+
+    fn log_end(self) -> String {
+        let text = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+/// Returns the agent that [`build`] builds.
+fn program() -> PathBuf {
+    tree::target().join("release").join("weir-agent")
+}
+
+/// Builds the agent and the executor.
+pub(crate) fn build() -> Result<()> {
+    crate::command::run(crate::command::cargo().args([
+        "build",
+        "--release",
+        "--locked",
+        "--package=weir-agent",
+        "--package=weir-executor",
+    ]))
+}
+
+/// Returns field 22 of `/proc/<pid>/stat`: when the process began, in ticks since boot.
+///
+/// `None` if there is no such process, or only its remains, which nobody has waited for.
+fn start_time(pid: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name of the program may hold spaces and brackets; the last bracket ends it.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split(' ');
+    (fields.next()? != "Z").then_some(())?;
+    // The state was field 3.
+    fields.nth(18).map(str::to_owned)
+}

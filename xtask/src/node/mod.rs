@@ -1,0 +1,192 @@
+//! A node for show and for trial: two network namespaces, and an agent in one of them.
+//!
+//! ```text
+//!  namespace <name>-wire               namespace <name>-node
+//!  10.87.0.1, fd87::1                  10.87.0.2, fd87::2
+//!  the world outside   wire ======= uplink   weir-agent and its containers
+//! ```
+//!
+//! Nothing of the machine's own network is touched: the link is created inside the namespaces.
+//! Everything has a fixed name that begins with the name of the node, so that [`Node::remove`] finds
+//! it whoever created it and however far that came:
+//!
+//! 1. two named namespaces, the link, addresses and routes;
+//! 2. `/run/<name>`: the agent's socket and process id, and a bpffs of its own;
+//! 3. `/var/lib/<name>`: configuration, state, log, and files for the containers to read;
+//! 4. the agent, and the cgroup `<name>` with what it starts.
+
+mod agent;
+mod network;
+mod statistics;
+
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
+
+use anyhow::{Context as _, Result};
+
+pub(crate) use agent::{Container, build};
+pub(crate) use network::{NODE_V4, NODE_V6, WIRE_V4, inside};
+pub(crate) use statistics::{Statistics, Usage};
+
+use crate::cgroup;
+
+/// A node, there or not: its name says where everything of it is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Node {
+    name: &'static str,
+    network_settings: &'static str,
+}
+
+impl Node {
+    /// Returns the node of `name`, without making anything of it.
+    ///
+    /// `network_settings` are lines for the `[network]` table of its agent.
+    pub(crate) const fn named(name: &'static str, network_settings: &'static str) -> Self {
+        Self {
+            name,
+            network_settings,
+        }
+    }
+
+    /// Returns whether anything of the node is there.
+    pub(crate) fn is_there(self) -> bool {
+        self.run_directory().exists()
+            || self.node_namespace().exists()
+            || self.wire_namespace().exists()
+    }
+
+    /// Makes the node and starts its agent, on a machine that has nothing of it.
+    ///
+    /// What a failure leaves behind is for [`Self::remove`].
+    pub(crate) fn create(self) -> Result<()> {
+        for directory in [
+            self.run_directory(),
+            self.files_directory(),
+            self.state_directory(),
+        ] {
+            fs::create_dir_all(&directory)
+                .with_context(|| format!("cannot create {}", directory.display()))?;
+        }
+        self.create_network()?;
+        self.mount_bpffs()?;
+        self.start_agent()
+    }
+
+    /// Takes everything of the node away, however much of it is there.
+    ///
+    /// Goes on after a failure, so that what can go is gone, and then reports the first.
+    pub(crate) fn remove(self) -> Result<()> {
+        let steps = [
+            self.stop_agent().context("cannot stop the agent"),
+            self.remove_cgroup(),
+            self.clean_up(),
+            self.unmount_bpffs(),
+            self.remove_network(),
+            remove_directory(self.run_directory()),
+            remove_directory(self.home()),
+        ];
+        steps.into_iter().collect()
+    }
+
+    fn remove_cgroup(self) -> Result<()> {
+        match cgroup::root() {
+            Some(root) => cgroup::remove(&root.join(self.name)),
+            None => Ok(()),
+        }
+    }
+
+    /// Returns the directory of what does not survive a reboot. Containers do not see `/run`.
+    pub(crate) fn run_directory(self) -> PathBuf {
+        PathBuf::from("/run").join(self.name)
+    }
+
+    fn home(self) -> PathBuf {
+        PathBuf::from("/var/lib").join(self.name)
+    }
+
+    /// Returns the directory whose files every container can read.
+    pub(crate) fn files_directory(self) -> PathBuf {
+        self.home().join("files")
+    }
+
+    /// Returns where the agent keeps what must survive it.
+    pub(crate) fn state_directory(self) -> PathBuf {
+        self.home().join("state")
+    }
+
+    /// Returns the file that the agent's log goes to.
+    pub(crate) fn log(self) -> PathBuf {
+        self.home().join("agent.log")
+    }
+}
+
+/// Takes a node away if the program panics while this is there.
+///
+/// What is said to a terminal that was closed, or to a `head` that has read enough, is a panic: no
+/// reason to leave a node behind.
+pub(crate) struct Safeguard(pub(crate) Node);
+
+impl Drop for Safeguard {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // Nobody may be there to be told, and `down` does it again.
+            self.0.remove().ok();
+        }
+    }
+}
+
+fn remove_directory(path: PathBuf) -> Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, Write as _};
+
+    use nix::unistd::Uid;
+
+    use super::*;
+
+    /// Returns whether the test can run; says why not if it cannot.
+    fn is_root(test: &str) -> bool {
+        let root = Uid::effective().is_root();
+        if !root {
+            writeln!(
+                io::stderr(),
+                "weir-skip: {test}: it makes namespaces, which needs root"
+            )
+            .expect("standard error is open");
+        }
+        root
+    }
+
+    #[test]
+    fn what_is_left_of_a_node_is_taken_away_however_far_it_came() {
+        if !is_root("what_is_left_of_a_node_is_taken_away_however_far_it_came") {
+            return;
+        }
+        const NODE: Node = Node::named("weir-xtask-test", "");
+        NODE.remove().unwrap();
+        assert!(!NODE.is_there());
+        for _ in 0..2 {
+            fs::create_dir_all(NODE.files_directory()).unwrap();
+            NODE.create_network().unwrap();
+            NODE.mount_bpffs().unwrap();
+            assert!(NODE.is_there());
+            let links = inside(NODE.node_namespace(), || {
+                fs::read_to_string("/proc/thread-self/net/dev").unwrap()
+            });
+            assert!(links.unwrap().contains("uplink:"));
+
+            NODE.remove().unwrap();
+            assert!(!NODE.is_there() && !NODE.home().exists());
+            NODE.remove().unwrap();
+        }
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        assert!(!mounts.contains("weir-xtask-test"));
+    }
+}

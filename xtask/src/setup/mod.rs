@@ -1,0 +1,66 @@
+//! What building and testing need, and how to get it.
+//!
+//! Every step looks first and installs only what is missing, so it can be run at any time. Nothing
+//! is started, enabled or mounted: packages that bring a service are unpacked below `target/` and
+//! not installed.
+
+mod packages;
+mod toolchain;
+
+use anyhow::{Result, bail};
+
+/// What one step found or did.
+pub(crate) enum Outcome {
+    /// It was there.
+    Present,
+    /// It is there now.
+    Installed,
+    /// It is not there; the reason says what to do.
+    Missing {
+        /// What failed, in words.
+        reason: String,
+        /// Whether nothing can be built without it; else some tests are skipped.
+        essential: bool,
+    },
+}
+
+/// Installs what is missing, and fails if anything still is.
+pub(crate) fn run() -> Result<()> {
+    let missing = install()?;
+    if missing > 0 {
+        bail!("{missing} of the things above could not be installed");
+    }
+    Ok(())
+}
+
+/// Installs what is missing; fails only if nothing could be built.
+///
+/// What else could not be installed has been said, and is said again by the tests that miss it.
+pub(crate) fn run_for_build() -> Result<()> {
+    install().map(drop)
+}
+
+fn install() -> Result<usize> {
+    println!("setup: what is there, and what is not");
+    let mut missing = 0;
+    let mut stopping = None;
+    let mut steps = toolchain::steps()?;
+    steps.extend(packages::steps());
+    for (name, outcome) in steps {
+        match outcome {
+            Outcome::Present => println!("  {name}: there"),
+            Outcome::Installed => println!("  {name}: installed"),
+            Outcome::Missing { reason, essential } => {
+                println!("  {name}: MISSING: {reason}");
+                missing += 1;
+                if essential {
+                    stopping.get_or_insert_with(|| format!("{name} is missing: {reason}"));
+                }
+            }
+        }
+    }
+    match stopping {
+        Some(reason) => bail!(reason),
+        None => Ok(missing),
+    }
+}

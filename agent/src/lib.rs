@@ -15,11 +15,11 @@
 
 #![forbid(unsafe_code)]
 
-// pub mod cli;
+pub mod cli;
 pub mod config;
 pub mod container;
-// pub mod daemon;
-// pub mod doctor;
+pub mod daemon;
+pub mod doctor;
 pub mod local;
 pub mod network;
 pub mod ports;

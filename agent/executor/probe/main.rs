@@ -28,6 +28,11 @@ fn main() {
         ["surroundings"] => surroundings(),
         ["powers"] => powers(),
         ["ask", protocol, server, question] => ask(protocol, server, question),
+        ["ask behind silence", server, questions] => {
+            let questions = questions.parse().expect("a number of questions");
+            let _open = keep_unanswered(server, questions).expect("questions can be sent");
+            ask("udp", server, "name?");
+        }
         ["spew", bytes] => spew(bytes.parse().expect("a number of bytes")),
         _ => panic!("unknown request {words:?}"),
     }
@@ -37,28 +42,62 @@ fn main() {
 fn escapes(state_directory: &Path) {
     let nothing: Option<&Path> = None;
     let temporary = Path::new("/tmp");
-    let new_mount = |kind: &str| mount(Some("none"), temporary, Some(kind), MsFlags::empty(), nothing);
+    let new_mount = |kind: &str| {
+        mount(
+            Some("none"),
+            temporary,
+            Some(kind),
+            MsFlags::empty(),
+            nothing,
+        )
+    };
     say("mount tmpfs", new_mount("tmpfs"));
     say("mount cgroup2", new_mount("cgroup2"));
     say("mount bpf", new_mount("bpf"));
     say("mount proc", new_mount("proc"));
     let remount = MsFlags::MS_REMOUNT | MsFlags::MS_BIND;
-    say("remount root", mount(nothing, "/", nothing, remount, nothing));
-    say("remount proc/sys", mount(nothing, "/proc/sys", nothing, remount, nothing));
-    say("unmount proc/sys", umount2("/proc/sys", MntFlags::MNT_DETACH));
-    say("unmount state", umount2(state_directory, MntFlags::MNT_DETACH));
+    say(
+        "remount root",
+        mount(nothing, "/", nothing, remount, nothing),
+    );
+    say(
+        "remount proc/sys",
+        mount(nothing, "/proc/sys", nothing, remount, nothing),
+    );
+    say(
+        "unmount proc/sys",
+        umount2("/proc/sys", MntFlags::MNT_DETACH),
+    );
+    say(
+        "unmount state",
+        umount2(state_directory, MntFlags::MNT_DETACH),
+    );
     say("chroot", chroot("/tmp"));
     say("host name", sethostname("escaped"));
     say("mount namespace", unshare(CloneFlags::CLONE_NEWNS));
-    say("user namespace", unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS));
+    say(
+        "user namespace",
+        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS),
+    );
     match File::open("/proc/1/ns/net") {
         Ok(namespace) => say("namespace of init", setns(namespace, CloneFlags::empty())),
         Err(error) => say_io("namespace of init", Err(error)),
     }
 
-    say("new process all the same", std::thread::spawn(|| ()).join().map_err(|_panic| Errno::EAGAIN));
-    say("keyring", weir_sys::process::leave_session_keyring().map_err(|_refused| Errno::EPERM));
-    say("host socket", open_socket(AddressFamily::Vsock, SockType::Stream, None));
+    say(
+        "new process all the same",
+        std::thread::spawn(|| ())
+            .join()
+            .map_err(|_panic| Errno::EAGAIN),
+    );
+    say(
+        "keyring",
+        weir_sys::process::leave_session_keyring().map_err(|_refused| Errno::EPERM),
+    );
+    say(
+        "host socket",
+        open_socket(AddressFamily::Vsock, SockType::Stream, None),
+    );
 
     let open_for_writing = |path: &str| OpenOptions::new().write(true).open(path).map(drop);
     for path in [
@@ -70,43 +109,119 @@ fn escapes(state_directory: &Path) {
     ] {
         say_io(&format!("write {path}"), open_for_writing(path));
     }
-    for path in ["/etc/weir-was-here", "/usr/weir-was-here", "/dev/weir-was-here", "/proc/weir-was-here"] {
+    for path in [
+        "/etc/weir-was-here",
+        "/usr/weir-was-here",
+        "/dev/weir-was-here",
+        "/proc/weir-was-here",
+    ] {
         say_io(&format!("create {path}"), File::create(path).map(drop));
     }
     let sandbox = std::env::var("WEIR_SANDBOX").expect("every task has it");
-    for path in ["/tmp/file", "/var/tmp/file", "/dev/shm/file", &format!("{sandbox}/file")] {
-        say_io(&format!("create {}", path.replace(&sandbox, "sandbox")), File::create(path).map(drop));
+    for path in [
+        "/tmp/file",
+        "/var/tmp/file",
+        "/dev/shm/file",
+        &format!("{sandbox}/file"),
+    ] {
+        say_io(
+            &format!("create {}", path.replace(&sandbox, "sandbox")),
+            File::create(path).map(drop),
+        );
     }
     let in_state = state_directory.join("file");
-    say_io("create in the state directory", File::create(in_state).map(drop));
+    say_io(
+        "create in the state directory",
+        File::create(in_state).map(drop),
+    );
 
-    say("raw socket", open_socket(AddressFamily::Inet, SockType::Raw, Some(SockProtocol::Icmp)));
-    say("packet socket", open_socket(AddressFamily::Packet, SockType::Raw, None));
+    say(
+        "raw socket",
+        open_socket(AddressFamily::Inet, SockType::Raw, Some(SockProtocol::Icmp)),
+    );
+    say(
+        "packet socket",
+        open_socket(AddressFamily::Packet, SockType::Raw, None),
+    );
     let everyone = Mode::from_bits_truncate(0o666);
-    say("block device", mknod(Path::new("/tmp/disk"), SFlag::S_IFBLK, everyone, makedev(254, 0)));
-    say("memory device", mknod(Path::new("/tmp/mem"), SFlag::S_IFCHR, everyone, makedev(1, 1)));
+    say(
+        "block device",
+        mknod(
+            Path::new("/tmp/disk"),
+            SFlag::S_IFBLK,
+            everyone,
+            makedev(254, 0),
+        ),
+    );
+    say(
+        "memory device",
+        mknod(
+            Path::new("/tmp/mem"),
+            SFlag::S_IFCHR,
+            everyone,
+            makedev(1, 1),
+        ),
+    );
 
     let init = Pid::from_raw(1);
     say("trace init", ptrace::attach(init));
-    say_io("memory of init", OpenOptions::new().read(true).write(true).open("/proc/1/mem").map(drop));
-    say_io("descriptors of init", fs::read_link("/proc/1/fd/0").map(drop));
+    say_io(
+        "memory of init",
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open("/proc/1/mem")
+            .map(drop),
+    );
+    say_io(
+        "descriptors of init",
+        fs::read_link("/proc/1/fd/0").map(drop),
+    );
     say_io("root of init", fs::read_dir("/proc/1/root").map(drop));
     say_io("environment of init", fs::read("/proc/1/environ").map(drop));
     // The signals themselves are allowed; that this goes on proves that they did nothing.
-    for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGSTOP, Signal::SIGSEGV] {
+    for signal in [
+        Signal::SIGKILL,
+        Signal::SIGTERM,
+        Signal::SIGSTOP,
+        Signal::SIGSEGV,
+    ] {
         say(&format!("{signal} to init"), kill(init, signal));
     }
     println!("init: {}", status("Name").trim());
 
-    let processes = names("/proc").into_iter().filter(|name| name.parse::<u32>().is_ok()).count();
+    let processes = names("/proc")
+        .into_iter()
+        .filter(|name| name.parse::<u32>().is_ok())
+        .count();
     println!("processes: {processes}");
-    println!("cgroup: {}", fs::read_to_string("/proc/self/cgroup").expect("/proc").lines().last().unwrap_or(""));
-    for directory in ["/sys/fs/cgroup", "/sys/fs/bpf", "/run", "/sys/firmware", "/sys/kernel/debug"] {
+    println!(
+        "cgroup: {}",
+        fs::read_to_string("/proc/self/cgroup")
+            .expect("/proc")
+            .lines()
+            .last()
+            .unwrap_or("")
+    );
+    for directory in [
+        "/sys/fs/cgroup",
+        "/sys/fs/bpf",
+        "/run",
+        "/sys/firmware",
+        "/sys/kernel/debug",
+    ] {
         println!("in {directory}: {}", names(directory).join(" "));
     }
     println!("in the state directory: {}", tree(state_directory));
-    println!("kcore: {}", fs::read("/proc/kcore").map_or_else(|error| error.to_string(), |bytes| bytes.len().to_string()));
-    for line in fs::read_to_string("/proc/self/mountinfo").expect("/proc").lines() {
+    println!(
+        "kcore: {}",
+        fs::read("/proc/kcore")
+            .map_or_else(|error| error.to_string(), |bytes| bytes.len().to_string())
+    );
+    for line in fs::read_to_string("/proc/self/mountinfo")
+        .expect("/proc")
+        .lines()
+    {
         println!("mounted: {line}");
     }
 }
@@ -116,9 +231,20 @@ fn surroundings() {
     for (name, value) in std::env::vars() {
         println!("variable {name}: {value}");
     }
-    println!("directory: {}", std::env::current_dir().expect("there is one").display());
-    println!("host name: {}", nix::unistd::gethostname().expect("there is one").to_string_lossy());
-    println!("session: {}", nix::unistd::getsid(None).expect("there is one"));
+    println!(
+        "directory: {}",
+        std::env::current_dir().expect("there is one").display()
+    );
+    println!(
+        "host name: {}",
+        nix::unistd::gethostname()
+            .expect("there is one")
+            .to_string_lossy()
+    );
+    println!(
+        "session: {}",
+        nix::unistd::getsid(None).expect("there is one")
+    );
     println!("pid: {}", nix::unistd::getpid());
     println!("descriptors: {}", names("/proc/self/fd").len());
     println!("ids: {} {}", nix::unistd::geteuid(), nix::unistd::getegid());
@@ -127,16 +253,31 @@ fn surroundings() {
     println!("blocked: {}", status_of("self", "SigBlk").trim());
     // Rust ignores SIGPIPE in every program of its own before main: that one bit says nothing.
     println!("ignored: {}", status_of("self", "SigIgn").trim());
-    println!("oom score: {}", fs::read_to_string("/proc/self/oom_score_adj").expect("/proc").trim());
+    println!(
+        "oom score: {}",
+        fs::read_to_string("/proc/self/oom_score_adj")
+            .expect("/proc")
+            .trim()
+    );
 }
 
 /// Shows what the task may do.
 fn powers() {
-    for field in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs"] {
+    for field in [
+        "CapInh",
+        "CapPrm",
+        "CapEff",
+        "CapBnd",
+        "CapAmb",
+        "NoNewPrivs",
+    ] {
         println!("{field}: {}", status_of("self", field).trim());
     }
     println!("ids: {} {}", nix::unistd::getuid(), nix::unistd::geteuid());
-    say("raw socket", open_socket(AddressFamily::Inet, SockType::Raw, Some(SockProtocol::Icmp)));
+    say(
+        "raw socket",
+        open_socket(AddressFamily::Inet, SockType::Raw, Some(SockProtocol::Icmp)),
+    );
     say("host name", sethostname("escaped"));
 }
 
@@ -147,7 +288,11 @@ fn ask(protocol: &str, server: &str, question: &str) {
     let answer = || -> io::Result<String> {
         let mut answer = vec![0; 4096];
         let length = if protocol == "udp" {
-            let socket = UdpSocket::bind(if server.is_ipv4() { "127.0.0.1:0" } else { "[::1]:0" })?;
+            let socket = UdpSocket::bind(if server.is_ipv4() {
+                "127.0.0.1:0"
+            } else {
+                "[::1]:0"
+            })?;
             socket.set_read_timeout(within)?;
             socket.connect(server)?;
             socket.send(question.as_bytes())?;
@@ -162,7 +307,20 @@ fn ask(protocol: &str, server: &str, question: &str) {
         };
         Ok(String::from_utf8_lossy(&answer[..length]).into_owned())
     };
-    println!("answer: {}", answer().unwrap_or_else(|error| error.to_string()));
+    println!(
+        "answer: {}",
+        answer().unwrap_or_else(|error| error.to_string())
+    );
+}
+
+/// Sends questions that nobody answers, each from a socket of its own.
+fn keep_unanswered(server: &str, questions: usize) -> io::Result<Vec<UdpSocket>> {
+    let ask = |_| {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        socket.send_to(b"silence", server)?;
+        Ok(socket)
+    };
+    (0..questions).map(ask).collect()
 }
 
 fn spew(bytes: usize) {
@@ -173,7 +331,11 @@ fn spew(bytes: usize) {
     }
 }
 
-fn open_socket(family: AddressFamily, kind: SockType, protocol: Option<SockProtocol>) -> nix::Result<()> {
+fn open_socket(
+    family: AddressFamily,
+    kind: SockType,
+    protocol: Option<SockProtocol>,
+) -> nix::Result<()> {
     socket(family, kind, SockFlag::SOCK_CLOEXEC, protocol).map(drop)
 }
 
@@ -185,12 +347,17 @@ fn say(name: &str, answer: nix::Result<()>) {
 }
 
 fn say_io(name: &str, answer: io::Result<()>) {
-    say(name, answer.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0))));
+    say(
+        name,
+        answer.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0))),
+    );
 }
 
 fn names(directory: &str) -> Vec<String> {
     let entries = fs::read_dir(directory).map(|entries| {
-        entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect::<Vec<_>>()
+        entries
+            .filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned()))
+            .collect::<Vec<_>>()
     });
     let mut names = entries.unwrap_or_else(|error| vec![error.to_string()]);
     names.sort();
@@ -202,7 +369,11 @@ fn tree(directory: &Path) -> String {
     let mut found = vec![];
     for name in names(&directory.to_string_lossy()) {
         let below = directory.join(&name);
-        found.push(if name != "sandbox" && below.is_dir() { format!("{name}({})", tree(&below)) } else { name });
+        found.push(if name != "sandbox" && below.is_dir() {
+            format!("{name}({})", tree(&below))
+        } else {
+            name
+        });
     }
     found.join(" ")
 }
@@ -213,6 +384,8 @@ fn status(field: &str) -> String {
 
 fn status_of(process: &str, field: &str) -> String {
     let text = fs::read_to_string(format!("/proc/{process}/status")).expect("/proc is mounted");
-    let value = text.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     value.unwrap_or("").to_owned()
 }

@@ -63,8 +63,12 @@ pub struct Control(OwnedFd);
 impl Control {
     /// Makes both ends, neither of which survives an exec.
     pub fn pair() -> io::Result<(Self, Self)> {
-        let (ours, theirs) =
-            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        let (ours, theirs) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )?;
         Ok((Self(ours), Self(theirs)))
     }
 
@@ -77,7 +81,11 @@ impl Control {
     pub fn send<M: Serialize>(&self, message: &M) -> io::Result<()> {
         let bytes = serde_json::to_vec(message)?;
         // MSG_NOSIGNAL: that the other side is gone is an answer, not a reason to die.
-        send(self.0.as_raw_fd(), &bytes, MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT)?;
+        send(
+            self.0.as_raw_fd(),
+            &bytes,
+            MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT,
+        )?;
         Ok(())
     }
 
@@ -112,17 +120,36 @@ mod tests {
         executor.send(&ToAgent::Ready { init_pid: 7 }).unwrap();
         executor.send(&ToAgent::Started { task_pid: 8 }).unwrap();
         drop(executor);
-        assert_eq!(agent.receive().unwrap(), Some(ToAgent::Ready { init_pid: 7 }));
-        assert_eq!(agent.receive().unwrap(), Some(ToAgent::Started { task_pid: 8 }));
+        assert_eq!(
+            agent.receive().unwrap(),
+            Some(ToAgent::Ready { init_pid: 7 })
+        );
+        assert_eq!(
+            agent.receive().unwrap(),
+            Some(ToAgent::Started { task_pid: 8 })
+        );
         assert_eq!(agent.receive::<ToAgent>().unwrap(), None);
     }
 
     #[test]
     fn json_form_is_golden() {
-        let outcome = Outcome::ExecFailed { errno: 13, path: "/etc/passwd".into(), what: "denied".into() };
+        let outcome = Outcome::ExecFailed {
+            errno: 13,
+            path: "/etc/passwd".into(),
+            what: "denied".into(),
+        };
         let golden = r#"{"message":"failed","outcome":{"outcome":"exec_failed","errno":13,"path":"/etc/passwd","what":"denied"}}"#;
-        assert_eq!(serde_json::to_string(&ToAgent::Failed { outcome }).unwrap(), golden);
-        assert_eq!(serde_json::to_string(&ToExecutor::Go).unwrap(), r#"{"message":"go"}"#);
-        assert_eq!(serde_json::to_string(&ToAgent::Ready { init_pid: 7 }).unwrap(), r#"{"message":"ready","init_pid":7}"#);
+        assert_eq!(
+            serde_json::to_string(&ToAgent::Failed { outcome }).unwrap(),
+            golden
+        );
+        assert_eq!(
+            serde_json::to_string(&ToExecutor::Go).unwrap(),
+            r#"{"message":"go"}"#
+        );
+        assert_eq!(
+            serde_json::to_string(&ToAgent::Ready { init_pid: 7 }).unwrap(),
+            r#"{"message":"ready","init_pid":7}"#
+        );
     }
 }

@@ -44,7 +44,12 @@ pub(crate) fn run(spec: &ContainerSpec, ends: InitEnds) -> ! {
         Ok(never) => match never {},
         Err(error) => {
             // If nobody listens any more, nobody is left to be told.
-            let _unheard = ends.reports.send(&Report::Failed { reason: chain(&error) }, None);
+            let _unheard = ends.reports.send(
+                &Report::Failed {
+                    reason: chain(&error),
+                },
+                None,
+            );
             exit(1)
         }
     }
@@ -57,27 +62,38 @@ fn live(spec: &ContainerSpec, ends: &InitEnds) -> Result<Infallible, InitError> 
     process::close_inherited(&kept).map_err(own)?;
     process::set_name(c"weir-init").map_err(own)?;
 
-    unshare(CloneFlags::CLONE_NEWCGROUP).map_err(|errno| InitError::CgroupNamespace { source: errno.into() })?;
+    unshare(CloneFlags::CLONE_NEWCGROUP).map_err(|errno| InitError::CgroupNamespace {
+        source: errno.into(),
+    })?;
     // The modes of what is made here are meant literally.
     umask(Mode::empty());
     let node = sandbox::observe().map_err(|source| InitError::Observe { source })?;
-    sandbox::execute(&sandbox::plan(spec, &node)).map_err(|source| InitError::FileTree { source })?;
+    sandbox::execute(&sandbox::plan(spec, &node))
+        .map_err(|source| InitError::FileTree { source })?;
     drop(node);
-    sethostname(&spec.name).map_err(|errno| InitError::HostName { name: spec.name.clone(), source: errno.into() })?;
+    sethostname(&spec.name).map_err(|errno| InitError::HostName {
+        name: spec.name.clone(),
+        source: errno.into(),
+    })?;
 
-    let task = match clone::clone_process(CloneFlags::empty(), None).map_err(|source| InitError::Task { source })? {
+    let task = match clone::clone_process(CloneFlags::empty(), None)
+        .map_err(|source| InitError::Task { source })?
+    {
         Side::Child => task::run(spec, &ends.task, &ends.reports),
         Side::Parent(task) => task,
     };
 
-    capability::become_user_with(spec.uid, spec.gid, &[], &[]).map_err(|source| InitError::Powers { source })?;
+    capability::become_user_with(spec.uid, spec.gid, &[], &[])
+        .map_err(|source| InitError::Powers { source })?;
     process::set_no_new_privileges().map_err(own)?;
     // The change of user has reset both. Until here a dead executor was noticed by the kernel; whether it died just
     // now, the report below tells.
     process::set_not_dumpable().map_err(own)?;
     process::die_with_parent().map_err(own)?;
     let Process { pid, pidfd } = task;
-    ends.reports.send(&Report::Standing, Some(pidfd.as_fd())).map_err(|source| InitError::Report { source })?;
+    ends.reports
+        .send(&Report::Standing, Some(pidfd.as_fd()))
+        .map_err(|source| InitError::Report { source })?;
     drop(pidfd);
     let_go_of_all_but(ends.reports.number())?;
     reap_until(pid, &ends.reports)
@@ -85,11 +101,17 @@ fn live(spec: &ContainerSpec, ends: &InitEnds) -> Result<Infallible, InitError> 
 
 /// Keeps the way to report, and of everything else nothing: not the executor's log, not the task's output.
 fn let_go_of_all_but(reports: RawFd) -> Result<(), InitError> {
-    let null = File::options().read(true).write(true).open("/dev/null").map_err(|source| InitError::Null { source })?;
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(|source| InitError::Null { source })?;
     dup2_stdin(&null)
         .and_then(|()| dup2_stdout(&null))
         .and_then(|()| dup2_stderr(&null))
-        .map_err(|errno| InitError::Null { source: errno.into() })?;
+        .map_err(|errno| InitError::Null {
+            source: errno.into(),
+        })?;
     drop(null);
     process::close_inherited(&[reports]).map_err(|source| InitError::Process { source })
 }
@@ -101,7 +123,13 @@ fn reap_until(task: Pid, reports: &Reports) -> ! {
             Ok(status) if status.pid() == Some(task) => {
                 let report = match Status::from_wait(status) {
                     Some(Status::Exited { code }) => Report::Exited { code },
-                    Some(Status::Signaled { signal, core_dumped }) => Report::Signaled { signal, core_dumped },
+                    Some(Status::Signaled {
+                        signal,
+                        core_dumped,
+                    }) => Report::Signaled {
+                        signal,
+                        core_dumped,
+                    },
                     None => continue,
                 };
                 let _unheard = reports.send(&report, None);
@@ -120,7 +148,9 @@ fn reap_until(task: Pid, reports: &Reports) -> ! {
 pub(crate) enum InitError {
     #[error("init of the container cannot be what it must be")]
     Process { source: ProcessError },
-    #[error("cannot make a cgroup namespace: is the kernel built with CONFIG_CGROUPS and 4.6 or later?")]
+    #[error(
+        "cannot make a cgroup namespace: is the kernel built with CONFIG_CGROUPS and 4.6 or later?"
+    )]
     CgroupNamespace { source: io::Error },
     #[error("cannot look at the node's file tree")]
     Observe { source: ObserveError },

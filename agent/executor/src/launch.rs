@@ -32,9 +32,14 @@ pub(crate) struct Launched {
 }
 
 /// Makes init and all connections to it. `network` is given if the container has a namespace of its own.
-pub(crate) fn launch(spec: &ContainerSpec, network: Option<OwnedFd>) -> Result<Launched, LaunchError> {
+pub(crate) fn launch(
+    spec: &ContainerSpec,
+    network: Option<OwnedFd>,
+) -> Result<Launched, LaunchError> {
     let cgroups = |source| LaunchError::Cgroup { source };
-    let task_cgroup = Cgroup::open(&spec.task_cgroup()).and_then(|cgroup| cgroup.directory()).map_err(cgroups)?;
+    let task_cgroup = Cgroup::open(&spec.task_cgroup())
+        .and_then(|cgroup| cgroup.directory())
+        .map_err(cgroups)?;
     let channel = |source| LaunchError::Channel { source };
     let (reports, init_reports) = Reports::pair().map_err(channel)?;
     let (task_go, go) = pipe().map_err(channel)?;
@@ -44,24 +49,54 @@ pub(crate) fn launch(spec: &ContainerSpec, network: Option<OwnedFd>) -> Result<L
         // This end only: the task's writes wait for room as they do anywhere.
         fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         // Programs open /dev/stdout and /dev/stderr anew, which takes the right to.
-        fchown(&write, Some(Uid::from_raw(spec.uid)), Some(Gid::from_raw(spec.gid)))?;
-        Ok((Output::new(read, &spec.directory, name, spec.output_bytes_max, spec.output_files)?, write))
+        fchown(
+            &write,
+            Some(Uid::from_raw(spec.uid)),
+            Some(Gid::from_raw(spec.gid)),
+        )?;
+        Ok((
+            Output::new(
+                read,
+                &spec.directory,
+                name,
+                spec.output_bytes_max,
+                spec.output_files,
+            )?,
+            write,
+        ))
     };
-    let (stdout, task_stdout) = output("stdout").map_err(|source| LaunchError::Output { source })?;
-    let (stderr, task_stderr) = output("stderr").map_err(|source| LaunchError::Output { source })?;
+    let (stdout, task_stdout) =
+        output("stdout").map_err(|source| LaunchError::Output { source })?;
+    let (stderr, task_stderr) =
+        output("stderr").map_err(|source| LaunchError::Output { source })?;
 
     // Init is cloned while the executor is in the container's network, so that it is born there and its /sys shows
     // that network; the relay's sockets are made there as well. Then the executor goes home.
     let home = File::open("/proc/self/ns/net").map_err(|source| LaunchError::Network { source })?;
     if let Some(network) = &network {
-        setns(network, CloneFlags::CLONE_NEWNET).map_err(|errno| LaunchError::Network { source: errno.into() })?;
+        setns(network, CloneFlags::CLONE_NEWNET).map_err(|errno| LaunchError::Network {
+            source: errno.into(),
+        })?;
     }
-    let namespaces =
-        CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+    let namespaces = CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWIPC
+        | CloneFlags::CLONE_NEWUTS;
     let side = clone::clone_process(namespaces, Some(task_cgroup.as_fd()));
-    let task = TaskEnds { stdout: task_stdout, stderr: task_stderr, go: task_go, answer: task_answer };
+    let task = TaskEnds {
+        stdout: task_stdout,
+        stderr: task_stderr,
+        go: task_go,
+        answer: task_answer,
+    };
     let init = match side.map_err(|source| LaunchError::Init { source })? {
-        Side::Child => init::run(spec, InitEnds { reports: init_reports, task }),
+        Side::Child => init::run(
+            spec,
+            InitEnds {
+                reports: init_reports,
+                task,
+            },
+        ),
         Side::Parent(process) => process,
     };
     drop((task, init_reports));
@@ -70,15 +105,27 @@ pub(crate) fn launch(spec: &ContainerSpec, network: Option<OwnedFd>) -> Result<L
         // The node's own loopback is right there.
         None => Relay::default(),
     };
-    setns(home, CloneFlags::CLONE_NEWNET).map_err(|errno| LaunchError::Network { source: errno.into() })?;
-    Ok(Launched { init, reports, go, answer, stdout, stderr, relay })
+    setns(home, CloneFlags::CLONE_NEWNET).map_err(|errno| LaunchError::Network {
+        source: errno.into(),
+    })?;
+    Ok(Launched {
+        init,
+        reports,
+        go,
+        answer,
+        stdout,
+        stderr,
+        relay,
+    })
 }
 
 fn listen_for_names() -> Relay {
     let configuration = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let (relay, failed) = Relay::listen(&relay::loopback_servers(&configuration));
     for (server, error) in failed {
-        eprintln!("name server {server} cannot be relayed, names that need it will not resolve in the container: {error}");
+        eprintln!(
+            "name server {server} cannot be relayed, names that need it will not resolve in the container: {error}"
+        );
     }
     relay
 }

@@ -54,7 +54,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let error: RecordError = error;
-            eprintln!("weir-executor: {} (it would have said {:?})", wire::chain(&error), record.outcome);
+            eprintln!(
+                "weir-executor: {} (it would have said {:?})",
+                wire::chain(&error),
+                record.outcome
+            );
             ExitCode::FAILURE
         }
     }
@@ -67,22 +71,29 @@ fn inherit() -> Result<(ContainerSpec, Control), InheritError> {
     File::from(process::inherited_descriptor(SPEC_DESCRIPTOR).map_err(taken)?)
         .read_to_string(&mut document)
         .map_err(|source| InheritError::Read { source })?;
-    let control = Control::from_descriptor(process::inherited_descriptor(CONTROL_DESCRIPTOR).map_err(taken)?);
-    let spec: ContainerSpec = serde_json::from_str(&document).map_err(|source| InheritError::Parse { source })?;
+    let control =
+        Control::from_descriptor(process::inherited_descriptor(CONTROL_DESCRIPTOR).map_err(taken)?);
+    let spec: ContainerSpec =
+        serde_json::from_str(&document).map_err(|source| InheritError::Parse { source })?;
     Ok((spec, control))
 }
 
 /// Runs the container, and returns how it ended.
 fn live(spec: &ContainerSpec, control: Control) -> ExitRecord {
     let launched = prepare(spec).and_then(|(network, signals)| {
-        let launched = launch::launch(spec, network).map_err(|source| PrepareError::Launch { source })?;
+        let launched =
+            launch::launch(spec, network).map_err(|source| PrepareError::Launch { source })?;
         Ok((launched, signals))
     });
     match launched {
         Ok((launched, signals)) => Supervisor::new(spec, launched, signals, control).run(),
         Err(error) => {
-            let outcome = Outcome::SetupFailed { reason: wire::chain(&error) };
-            if let Err(error) = control.send(&ToAgent::Failed { outcome: outcome.clone() }) {
+            let outcome = Outcome::SetupFailed {
+                reason: wire::chain(&error),
+            };
+            if let Err(error) = control.send(&ToAgent::Failed {
+                outcome: outcome.clone(),
+            }) {
                 eprintln!("weir-executor: cannot tell the agent {outcome:?}: {error}");
             }
             supervise::record(outcome, 0)
@@ -93,9 +104,12 @@ fn live(spec: &ContainerSpec, control: Control) -> ExitRecord {
 /// Makes the process what an executor must be before it begins anything.
 fn prepare(spec: &ContainerSpec) -> Result<(Option<std::os::fd::OwnedFd>, SignalFd), PrepareError> {
     let own = |source| PrepareError::Process { source };
-    spec.validate().map_err(|source| PrepareError::Spec { source })?;
+    spec.validate()
+        .map_err(|source| PrepareError::Spec { source })?;
     let network = match spec.network {
-        NetworkMode::Isolated => Some(process::inherited_descriptor(NETWORK_DESCRIPTOR).map_err(own)?),
+        NetworkMode::Isolated => {
+            Some(process::inherited_descriptor(NETWORK_DESCRIPTOR).map_err(own)?)
+        }
         NetworkMode::Host => None,
     };
     // Before init is cloned, which inherits it: no task may ever look into either of them.
@@ -104,10 +118,15 @@ fn prepare(spec: &ContainerSpec) -> Result<(Option<std::os::fd::OwnedFd>, Signal
     // No directory of the node is kept busy.
     std::env::set_current_dir("/").map_err(|source| PrepareError::Root { source })?;
 
-    let cgroup = Cgroup::open(&spec.executor_cgroup()).map_err(|source| PrepareError::Cgroup { source })?;
-    let members = cgroup.processes().map_err(|source| PrepareError::Cgroup { source })?;
+    let cgroup =
+        Cgroup::open(&spec.executor_cgroup()).map_err(|source| PrepareError::Cgroup { source })?;
+    let members = cgroup
+        .processes()
+        .map_err(|source| PrepareError::Cgroup { source })?;
     if !members.contains(&nix::unistd::Pid::this()) {
-        return Err(PrepareError::WrongCgroup { expected: cgroup.path().to_path_buf() });
+        return Err(PrepareError::WrongCgroup {
+            expected: cgroup.path().to_path_buf(),
+        });
     }
 
     let mut steering = SigSet::empty();
@@ -115,8 +134,12 @@ fn prepare(spec: &ContainerSpec) -> Result<(Option<std::os::fd::OwnedFd>, Signal
     steering.extend(supervise::FORWARDED);
     let signals = steering
         .thread_block()
-        .and_then(|()| SignalFd::with_flags(&steering, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC))
-        .map_err(|errno| PrepareError::Signals { source: errno.into() })?;
+        .and_then(|()| {
+            SignalFd::with_flags(&steering, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)
+        })
+        .map_err(|errno| PrepareError::Signals {
+            source: errno.into(),
+        })?;
     Ok((network, signals))
 }
 
@@ -127,7 +150,9 @@ enum InheritError {
     Descriptor { source: ProcessError },
     #[error("cannot read the specification of the container")]
     Read { source: std::io::Error },
-    #[error("the specification of the container is not one that this release knows: are agent and executor of one release?")]
+    #[error(
+        "the specification of the container is not one that this release knows: are agent and executor of one release?"
+    )]
     Parse { source: serde_json::Error },
 }
 

@@ -32,8 +32,17 @@ pub(crate) enum Flow {
 
 impl Output {
     /// Connects the reading end of a non-blocking pipe with `<directory>/<name>`.
-    pub(crate) fn new(pipe: OwnedFd, directory: &Path, name: &str, bytes_max: u64, files: u32) -> io::Result<Self> {
-        Ok(Self { pipe, file: RotatedFile::new(directory.join(name), bytes_max, files)? })
+    pub(crate) fn new(
+        pipe: OwnedFd,
+        directory: &Path,
+        name: &str,
+        bytes_max: u64,
+        files: u32,
+    ) -> io::Result<Self> {
+        Ok(Self {
+            pipe,
+            file: RotatedFile::new(directory.join(name), bytes_max, files)?,
+        })
     }
 
     /// Moves what is in the pipe, at most a few chunks so that the rest of the executor gets its turn.
@@ -93,9 +102,21 @@ struct RotatedFile {
 
 impl RotatedFile {
     fn new(path: PathBuf, bytes_max: u64, predecessors: u32) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).create(true).mode(0o644).open(&path)?;
+        let file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .mode(0o644)
+            .open(&path)?;
         let bytes = file.metadata()?.len();
-        Ok(Self { path, file, bytes, bytes_max, predecessors, dropped: 0, dropped_total: 0 })
+        Ok(Self {
+            path,
+            file,
+            bytes,
+            bytes_max,
+            predecessors,
+            dropped: 0,
+            dropped_total: 0,
+        })
     }
 
     /// Appends all of `data`, or as much as the disk takes.
@@ -126,7 +147,10 @@ impl RotatedFile {
     /// Says in the file that something is missing, as soon as the file takes that.
     fn note_dropped(&mut self) {
         if self.dropped > 0 {
-            let note = format!("\n[weir: {} bytes of output were dropped here, the disk took no more]\n", self.dropped);
+            let note = format!(
+                "\n[weir: {} bytes of output were dropped here, the disk took no more]\n",
+                self.dropped
+            );
             if self.file.write_all(note.as_bytes()).is_ok() {
                 self.bytes += note.len() as u64;
                 self.dropped = 0;
@@ -152,7 +176,11 @@ impl RotatedFile {
             } else {
                 fs::remove_file(&self.path)?;
             }
-            OpenOptions::new().append(true).create(true).mode(0o644).open(&self.path)
+            OpenOptions::new()
+                .append(true)
+                .create(true)
+                .mode(0o644)
+                .open(&self.path)
         };
         match attempt() {
             Ok(file) => self.file = file,
@@ -177,7 +205,14 @@ fn next_write(bytes: u64, bytes_max: u64, data: &[u8]) -> usize {
         Some(newline) => newline + 1,
         // A line that is longer than a whole file is cut; any other goes to the next file in one piece.
         None if bytes == 0 => room,
-        None if data.iter().position(|byte| *byte == b'\n').unwrap_or(data.len()) as u64 >= bytes_max => room,
+        None if data
+            .iter()
+            .position(|byte| *byte == b'\n')
+            .unwrap_or(data.len()) as u64
+            >= bytes_max =>
+        {
+            room
+        }
         None => 0,
     }
 }
@@ -208,11 +243,16 @@ mod tests {
         let read = |name: &str| fs::read_to_string(directory.path().join(name)).unwrap();
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 3);
         let all = format!("{}{}{}", read("stdout.2"), read("stdout.1"), read("stdout"));
-        let lines: Vec<String> = (100 - all.lines().count()..100).map(|number| format!("line {number:03}")).collect();
+        let lines: Vec<String> = (100 - all.lines().count()..100)
+            .map(|number| format!("line {number:03}"))
+            .collect();
         assert_eq!(all.lines().collect::<Vec<_>>(), lines);
         for name in ["stdout", "stdout.1", "stdout.2"] {
             assert!(read(name).len() <= 100);
-            let mode = fs::metadata(directory.path().join(name)).unwrap().permissions().mode();
+            let mode = fs::metadata(directory.path().join(name))
+                .unwrap()
+                .permissions()
+                .mode();
             assert_eq!(mode & 0o022, 0, "{name} can be written by others");
         }
     }
@@ -223,7 +263,10 @@ mod tests {
         let mut file = RotatedFile::new(directory.path().join("stderr"), 8, 0).unwrap();
         file.append(b"aaaaaa\nbbbbbb\ncccccc\n");
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
-        assert_eq!(fs::read_to_string(directory.path().join("stderr")).unwrap(), "cccccc\n");
+        assert_eq!(
+            fs::read_to_string(directory.path().join("stderr")).unwrap(),
+            "cccccc\n"
+        );
     }
 
     #[test]
@@ -234,7 +277,11 @@ mod tests {
         assert_eq!(file.dropped_total, 8);
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("stdout");
-        file.file = OpenOptions::new().append(true).create(true).open(&path).unwrap();
+        file.file = OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(&path)
+            .unwrap();
         file.append(b"room again\n");
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.contains("8 bytes of output were dropped"), "{text}");

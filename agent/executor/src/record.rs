@@ -98,7 +98,10 @@ impl ExitRecord {
             fs::rename(&temporary, &path)?;
             File::open(directory)?.sync_all()
         };
-        attempt().map_err(|source| RecordError::Write { path: path.clone(), source })
+        attempt().map_err(|source| RecordError::Write {
+            path: path.clone(),
+            source,
+        })
     }
 }
 
@@ -114,7 +117,9 @@ pub enum RecordError {
         source: io::Error,
     },
     /// The file is not what an executor writes.
-    #[error("the exit record `{path}` is not one that this release knows: was it written by a newer one?")]
+    #[error(
+        "the exit record `{path}` is not one that this release knows: was it written by a newer one?"
+    )]
     Parse {
         /// The file.
         path: PathBuf,
@@ -143,7 +148,10 @@ mod tests {
         ),
         (
             r#"{"version":1,"outcome":{"outcome":"signaled","signal":11,"core_dumped":true},"at_unix_ms":1800000000000,"output_bytes_dropped":0}"#,
-            Outcome::Signaled { signal: 11, core_dumped: true },
+            Outcome::Signaled {
+                signal: 11,
+                core_dumped: true,
+            },
         ),
         (
             r#"{"version":1,"outcome":{"outcome":"killed_after_grace","grace_ms":5000},"at_unix_ms":1800000000000,"output_bytes_dropped":0}"#,
@@ -169,8 +177,17 @@ mod tests {
     fn written_record_is_read_back_and_leaves_nothing_else() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(ExitRecord::read(directory.path()).unwrap(), None);
-        let outcome = Outcome::ExecFailed { errno: 2, path: "/bin/nothing".into(), what: "no such file".into() };
-        let record = ExitRecord { version: 1, outcome, at_unix_ms: 5, output_bytes_dropped: 7 };
+        let outcome = Outcome::ExecFailed {
+            errno: 2,
+            path: "/bin/nothing".into(),
+            what: "no such file".into(),
+        };
+        let record = ExitRecord {
+            version: 1,
+            outcome,
+            at_unix_ms: 5,
+            output_bytes_dropped: 7,
+        };
         record.write(directory.path()).unwrap();
         assert_eq!(ExitRecord::read(directory.path()).unwrap(), Some(record));
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);

@@ -59,12 +59,27 @@ pub fn spawn(
 ) -> Result<Spawned, SpawnError> {
     match (spec.network, network) {
         (NetworkMode::Isolated, Some(_)) | (NetworkMode::Host, None) => {}
-        (mode, _) => return Err(SpawnError::Network { id: spec.id.clone(), mode }),
+        (mode, _) => {
+            return Err(SpawnError::Network {
+                id: spec.id.clone(),
+                mode,
+            });
+        }
     }
-    let set_up = |what| move |source| SpawnError::SetUp { what, id: spec.id.clone(), source };
+    let set_up = |what| {
+        move |source| SpawnError::SetUp {
+            what,
+            id: spec.id.clone(),
+            source,
+        }
+    };
     let document = document(spec).map_err(set_up("specification"))?;
     let (control, theirs) = Control::pair().map_err(set_up("control socket"))?;
-    let null = OpenOptions::new().read(true).write(true).open("/dev/null").map_err(set_up("standard input"))?;
+    let null = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .map_err(set_up("standard input"))?;
     let log = OpenOptions::new()
         .append(true)
         .create(true)
@@ -73,7 +88,10 @@ pub fn spawn(
         .map_err(set_up("log file"))?;
     let cgroup = Cgroup::open(&spec.executor_cgroup())
         .and_then(|cgroup| cgroup.directory())
-        .map_err(|source| SpawnError::Cgroup { id: spec.id.clone(), source })?;
+        .map_err(|source| SpawnError::Cgroup {
+            id: spec.id.clone(),
+            source,
+        })?;
 
     let mut descriptors = vec![
         (null.as_fd(), 0),
@@ -83,11 +101,16 @@ pub fn spawn(
         (theirs.as_fd(), CONTROL_DESCRIPTOR),
     ];
     descriptors.extend(network.map(|network| (network, NETWORK_DESCRIPTOR)));
-    let path = CString::new(executor_path.as_os_str().as_bytes())
-        .map_err(|source| SpawnError::Path { path: executor_path.to_path_buf(), source })?;
+    let path =
+        CString::new(executor_path.as_os_str().as_bytes()).map_err(|source| SpawnError::Path {
+            path: executor_path.to_path_buf(),
+            source,
+        })?;
     // The id is an argument only so that a listing of processes says which container this is.
-    let id = CString::new(spec.id.as_str())
-        .map_err(|source| SpawnError::Path { path: PathBuf::from(&spec.id), source })?;
+    let id = CString::new(spec.id.as_str()).map_err(|source| SpawnError::Path {
+        path: PathBuf::from(&spec.id),
+        source,
+    })?;
     let process = Program {
         path: path.clone(),
         arguments: vec![path, id],
@@ -98,8 +121,15 @@ pub fn spawn(
         new_session: true,
     }
     .spawn()
-    .map_err(|source| SpawnError::Program { id: spec.id.clone(), source })?;
-    Ok(Spawned { pid: process.pid.as_raw(), pidfd: process.pidfd, control })
+    .map_err(|source| SpawnError::Program {
+        id: spec.id.clone(),
+        source,
+    })?;
+    Ok(Spawned {
+        pid: process.pid.as_raw(),
+        pidfd: process.pidfd,
+        control,
+    })
 }
 
 impl Spawned {
@@ -108,13 +138,21 @@ impl Spawned {
         match self.receive("ready", timeout)? {
             ToAgent::Ready { init_pid } => Ok(init_pid),
             ToAgent::Failed { outcome } => Err(StartError::Failed { outcome }),
-            message @ ToAgent::Started { .. } => Err(StartError::Unexpected { awaited: "ready", message }),
+            message @ ToAgent::Started { .. } => Err(StartError::Unexpected {
+                awaited: "ready",
+                message,
+            }),
         }
     }
 
     /// Lets the task begin. To be called when the container is on record.
     pub fn go(&self) -> Result<(), StartError> {
-        self.control.send(&ToExecutor::Go).map_err(|source| StartError::Control { awaited: "go", source })
+        self.control
+            .send(&ToExecutor::Go)
+            .map_err(|source| StartError::Control {
+                awaited: "go",
+                source,
+            })
     }
 
     /// Waits until the task's program runs, and returns the pid of the task.
@@ -122,7 +160,10 @@ impl Spawned {
         match self.receive("started", timeout)? {
             ToAgent::Started { task_pid } => Ok(task_pid),
             ToAgent::Failed { outcome } => Err(StartError::Failed { outcome }),
-            message @ ToAgent::Ready { .. } => Err(StartError::Unexpected { awaited: "started", message }),
+            message @ ToAgent::Ready { .. } => Err(StartError::Unexpected {
+                awaited: "started",
+                message,
+            }),
         }
     }
 
@@ -143,11 +184,18 @@ impl Spawned {
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Err(StartError::TimedOut { awaited, timeout_ms: timeout.as_millis() });
+                return Err(StartError::TimedOut {
+                    awaited,
+                    timeout_ms: timeout.as_millis(),
+                });
             }
             // Rounded up, or the last fraction of a millisecond would be spent spinning.
-            let left = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [PollFd::new(self.control.as_fd(), PollFlags::POLLIN)], left) {
+            let left =
+                PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+            match poll(
+                &mut [PollFd::new(self.control.as_fd(), PollFlags::POLLIN)],
+                left,
+            ) {
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(errno) => return Err(broken(errno.into())),
             }
@@ -167,7 +215,9 @@ fn document(spec: &ContainerSpec) -> io::Result<File> {
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
     /// The namespace and the mode do not agree.
-    #[error("container {id} is of network mode {mode:?}: an isolated one, and only such a one, comes with a namespace")]
+    #[error(
+        "container {id} is of network mode {mode:?}: an isolated one, and only such a one, comes with a namespace"
+    )]
     Network {
         /// The container.
         id: String,
@@ -220,7 +270,9 @@ pub enum StartError {
         outcome: Outcome,
     },
     /// The executor ended without a word.
-    #[error("the executor was gone before it said `{awaited}`: its {EXECUTOR_LOG_FILE} may say why")]
+    #[error(
+        "the executor was gone before it said `{awaited}`: its {EXECUTOR_LOG_FILE} may say why"
+    )]
     Lost {
         /// What was waited for.
         awaited: &'static str,
@@ -234,7 +286,9 @@ pub enum StartError {
         timeout_ms: u128,
     },
     /// The executor says something else than it should.
-    #[error("the executor said {message:?} instead of `{awaited}`: are agent and executor of one release?")]
+    #[error(
+        "the executor said {message:?} instead of `{awaited}`: are agent and executor of one release?"
+    )]
     Unexpected {
         /// What was waited for.
         awaited: &'static str,

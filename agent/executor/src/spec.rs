@@ -89,30 +89,47 @@ impl ContainerSpec {
     /// Checks what can be checked without looking at the node.
     pub fn validate(&self) -> Result<(), SpecError> {
         if self.argv.is_empty() {
-            return Err(SpecError::NoProgram { id: self.id.clone() });
+            return Err(SpecError::NoProgram {
+                id: self.id.clone(),
+            });
         }
         let texts = self.argv.iter().chain([&self.name, &self.user_name]);
         let variables = self.env.iter().flat_map(|(name, value)| [name, value]);
         for text in texts.chain(variables) {
             if CString::new(text.as_str()).is_err() {
-                return Err(SpecError::NulByte { id: self.id.clone(), text: text.clone() });
+                return Err(SpecError::NulByte {
+                    id: self.id.clone(),
+                    text: text.clone(),
+                });
             }
         }
         for (name, _) in &self.env {
             if name.is_empty() || name.contains('=') {
-                return Err(SpecError::VariableName { id: self.id.clone(), name: name.clone() });
+                return Err(SpecError::VariableName {
+                    id: self.id.clone(),
+                    name: name.clone(),
+                });
             }
         }
         if self.name.is_empty() || self.name.len() > HOST_NAME_BYTES_MAX {
-            return Err(SpecError::HostName { id: self.id.clone(), name: self.name.clone(), bytes: self.name.len() });
+            return Err(SpecError::HostName {
+                id: self.id.clone(),
+                name: self.name.clone(),
+                bytes: self.name.len(),
+            });
         }
         let paths = [&self.directory, &self.state_directory, &self.cgroup];
         for path in paths.into_iter().chain(&self.working_directory) {
             if !path.is_absolute() {
-                return Err(SpecError::RelativePath { id: self.id.clone(), path: path.clone() });
+                return Err(SpecError::RelativePath {
+                    id: self.id.clone(),
+                    path: path.clone(),
+                });
             }
         }
-        if !self.directory.starts_with(&self.state_directory) || self.state_directory == Path::new("/") {
+        if !self.directory.starts_with(&self.state_directory)
+            || self.state_directory == Path::new("/")
+        {
             return Err(SpecError::OutsideOfState {
                 id: self.id.clone(),
                 directory: self.directory.clone(),
@@ -121,11 +138,16 @@ impl ContainerSpec {
         }
         for name in &self.capabilities {
             if capability::parse(name).is_err() {
-                return Err(SpecError::Capability { id: self.id.clone(), name: name.clone() });
+                return Err(SpecError::Capability {
+                    id: self.id.clone(),
+                    name: name.clone(),
+                });
             }
         }
         if self.output_bytes_max == 0 {
-            return Err(SpecError::NoOutput { id: self.id.clone() });
+            return Err(SpecError::NoOutput {
+                id: self.id.clone(),
+            });
         }
         Ok(())
     }
@@ -141,7 +163,9 @@ pub enum SpecError {
         id: String,
     },
     /// The kernel ends strings at NUL.
-    #[error("container {id} has a NUL byte in {text:?}: the kernel could not take it as an argument or variable")]
+    #[error(
+        "container {id} has a NUL byte in {text:?}: the kernel could not take it as an argument or variable"
+    )]
     NulByte {
         /// The container.
         id: String,
@@ -157,7 +181,9 @@ pub enum SpecError {
         name: String,
     },
     /// A name that cannot be the host name of the container.
-    #[error("container {id} is named {name:?}, which has {bytes} bytes: between 1 and {HOST_NAME_BYTES_MAX} make a host name")]
+    #[error(
+        "container {id} is named {name:?}, which has {bytes} bytes: between 1 and {HOST_NAME_BYTES_MAX} make a host name"
+    )]
     HostName {
         /// The container.
         id: String,
@@ -175,7 +201,9 @@ pub enum SpecError {
         path: PathBuf,
     },
     /// A container directory that hiding the state directory would not hide.
-    #[error("container {id} has its directory `{directory}` outside of the state directory `{state_directory}`, or that is the root: put it below")]
+    #[error(
+        "container {id} has its directory `{directory}` outside of the state directory `{state_directory}`, or that is the root: put it below"
+    )]
     OutsideOfState {
         /// The container.
         id: String,
@@ -185,7 +213,9 @@ pub enum SpecError {
         state_directory: PathBuf,
     },
     /// A capability that this version does not know.
-    #[error("container {id} asks for the capability {name:?}, which does not exist: names are as in `NET_RAW`")]
+    #[error(
+        "container {id} asks for the capability {name:?}, which does not exist: names are as in `NET_RAW`"
+    )]
     Capability {
         /// The container.
         id: String,
@@ -235,7 +265,10 @@ mod tests {
     #[test]
     fn json_form_is_golden() {
         assert_eq!(serde_json::to_string(&spec()).unwrap(), GOLDEN);
-        assert_eq!(serde_json::from_str::<ContainerSpec>(GOLDEN).unwrap(), spec());
+        assert_eq!(
+            serde_json::from_str::<ContainerSpec>(GOLDEN).unwrap(),
+            spec()
+        );
     }
 
     #[test]
@@ -261,9 +294,16 @@ mod tests {
         with(|spec| spec.directory = "/srv/elsewhere".into());
         with(|spec| spec.capabilities.push("FLY".into()));
         with(|spec| spec.output_bytes_max = 0);
-        for (message, named) in
-            broken.iter().zip(["program", "NUL", "A=B", "65 bytes", "`weir`", "/srv/elsewhere", "FLY", "0 bytes"])
-        {
+        for (message, named) in broken.iter().zip([
+            "program",
+            "NUL",
+            "A=B",
+            "65 bytes",
+            "`weir`",
+            "/srv/elsewhere",
+            "FLY",
+            "0 bytes",
+        ]) {
             assert!(message.contains(named), "{message} does not say {named}");
         }
         spec().validate().unwrap();

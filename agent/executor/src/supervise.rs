@@ -31,8 +31,13 @@ use crate::task::ExecFailure;
 use crate::wire::{Report, chain};
 
 /// What is passed on to the task as it comes.
-pub(crate) const FORWARDED: [Signal; 5] =
-    [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
+pub(crate) const FORWARDED: [Signal; 5] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
 
 /// How far the container is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,7 +73,12 @@ pub(crate) struct Supervisor<'a> {
 }
 
 impl<'a> Supervisor<'a> {
-    pub(crate) fn new(spec: &'a ContainerSpec, launched: Launched, signals: SignalFd, control: Control) -> Self {
+    pub(crate) fn new(
+        spec: &'a ContainerSpec,
+        launched: Launched,
+        signals: SignalFd,
+        control: Control,
+    ) -> Self {
         Self {
             spec,
             launched,
@@ -90,7 +100,9 @@ impl<'a> Supervisor<'a> {
                 Err(Errno::EINTR) => continue,
                 // Without poll there is no supervision, and an unsupervised container is worse than none.
                 Err(errno) => {
-                    self.end_now(Outcome::Aborted { reason: format!("the executor cannot poll: {errno}") });
+                    self.end_now(Outcome::Aborted {
+                        reason: format!("the executor cannot poll: {errno}"),
+                    });
                     return self.finish();
                 }
             };
@@ -98,7 +110,9 @@ impl<'a> Supervisor<'a> {
             let [signals, control, reports, init, answer, stdout, stderr] = ready.fixed;
             // Output before everything that may end it.
             self.pump(stdout, stderr);
-            self.launched.relay.handle_ready(&ready.relay, &mut self.buffer, now);
+            self.launched
+                .relay
+                .handle_ready(&ready.relay, &mut self.buffer, now);
             if reports {
                 self.handle_reports();
             }
@@ -123,11 +137,21 @@ impl<'a> Supervisor<'a> {
     }
 
     fn wait(&self) -> nix::Result<Ready> {
-        let input = |wanted: bool| if wanted { PollFlags::POLLIN } else { PollFlags::empty() };
+        let input = |wanted: bool| {
+            if wanted {
+                PollFlags::POLLIN
+            } else {
+                PollFlags::empty()
+            }
+        };
         // A descriptor that has ended stays ready for ever: it is replaced by one that never is asked about.
         let idle = self.launched.init.pidfd.as_fd();
         let when = |descriptor, wanted: bool| {
-            if wanted { PollFd::new(descriptor, input(true)) } else { PollFd::new(idle, PollFlags::empty()) }
+            if wanted {
+                PollFd::new(descriptor, input(true))
+            } else {
+                PollFd::new(idle, PollFlags::empty())
+            }
         };
         let mut descriptors = vec![
             PollFd::new(self.signals.as_fd(), input(true)),
@@ -138,30 +162,47 @@ impl<'a> Supervisor<'a> {
             when(self.launched.reports.as_fd(), self.phase != Phase::Killing),
             PollFd::new(idle, input(true)),
             when(self.launched.answer.as_fd(), self.phase == Phase::Executing),
-            when(self.launched.stdout.as_fd(), self.streams[0] == Flow::Waiting),
-            when(self.launched.stderr.as_fd(), self.streams[1] == Flow::Waiting),
+            when(
+                self.launched.stdout.as_fd(),
+                self.streams[0] == Flow::Waiting,
+            ),
+            when(
+                self.launched.stderr.as_fd(),
+                self.streams[1] == Flow::Waiting,
+            ),
         ];
         self.launched.relay.add_interest(&mut descriptors);
 
         let grace = match self.phase {
             Phase::Stopping { deadline } => Some(deadline),
-            Phase::SettingUp | Phase::Waiting | Phase::Executing | Phase::Running | Phase::Killing => None,
+            Phase::SettingUp
+            | Phase::Waiting
+            | Phase::Executing
+            | Phase::Running
+            | Phase::Killing => None,
         };
-        let patience = grace.into_iter().chain(self.launched.relay.next_deadline()).min().map_or(
-            PollTimeout::NONE,
-            |deadline| {
+        let patience = grace
+            .into_iter()
+            .chain(self.launched.relay.next_deadline())
+            .min()
+            .map_or(PollTimeout::NONE, |deadline| {
                 // Rounded up, or the last fraction of a millisecond would be spent spinning.
-                let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
+                let left =
+                    deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
                 PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
-            },
-        );
+            });
         poll(&mut descriptors, patience)?;
-        let mut flags = descriptors.iter().map(|descriptor| descriptor.revents().unwrap_or(PollFlags::empty()));
+        let mut flags = descriptors
+            .iter()
+            .map(|descriptor| descriptor.revents().unwrap_or(PollFlags::empty()));
         let mut fixed = [false; 7];
         for slot in &mut fixed {
             *slot = flags.next().is_some_and(|flags| !flags.is_empty());
         }
-        Ok(Ready { fixed, relay: flags.collect() })
+        Ok(Ready {
+            fixed,
+            relay: flags.collect(),
+        })
     }
 
     fn pump(&mut self, stdout: bool, stderr: bool) {
@@ -171,8 +212,18 @@ impl<'a> Supervisor<'a> {
             }
         };
         let [out, err] = &mut self.streams;
-        pump(&mut self.launched.stdout, out, stdout && *out == Flow::Waiting, &mut self.buffer);
-        pump(&mut self.launched.stderr, err, stderr && *err == Flow::Waiting, &mut self.buffer);
+        pump(
+            &mut self.launched.stdout,
+            out,
+            stdout && *out == Flow::Waiting,
+            &mut self.buffer,
+        );
+        pump(
+            &mut self.launched.stderr,
+            err,
+            stderr && *err == Flow::Waiting,
+            &mut self.buffer,
+        );
     }
 
     /// Takes what init, or the task before its exec, has to say.
@@ -182,7 +233,9 @@ impl<'a> Supervisor<'a> {
                 Ok(Some((report, descriptor))) => self.handle_report(report, descriptor),
                 Ok(None) => return,
                 Err(error) => {
-                    return self.end_now(Outcome::SetupFailed { reason: format!("init speaks nonsense: {error}") });
+                    return self.end_now(Outcome::SetupFailed {
+                        reason: format!("init speaks nonsense: {error}"),
+                    });
                 }
             }
         }
@@ -193,13 +246,21 @@ impl<'a> Supervisor<'a> {
             Report::Standing if self.phase == Phase::SettingUp => {
                 self.phase = Phase::Waiting;
                 self.task = descriptor;
-                self.tell(&ToAgent::Ready { init_pid: self.launched.init.pid.as_raw() });
+                self.tell(&ToAgent::Ready {
+                    init_pid: self.launched.init.pid.as_raw(),
+                });
             }
             // It was told to stop in the meantime.
             Report::Standing => {}
             Report::Failed { reason } => self.end_now(Outcome::SetupFailed { reason }),
             Report::Exited { code } => self.settle(Outcome::Exited { code }),
-            Report::Signaled { signal, core_dumped } => self.settle(Outcome::Signaled { signal, core_dumped }),
+            Report::Signaled {
+                signal,
+                core_dumped,
+            } => self.settle(Outcome::Signaled {
+                signal,
+                core_dumped,
+            }),
         }
     }
 
@@ -211,21 +272,34 @@ impl<'a> Supervisor<'a> {
             return;
         }
         let mut bytes = [0; 4096 + 4];
-        match nix::unistd::read(&self.launched.answer, &mut bytes).map(|length| ExecFailure::from_bytes(&bytes[..length])) {
+        match nix::unistd::read(&self.launched.answer, &mut bytes)
+            .map(|length| ExecFailure::from_bytes(&bytes[..length]))
+        {
             Ok(Some(failure)) => {
                 let what = Errno::from_raw(failure.errno).desc().to_owned();
                 let path = failure.path.to_string_lossy().into_owned();
-                self.end_now(Outcome::ExecFailed { errno: failure.errno, path, what });
+                self.end_now(Outcome::ExecFailed {
+                    errno: failure.errno,
+                    path,
+                    what,
+                });
             }
             Ok(None) => {
                 self.phase = Phase::Running;
-                let task_pid = self.task.as_ref().and_then(|task| pidfd::process_id(task.as_fd()).ok().flatten());
+                let task_pid = self
+                    .task
+                    .as_ref()
+                    .and_then(|task| pidfd::process_id(task.as_fd()).ok().flatten());
                 // A task that is gone already had a number as well, but nobody could use it.
-                self.tell(&ToAgent::Started { task_pid: task_pid.map_or(0, |pid| pid.as_raw()) });
+                self.tell(&ToAgent::Started {
+                    task_pid: task_pid.map_or(0, |pid| pid.as_raw()),
+                });
             }
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             Err(errno) => {
-                self.end_now(Outcome::SetupFailed { reason: format!("cannot learn whether the program runs: {errno}") });
+                self.end_now(Outcome::SetupFailed {
+                    reason: format!("cannot learn whether the program runs: {errno}"),
+                });
             }
         }
     }
@@ -234,31 +308,47 @@ impl<'a> Supervisor<'a> {
     fn handle_control(&mut self) {
         let Some(control) = &self.control else { return };
         match (control.receive(), self.phase) {
-            (Ok(Some(ToExecutor::Go)), Phase::Waiting) => match nix::unistd::write(&self.launched.go, b"!") {
-                Ok(_) => self.phase = Phase::Executing,
-                Err(errno) => {
-                    self.end_now(Outcome::SetupFailed { reason: format!("the task cannot be told to go: {errno}") });
+            (Ok(Some(ToExecutor::Go)), Phase::Waiting) => {
+                match nix::unistd::write(&self.launched.go, b"!") {
+                    Ok(_) => self.phase = Phase::Executing,
+                    Err(errno) => {
+                        self.end_now(Outcome::SetupFailed {
+                            reason: format!("the task cannot be told to go: {errno}"),
+                        });
+                    }
                 }
-            },
+            }
             (Ok(Some(ToExecutor::Go)), Phase::SettingUp) => {
-                self.end_now(Outcome::Aborted { reason: "the agent said go before the container stood".to_owned() });
+                self.end_now(Outcome::Aborted {
+                    reason: "the agent said go before the container stood".to_owned(),
+                });
             }
             (Err(error), _) if error.kind() == io::ErrorKind::WouldBlock => {}
             (Ok(None) | Err(_), Phase::SettingUp | Phase::Waiting) => {
                 self.control = None;
-                self.end_now(Outcome::Aborted { reason: "the agent was gone before it said go".to_owned() });
+                self.end_now(Outcome::Aborted {
+                    reason: "the agent was gone before it said go".to_owned(),
+                });
             }
             // The container is on record and needs no agent to run.
-            (Ok(None) | Err(_), Phase::Executing | Phase::Running | Phase::Stopping { .. } | Phase::Killing) => {
+            (
+                Ok(None) | Err(_),
+                Phase::Executing | Phase::Running | Phase::Stopping { .. } | Phase::Killing,
+            ) => {
                 self.control = None;
             }
-            (Ok(Some(ToExecutor::Go)), Phase::Executing | Phase::Running | Phase::Stopping { .. } | Phase::Killing) => {}
+            (
+                Ok(Some(ToExecutor::Go)),
+                Phase::Executing | Phase::Running | Phase::Stopping { .. } | Phase::Killing,
+            ) => {}
         }
     }
 
     fn handle_signals(&mut self, now: Instant) {
         while let Ok(Some(received)) = self.signals.read_signal() {
-            let Ok(signal) = Signal::try_from(received.ssi_signo.cast_signed()) else { continue };
+            let Ok(signal) = Signal::try_from(received.ssi_signo.cast_signed()) else {
+                continue;
+            };
             if signal != Signal::SIGTERM {
                 if matches!(self.phase, Phase::Running | Phase::Stopping { .. }) {
                     self.signal_task(signal);
@@ -267,10 +357,14 @@ impl<'a> Supervisor<'a> {
             }
             match self.phase {
                 Phase::SettingUp | Phase::Waiting => {
-                    self.end_now(Outcome::Aborted { reason: "it was told to stop before its task began".to_owned() });
+                    self.end_now(Outcome::Aborted {
+                        reason: "it was told to stop before its task began".to_owned(),
+                    });
                 }
                 Phase::Executing | Phase::Running => {
-                    self.phase = Phase::Stopping { deadline: now + Duration::from_millis(self.spec.kill_grace_ms) };
+                    self.phase = Phase::Stopping {
+                        deadline: now + Duration::from_millis(self.spec.kill_grace_ms),
+                    };
                     self.signal_task(Signal::SIGTERM);
                 }
                 // The first one set the deadline.
@@ -291,7 +385,9 @@ impl<'a> Supervisor<'a> {
     fn end_now(&mut self, outcome: Outcome) {
         let begun = matches!(self.phase, Phase::Running | Phase::Stopping { .. });
         if !begun && self.outcome.is_none() {
-            self.tell(&ToAgent::Failed { outcome: outcome.clone() });
+            self.tell(&ToAgent::Failed {
+                outcome: outcome.clone(),
+            });
         }
         self.settle(outcome);
         self.kill();
@@ -307,7 +403,9 @@ impl<'a> Supervisor<'a> {
         if let Phase::Stopping { .. } = self.phase {
             // If the task has ended by itself just now, its report is on the way and says so.
             self.handle_reports();
-            self.settle(Outcome::KilledAfterGrace { grace_ms: self.spec.kill_grace_ms });
+            self.settle(Outcome::KilledAfterGrace {
+                grace_ms: self.spec.kill_grace_ms,
+            });
         }
         self.phase = Phase::Killing;
         if let Err(error) = pidfd::send_signal(self.launched.init.pidfd.as_fd(), Signal::SIGKILL) {
@@ -333,10 +431,16 @@ impl<'a> Supervisor<'a> {
         if self.outcome.is_none() {
             self.outcome = Some(match status {
                 // Whoever kills the whole cgroup kills init as well, before it can report.
-                Ok(Some(Status::Signaled { signal, core_dumped })) => Outcome::Signaled { signal, core_dumped },
-                Ok(Some(Status::Exited { .. }) | None) | Err(_) => {
-                    Outcome::SetupFailed { reason: "init of the container ended without a word".to_owned() }
-                }
+                Ok(Some(Status::Signaled {
+                    signal,
+                    core_dumped,
+                })) => Outcome::Signaled {
+                    signal,
+                    core_dumped,
+                },
+                Ok(Some(Status::Exited { .. }) | None) | Err(_) => Outcome::SetupFailed {
+                    reason: "init of the container ended without a word".to_owned(),
+                },
             });
             if !matches!(self.phase, Phase::Running | Phase::Stopping { .. })
                 && let Some(outcome) = self.outcome.clone()
@@ -345,7 +449,8 @@ impl<'a> Supervisor<'a> {
             }
         }
         // Nothing should be left; something that was moved in from outside, for example.
-        if let Err(error) = Cgroup::open(&self.spec.task_cgroup()).and_then(|cgroup| cgroup.kill()) {
+        if let Err(error) = Cgroup::open(&self.spec.task_cgroup()).and_then(|cgroup| cgroup.kill())
+        {
             eprintln!("{}", chain(&error));
         }
         self.launched.stdout.drain(&mut self.buffer);
@@ -358,9 +463,16 @@ impl<'a> Supervisor<'a> {
 /// Returns the record of a container that ended now.
 pub(crate) fn record(outcome: Outcome, output_bytes_dropped: u64) -> ExitRecord {
     // A clock before 1970 is no reason to lose the record.
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let at_unix_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-    ExitRecord { version: EXIT_RECORD_VERSION, outcome, at_unix_ms, output_bytes_dropped }
+    ExitRecord {
+        version: EXIT_RECORD_VERSION,
+        outcome,
+        at_unix_ms,
+        output_bytes_dropped,
+    }
 }
 
 /// What a poll has found.

@@ -40,7 +40,9 @@ pub(crate) struct TaskEnds {
 impl TaskEnds {
     /// Returns the numbers of the descriptors.
     pub(crate) fn numbers(&self) -> impl Iterator<Item = RawFd> {
-        [&self.stdout, &self.stderr, &self.go, &self.answer].into_iter().map(|end| end.as_raw_fd())
+        [&self.stdout, &self.stderr, &self.go, &self.answer]
+            .into_iter()
+            .map(|end| end.as_raw_fd())
     }
 }
 
@@ -60,7 +62,10 @@ impl ExecFailure {
     /// Reads that form; `None` for nothing, which is what a successful exec says.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (errno, path) = bytes.split_first_chunk()?;
-        Some(Self { errno: i32::from_ne_bytes(*errno), path: PathBuf::from(std::ffi::OsStr::from_bytes(path)) })
+        Some(Self {
+            errno: i32::from_ne_bytes(*errno),
+            path: PathBuf::from(std::ffi::OsStr::from_bytes(path)),
+        })
     }
 }
 
@@ -70,12 +75,20 @@ pub(crate) fn run(spec: &ContainerSpec, ends: &TaskEnds, reports: &Reports) -> !
         Ok(never) => match never {},
         Err(TaskError::Execute { failure }) => {
             let written = nix::unistd::write(&ends.answer, &failure.to_bytes());
-            debug_assert!(written.is_ok(), "the executor holds the other end while the task lives");
+            debug_assert!(
+                written.is_ok(),
+                "the executor holds the other end while the task lives"
+            );
         }
         // The executor is gone, and init with it.
         Err(TaskError::NeverToGo) => {}
         Err(error) => {
-            let _unheard = reports.send(&Report::Failed { reason: chain(&error) }, None);
+            let _unheard = reports.send(
+                &Report::Failed {
+                    reason: chain(&error),
+                },
+                None,
+            );
         }
     }
     exit(127)
@@ -83,13 +96,21 @@ pub(crate) fn run(spec: &ContainerSpec, ends: &TaskEnds, reports: &Reports) -> !
 
 fn become_program(spec: &ContainerSpec, ends: &TaskEnds) -> Result<Infallible, TaskError> {
     let own = |source| TaskError::Process { source };
-    let system = |what| move |errno: Errno| TaskError::System { what, source: errno.into() };
+    let system = |what| {
+        move |errno: Errno| TaskError::System {
+            what,
+            source: errno.into(),
+        }
+    };
     setsid().map_err(system("lead a session"))?;
     process::leave_session_keyring().map_err(own)?;
     process::drop_memory_shield().map_err(own)?;
     umask(Mode::from_bits_truncate(0o022));
     // The container's own, on a read-only mount: through the node's, user 0 could change the node's /dev/null.
-    let null = File::open("/dev/null").map_err(|source| TaskError::System { what: "open /dev/null", source })?;
+    let null = File::open("/dev/null").map_err(|source| TaskError::System {
+        what: "open /dev/null",
+        source,
+    })?;
     dup2_stdin(&null).map_err(system("connect its input"))?;
     dup2_stdout(&ends.stdout).map_err(system("connect its output"))?;
     dup2_stderr(&ends.stderr).map_err(system("connect its output"))?;
@@ -103,13 +124,21 @@ fn become_program(spec: &ContainerSpec, ends: &TaskEnds) -> Result<Infallible, T
     process::set_no_new_privileges().map_err(own)?;
     // Who was granted the right to mount needs no user namespace to do so.
     if !kept.contains(&Capability::CAP_SYS_ADMIN) {
-        let exceptions = Exceptions { bpf: kept.contains(&Capability::CAP_BPF) };
+        let exceptions = Exceptions {
+            bpf: kept.contains(&Capability::CAP_BPF),
+        };
         seccomp::refuse_uncovered(exceptions).map_err(|source| TaskError::Filter { source })?;
     }
 
     // As the user: what the user may not enter is no place to start in.
-    let directory = spec.working_directory.clone().unwrap_or_else(|| spec.sandbox());
-    chdir(&directory).map_err(|errno| TaskError::WorkingDirectory { path: directory.clone(), source: errno.into() })?;
+    let directory = spec
+        .working_directory
+        .clone()
+        .unwrap_or_else(|| spec.sandbox());
+    chdir(&directory).map_err(|errno| TaskError::WorkingDirectory {
+        path: directory.clone(),
+        source: errno.into(),
+    })?;
     let environment = environment(spec);
     let program = Program::new(spec, &environment)?;
     process::close_all_on_exec().map_err(own)?;
@@ -119,7 +148,9 @@ fn become_program(spec: &ContainerSpec, ends: &TaskEnds) -> Result<Infallible, T
     if nix::unistd::read(&ends.go, &mut word) != Ok(1) {
         return Err(TaskError::NeverToGo);
     }
-    Err(TaskError::Execute { failure: program.execute() })
+    Err(TaskError::Execute {
+        failure: program.execute(),
+    })
 }
 
 /// Returns the environment of the task: defaults, then what was asked for, then what Weir alone decides.
@@ -136,7 +167,12 @@ fn environment(spec: &ContainerSpec) -> Vec<(String, String)> {
         ("WEIR_SANDBOX".to_owned(), sandbox),
         ("WEIR_PORTS".to_owned(), spec.ports.clone()),
     ];
-    ours.extend(spec.first_ports.iter().enumerate().map(|(index, port)| (format!("WEIR_PORT{index}"), port.to_string())));
+    ours.extend(
+        spec.first_ports
+            .iter()
+            .enumerate()
+            .map(|(index, port)| (format!("WEIR_PORT{index}"), port.to_string())),
+    );
     for (name, value) in spec.env.iter().cloned().chain(ours) {
         match variables.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known = value,
@@ -157,10 +193,20 @@ impl Program {
     fn new(spec: &ContainerSpec, environment: &[(String, String)]) -> Result<Self, TaskError> {
         let string = |text: &str| CString::new(text).map_err(|source| TaskError::Nul { source });
         let name = spec.argv.first().map_or("", String::as_str);
-        let path = environment.iter().find(|(name, _)| name == "PATH").map_or(DEFAULT_PATH, |(_, path)| path);
+        let path = environment
+            .iter()
+            .find(|(name, _)| name == "PATH")
+            .map_or(DEFAULT_PATH, |(_, path)| path);
         Ok(Self {
-            candidates: candidates(name, path).iter().map(|path| string(path)).collect::<Result<_, _>>()?,
-            arguments: spec.argv.iter().map(|argument| string(argument)).collect::<Result<_, _>>()?,
+            candidates: candidates(name, path)
+                .iter()
+                .map(|path| string(path))
+                .collect::<Result<_, _>>()?,
+            arguments: spec
+                .argv
+                .iter()
+                .map(|argument| string(argument))
+                .collect::<Result<_, _>>()?,
             environment: environment
                 .iter()
                 .map(|(name, value)| string(&format!("{name}={value}")))
@@ -174,17 +220,24 @@ impl Program {
         for candidate in &self.candidates {
             // An execve that returns has failed.
             let Err(errno) = execve(candidate, &self.arguments, &self.environment);
-            let reason = ExecFailure { errno: errno as i32, path: path(candidate) };
-            match errno {
-                // Not here: perhaps in the next directory. That something was there but closed outweighs that.
-                Errno::ENOENT | Errno::ENOTDIR => {
-                    failure.get_or_insert(reason);
-                }
-                Errno::EACCES => failure = Some(reason),
-                _ => return reason,
+            let reason = ExecFailure {
+                errno: errno as i32,
+                path: path(candidate),
+            };
+            if matches!(errno, Errno::ENOENT | Errno::ENOTDIR) {
+                // Not here: perhaps in the next directory.
+                failure.get_or_insert(reason);
+            } else if errno == Errno::EACCES {
+                // That something was there but closed outweighs that nothing was there.
+                failure = Some(reason);
+            } else {
+                return reason;
             }
         }
-        failure.unwrap_or(ExecFailure { errno: Errno::ENOENT as i32, path: PathBuf::new() })
+        failure.unwrap_or(ExecFailure {
+            errno: Errno::ENOENT as i32,
+            path: PathBuf::new(),
+        })
     }
 }
 
@@ -194,7 +247,10 @@ fn candidates(name: &str, path: &str) -> Vec<String> {
         return vec![name.to_owned()];
     }
     // An empty element would mean the working directory, which is nobody's intention.
-    path.split(':').filter(|directory| !directory.is_empty()).map(|directory| format!("{directory}/{name}")).collect()
+    path.split(':')
+        .filter(|directory| !directory.is_empty())
+        .map(|directory| format!("{directory}/{name}"))
+        .collect()
 }
 
 fn path(text: &CStr) -> PathBuf {
@@ -207,12 +263,17 @@ enum TaskError {
     #[error("the task cannot be what it must be")]
     Process { source: ProcessError },
     #[error("the task cannot {what}")]
-    System { what: &'static str, source: io::Error },
+    System {
+        what: &'static str,
+        source: io::Error,
+    },
     #[error("the task cannot have exactly the powers that were granted")]
     Powers { source: CapabilityError },
     #[error("the task cannot be refused what it must not do")]
     Filter { source: SeccompError },
-    #[error("the task's user cannot enter the working directory `{path}`: does it exist in the container?")]
+    #[error(
+        "the task's user cannot enter the working directory `{path}`: does it exist in the container?"
+    )]
     WorkingDirectory { path: PathBuf, source: io::Error },
     #[error("an argument or variable of the task has a NUL byte")]
     Nul { source: std::ffi::NulError },
@@ -228,7 +289,10 @@ mod tests {
 
     #[test]
     fn failure_survives_the_pipe_and_silence_is_success() {
-        let failure = ExecFailure { errno: 13, path: "/srv/été".into() };
+        let failure = ExecFailure {
+            errno: 13,
+            path: "/srv/été".into(),
+        };
         assert_eq!(ExecFailure::from_bytes(&failure.to_bytes()), Some(failure));
         assert_eq!(ExecFailure::from_bytes(b""), None);
     }
@@ -244,13 +308,28 @@ mod tests {
     #[test]
     fn program_that_is_there_but_closed_outweighs_one_that_is_missing() {
         let program = |candidates: &[&str]| Program {
-            candidates: candidates.iter().map(|path| CString::new(*path).unwrap()).collect(),
+            candidates: candidates
+                .iter()
+                .map(|path| CString::new(*path).unwrap())
+                .collect(),
             arguments: vec![],
             environment: vec![],
         };
         let failure = program(&["/nonexistent/a", "/etc/passwd", "/nonexistent/b"]).execute();
-        assert_eq!(failure, ExecFailure { errno: Errno::EACCES as i32, path: "/etc/passwd".into() });
+        assert_eq!(
+            failure,
+            ExecFailure {
+                errno: Errno::EACCES as i32,
+                path: "/etc/passwd".into()
+            }
+        );
         let failure = program(&["/nonexistent/a", "/nonexistent/b"]).execute();
-        assert_eq!(failure, ExecFailure { errno: Errno::ENOENT as i32, path: "/nonexistent/a".into() });
+        assert_eq!(
+            failure,
+            ExecFailure {
+                errno: Errno::ENOENT as i32,
+                path: "/nonexistent/a".into()
+            }
+        );
     }
 }

@@ -30,8 +30,12 @@ pub(crate) struct Reports(OwnedFd);
 impl Reports {
     /// Makes the reading end and the writing end.
     pub(crate) fn pair() -> io::Result<(Self, Self)> {
-        let (read, write) =
-            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?;
+        let (read, write) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )?;
         Ok((Self(read), Self(write)))
     }
 
@@ -41,7 +45,11 @@ impl Reports {
     }
 
     /// Sends one report; fails when the executor is gone.
-    pub(crate) fn send(&self, report: &Report, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    pub(crate) fn send(
+        &self,
+        report: &Report,
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> io::Result<()> {
         socket::send(self.0.as_fd(), &serde_json::to_vec(report)?, descriptor)
     }
 
@@ -50,7 +58,10 @@ impl Reports {
         let mut buffer = vec![0; REPORT_BYTES_MAX];
         match socket::receive(self.0.as_fd(), &mut buffer) {
             Ok((0, _)) => Ok(None),
-            Ok((length, descriptor)) => Ok(Some((serde_json::from_slice(&buffer[..length])?, descriptor))),
+            Ok((length, descriptor)) => Ok(Some((
+                serde_json::from_slice(&buffer[..length])?,
+                descriptor,
+            ))),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }
@@ -88,7 +99,10 @@ mod tests {
         let (report, descriptor) = read.receive().unwrap().unwrap();
         assert_eq!(report, Report::Standing);
         assert!(descriptor.is_some());
-        assert_eq!(read.receive().unwrap().unwrap().0, Report::Exited { code: 3 });
+        assert_eq!(
+            read.receive().unwrap().unwrap().0,
+            Report::Exited { code: 3 }
+        );
         drop(read);
         assert!(write.send(&Report::Standing, None).is_err());
     }

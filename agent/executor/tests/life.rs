@@ -30,9 +30,18 @@ fn death_by_signal_is_recorded() {
     let node = Node::new();
     let mut container = node.shell("kill -SEGV $$").start();
     let outcome = container.outcome();
-    assert!(matches!(outcome, Outcome::Signaled { signal: 11, .. }), "{outcome:?}");
+    assert!(
+        matches!(outcome, Outcome::Signaled { signal: 11, .. }),
+        "{outcome:?}"
+    );
     let mut container = node.shell("kill -KILL $$").start();
-    assert_eq!(container.outcome(), Outcome::Signaled { signal: 9, core_dumped: false });
+    assert_eq!(
+        container.outcome(),
+        Outcome::Signaled {
+            signal: 9,
+            core_dumped: false
+        }
+    );
 }
 
 #[test]
@@ -47,19 +56,27 @@ fn pids_are_those_of_the_node_and_in_the_cgroup_of_the_task() {
         .into_iter()
         .map(nix::unistd::Pid::as_raw)
         .collect();
-    assert!(members.contains(&init) && members.contains(&task), "{init} and {task} are not both in {members:?}");
+    assert!(
+        members.contains(&init) && members.contains(&task),
+        "{init} and {task} are not both in {members:?}"
+    );
     assert_ne!(init, task);
 }
 
 #[test]
 fn stop_lets_the_task_end_by_itself() {
     let node = Node::new();
-    let mut container = node.shell("trap 'echo bye; exit 7' TERM; echo up; while :; do read -t 1 x || sleep 1; done").start();
+    let mut container = node
+        .shell("trap 'echo bye; exit 7' TERM; echo up; while :; do read -t 1 x || sleep 1; done")
+        .start();
     container.wait_output("up");
     let before = Instant::now();
     container.signal(Signal::SIGTERM);
     assert_eq!(container.outcome(), Outcome::Exited { code: 7 });
-    assert!(before.elapsed() < Duration::from_secs(8), "the grace period was not cut short");
+    assert!(
+        before.elapsed() < Duration::from_secs(8),
+        "the grace period was not cut short"
+    );
     assert!(container.file("stdout").ends_with("bye\n"));
 }
 
@@ -68,7 +85,13 @@ fn task_that_does_not_handle_the_stop_dies_of_it() {
     let node = Node::new();
     let mut container = node.container(&["/bin/sleep", "1000"]).start();
     container.signal(Signal::SIGTERM);
-    assert_eq!(container.outcome(), Outcome::Signaled { signal: 15, core_dumped: false });
+    assert_eq!(
+        container.outcome(),
+        Outcome::Signaled {
+            signal: 15,
+            core_dumped: false
+        }
+    );
 }
 
 #[test]
@@ -82,14 +105,22 @@ fn stubborn_task_is_killed_with_all_its_children_when_the_grace_is_over() {
     let before = Instant::now();
     container.signal(Signal::SIGTERM);
     container.signal(Signal::SIGTERM);
-    assert_eq!(container.outcome(), Outcome::KilledAfterGrace { grace_ms: 300 });
-    assert!(before.elapsed() >= Duration::from_millis(300), "the grace was not granted");
+    assert_eq!(
+        container.outcome(),
+        Outcome::KilledAfterGrace { grace_ms: 300 }
+    );
+    assert!(
+        before.elapsed() >= Duration::from_millis(300),
+        "the grace was not granted"
+    );
 }
 
 #[test]
 fn other_signals_are_passed_on() {
     let node = Node::new();
-    let mut container = node.shell("trap 'exit 9' USR1; echo up; while :; do sleep 0.1; done").start();
+    let mut container = node
+        .shell("trap 'exit 9' USR1; echo up; while :; do sleep 0.1; done")
+        .start();
     container.wait_output("up");
     container.signal(Signal::SIGUSR1);
     assert_eq!(container.outcome(), Outcome::Exited { code: 9 });
@@ -99,14 +130,25 @@ fn other_signals_are_passed_on() {
 fn kill_of_the_cgroup_is_recorded_as_a_kill() {
     let node = Node::new();
     let mut container = node.shell("echo up; sleep 1000").start();
-    Cgroup::open(&container.spec.task_cgroup()).unwrap().kill().unwrap();
-    assert_eq!(container.outcome(), Outcome::Signaled { signal: 9, core_dumped: false });
+    Cgroup::open(&container.spec.task_cgroup())
+        .unwrap()
+        .kill()
+        .unwrap();
+    assert_eq!(
+        container.outcome(),
+        Outcome::Signaled {
+            signal: 9,
+            core_dumped: false
+        }
+    );
 }
 
 #[test]
 fn children_end_with_the_task() {
     let node = Node::new();
-    let mut container = node.shell("(trap '' TERM HUP; sleep 1000) & echo up").start();
+    let mut container = node
+        .shell("(trap '' TERM HUP; sleep 1000) & echo up")
+        .start();
     // `outcome` finds the cgroup of the task empty.
     assert_eq!(container.outcome(), Outcome::Exited { code: 0 });
 }
@@ -122,10 +164,16 @@ fn orphans_are_reaped() {
 #[test]
 fn program_that_is_missing_is_reported_and_recorded() {
     let node = Node::new();
-    for (name, path) in [("/nonexistent/program", "/nonexistent/program"), ("nonexistent", "/usr/local/sbin/nonexistent")] {
+    for (name, path) in [
+        ("/nonexistent/program", "/nonexistent/program"),
+        ("nonexistent", "/usr/local/sbin/nonexistent"),
+    ] {
         let mut container = node.container(&[name]).spawn();
-        let expected =
-            Outcome::ExecFailed { errno: Errno::ENOENT as i32, path: path.into(), what: Errno::ENOENT.desc().into() };
+        let expected = Outcome::ExecFailed {
+            errno: Errno::ENOENT as i32,
+            path: path.into(),
+            what: Errno::ENOENT.desc().into(),
+        };
         match container.wait_running() {
             Err(StartError::Failed { outcome }) => assert_eq!(outcome, expected),
             other => panic!("{other:?}"),
@@ -142,15 +190,19 @@ fn program_that_may_not_be_executed_is_reported() {
         Err(StartError::Failed { outcome }) => outcome,
         other => panic!("{other:?}"),
     };
-    assert!(matches!(&outcome, Outcome::ExecFailed { errno, path, .. } if *errno == Errno::EACCES as i32 && path == "/etc/passwd"));
+    assert!(
+        matches!(&outcome, Outcome::ExecFailed { errno, path, .. } if *errno == Errno::EACCES as i32 && path == "/etc/passwd")
+    );
     assert_eq!(container.outcome(), outcome);
 }
 
 #[test]
 fn working_directory_that_is_missing_is_reported_with_its_path() {
     let node = Node::new();
-    let mut container =
-        node.shell("true").with(|spec| spec.working_directory = Some("/nonexistent/place".into())).spawn();
+    let mut container = node
+        .shell("true")
+        .with(|spec| spec.working_directory = Some("/nonexistent/place".into()))
+        .spawn();
     let error = container.wait_running().unwrap_err().to_string();
     assert!(error.contains("/nonexistent/place"), "{error}");
     assert!(matches!(container.outcome(), Outcome::SetupFailed { .. }));
@@ -159,15 +211,26 @@ fn working_directory_that_is_missing_is_reported_with_its_path() {
 #[test]
 fn failed_set_up_leaves_a_record_that_says_what_failed() {
     let node = Node::new();
-    let mut container = node.shell("true").with(|spec| spec.state_directory = "/".into()).spawn();
-    let error = container.spawned.wait_ready(PATIENCE).unwrap_err().to_string();
+    let mut container = node
+        .shell("true")
+        .with(|spec| spec.state_directory = "/".into())
+        .spawn();
+    let error = container
+        .spawned
+        .wait_ready(PATIENCE)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("state directory"), "{error}");
     assert!(matches!(container.outcome(), Outcome::SetupFailed { .. }));
 
     let prepared = node.shell("true");
     let sandbox = prepared.spec.sandbox();
     let mut container = prepared.spawn_after(|| fs::remove_dir_all(&sandbox).unwrap());
-    let error = container.spawned.wait_ready(PATIENCE).unwrap_err().to_string();
+    let error = container
+        .spawned
+        .wait_ready(PATIENCE)
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("sandbox"), "{error}");
     assert!(matches!(container.outcome(), Outcome::SetupFailed { .. }));
 }
@@ -181,23 +244,39 @@ fn agent_that_is_gone_before_it_says_go_takes_the_container_with_it() {
     assert!(pidfd::wait_ended(pidfd.as_fd(), Some(PATIENCE)).unwrap());
     pidfd::reap(pidfd.as_fd()).unwrap();
     let record = ExitRecord::read(&spec.directory).unwrap().unwrap();
-    assert!(matches!(&record.outcome, Outcome::Aborted { reason } if reason.contains("agent")), "{record:?}");
+    assert!(
+        matches!(&record.outcome, Outcome::Aborted { reason } if reason.contains("agent")),
+        "{record:?}"
+    );
     assert!(!spec.sandbox().join("began").exists());
-    assert!(!Cgroup::open(&spec.task_cgroup()).unwrap().is_populated().unwrap());
+    assert!(
+        !Cgroup::open(&spec.task_cgroup())
+            .unwrap()
+            .is_populated()
+            .unwrap()
+    );
 }
 
 #[test]
 fn agent_that_is_gone_after_go_is_not_missed() {
     let node = Node::new();
-    let container = node.shell("while ! test -e $WEIR_SANDBOX/end; do sleep 0.05; done; exit 5").spawn();
+    let container = node
+        .shell("while ! test -e $WEIR_SANDBOX/end; do sleep 0.05; done; exit 5")
+        .spawn();
     container.spawned.wait_ready(PATIENCE).unwrap();
     container.spawned.go().unwrap();
     let (spec, pidfd, _guard) = container.lose_agent();
-    assert!(!pidfd::wait_ended(pidfd.as_fd(), Some(Duration::from_millis(300))).unwrap(), "it ended with the agent");
+    assert!(
+        !pidfd::wait_ended(pidfd.as_fd(), Some(Duration::from_millis(300))).unwrap(),
+        "it ended with the agent"
+    );
     fs::write(spec.sandbox().join("end"), "").unwrap();
     assert!(pidfd::wait_ended(pidfd.as_fd(), Some(PATIENCE)).unwrap());
     pidfd::reap(pidfd.as_fd()).unwrap();
-    assert_eq!(ExitRecord::read(&spec.directory).unwrap().unwrap().outcome, Outcome::Exited { code: 5 });
+    assert_eq!(
+        ExitRecord::read(&spec.directory).unwrap().unwrap().outcome,
+        Outcome::Exited { code: 5 }
+    );
 }
 
 #[test]
@@ -207,7 +286,10 @@ fn stop_before_go_is_an_abort() {
     container.spawned.wait_ready(PATIENCE).unwrap();
     container.signal(Signal::SIGTERM);
     let outcome = container.outcome();
-    assert!(matches!(&outcome, Outcome::Aborted { reason } if reason.contains("stop")), "{outcome:?}");
+    assert!(
+        matches!(&outcome, Outcome::Aborted { reason } if reason.contains("stop")),
+        "{outcome:?}"
+    );
 }
 
 #[test]
@@ -215,14 +297,26 @@ fn killed_executor_takes_the_container_with_it_and_leaves_no_record() {
     let node = Node::new();
     // As another user too: the change of user takes back what the kernel was told to do.
     for user in [0, 12345] {
-        let mut container = node.shell("(sleep 1000 &); echo up; sleep 1000").as_user(user).start();
+        let mut container = node
+            .shell("(sleep 1000 &); echo up; sleep 1000")
+            .run_as(user)
+            .start();
         container.wait_output("up");
         container.signal(Signal::SIGKILL);
         let (status, record) = container.wait_ended();
-        assert_eq!(status, Some(pidfd::Status::Signaled { signal: 9, core_dumped: false }));
+        assert_eq!(
+            status,
+            Some(pidfd::Status::Signaled {
+                signal: 9,
+                core_dumped: false
+            })
+        );
         assert_eq!(record, None);
         let task = Cgroup::open(&container.spec.task_cgroup()).unwrap();
-        assert!(task.wait_empty(PATIENCE).unwrap(), "the task has outlived its executor");
+        assert!(
+            task.wait_empty(PATIENCE).unwrap(),
+            "the task has outlived its executor"
+        );
     }
 }
 
@@ -249,7 +343,10 @@ fn executor_killed_at_any_moment_of_the_start_leaves_nothing() {
         container.signal(Signal::SIGKILL);
         container.wait_ended();
         let task = Cgroup::open(&container.spec.task_cgroup()).unwrap();
-        assert!(task.wait_empty(PATIENCE).unwrap(), "something has outlived an executor killed after {delay_us} us");
+        assert!(
+            task.wait_empty(PATIENCE).unwrap(),
+            "something has outlived an executor killed after {delay_us} us"
+        );
     }
 }
 
@@ -261,14 +358,23 @@ fn output_is_kept_in_bounds_and_apart() {
     container.output();
     assert_eq!(fs::read_to_string(out).unwrap(), "to-out\n");
     assert_eq!(fs::read_to_string(&err).unwrap(), "to-err\n");
-    assert_eq!(fs::metadata(err).unwrap().permissions().mode() & 0o777, 0o644);
+    assert_eq!(
+        fs::metadata(err).unwrap().permissions().mode() & 0o777,
+        0o644
+    );
 
-    let mut container = node.probe(&["spew", "1000000"]).with(|spec| spec.output_bytes_max = 100_000).start();
+    let mut container = node
+        .probe(&["spew", "1000000"])
+        .with(|spec| spec.output_bytes_max = 100_000)
+        .start();
     assert_eq!(container.outcome(), Outcome::Exited { code: 0 });
     let mut total = 0;
     for name in ["stdout", "stdout.1", "stdout.2"] {
         let length = fs::metadata(container.path(name)).unwrap().len();
-        assert!(length <= 100_000 && length % 64 == 0, "{name} has {length} bytes");
+        assert!(
+            length <= 100_000 && length.is_multiple_of(64),
+            "{name} has {length} bytes"
+        );
         total += length;
     }
     assert!(total > 200_000, "{total}");
@@ -286,12 +392,16 @@ fn output_after_the_last_line_of_a_killed_task_is_kept() {
 #[test]
 fn disk_that_is_full_does_not_stop_the_task() {
     let node = Node::new();
-    let prepared = node.probe(&["spew", "1000000"]).with(|spec| spec.output_bytes_max = 1 << 30);
+    let prepared = node
+        .probe(&["spew", "1000000"])
+        .with(|spec| spec.output_bytes_max = 1 << 30);
     // Every write to it says ENOSPC.
     std::os::unix::fs::symlink("/dev/full", prepared.spec.directory.join("stdout")).unwrap();
     let mut container = prepared.start();
     assert_eq!(container.outcome(), Outcome::Exited { code: 0 });
-    let record = ExitRecord::read(&container.spec.directory).unwrap().unwrap();
+    let record = ExitRecord::read(&container.spec.directory)
+        .unwrap()
+        .unwrap();
     assert_eq!(record.output_bytes_dropped, 1_000_000);
 }
 
@@ -317,16 +427,34 @@ fn start_is_quick_and_the_executor_small() {
         memory_kib.push((anonymous_kib(container.spawned.pid), anonymous_kib(init)));
     }
     starts.sort_unstable();
-    println!("start: median {:?}, worst {:?}", starts[starts.len() / 2], starts[starts.len() - 1]);
-    println!("private memory in KiB of executor and init: {:?}", memory_kib[0]);
+    eprintln!(
+        "start: median {:?}, worst {:?}",
+        starts[starts.len() / 2],
+        starts[starts.len() - 1]
+    );
+    eprintln!(
+        "private memory in KiB of executor and init: {:?}",
+        memory_kib[0]
+    );
     // Many times what is measured on an idle machine: this finds what got slow by a mistake, not by a neighbour.
-    assert!(starts[starts.len() / 2] < Duration::from_millis(200), "{starts:?}");
-    assert!(memory_kib.iter().all(|(executor, init)| executor + init < 2048), "{memory_kib:?}");
+    assert!(
+        starts[starts.len() / 2] < Duration::from_millis(200),
+        "{starts:?}"
+    );
+    assert!(
+        memory_kib
+            .iter()
+            .all(|(executor, init)| executor + init < 2048),
+        "{memory_kib:?}"
+    );
 }
 
 fn anonymous_kib(pid: i32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))
+        .unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
@@ -337,6 +465,8 @@ fn processes_of_the_node_are_not_kept_waiting_by_a_silent_reader() {
     let container = node.shell("exit 0").spawn();
     container.spawned.wait_ready(PATIENCE).unwrap();
     container.spawned.go().unwrap();
-    let record = container.spec.directory.clone();
-    wait_until("the record is written", || ExitRecord::read(&record).unwrap().is_some());
+    let directory = &container.spec.directory;
+    wait_until("the record is written", || {
+        ExitRecord::read(directory).unwrap().is_some()
+    });
 }

@@ -121,6 +121,28 @@ pub(crate) fn remove_qdisc(netlink: &mut Netlink, ifindex: u32) -> Result<(), Ne
     absent_is_fine(removed)
 }
 
+/// Returns whether the ingress of an interface has filters that are not Weir's.
+pub(crate) fn has_foreign_filters(
+    netlink: &mut Netlink,
+    ifindex: u32,
+) -> Result<bool, NetlinkError> {
+    let ask = message(ifindex, TcHandle::UNSPEC, ingress(), 0);
+    match netlink.dump(
+        RouteNetlinkMessage::GetTrafficFilter(ask),
+        "list the filters of tc",
+    ) {
+        Ok(filters) => Ok(filters.iter().any(|filter| match filter {
+            RouteNetlinkMessage::NewTrafficFilter(filter) => {
+                filter.header.info >> 16 != u32::from(PRIORITY)
+            }
+            _ => false,
+        })),
+        // An interface without a clsact qdisc has no such place.
+        Err(error) if error.errno().is_some() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn absent_is_fine(result: Result<(), NetlinkError>) -> Result<(), NetlinkError> {
     match result {
         Ok(()) => Ok(()),

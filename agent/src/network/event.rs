@@ -12,7 +12,7 @@ use tracing::{error, warn};
 use weir_abi::{Address, DropReason, Event};
 use weir_sys::readiness::readable;
 
-use super::owner::Shared;
+use super::shared::Shared;
 
 /// Starts writing events into the log.
 pub(super) fn spawn(map: Map, shared: Arc<Shared>) {

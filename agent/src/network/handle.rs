@@ -12,7 +12,8 @@ use weir_resources::PortSet;
 use weir_sys::netns;
 
 use super::error::{NetworkError, StartError};
-use super::owner::{self, MadeNamespace, Owner, Request, Shared};
+use super::owner::{self, MadeNamespace, Owner, Request};
+use super::shared::Shared;
 use super::tables::CounterTables;
 use super::{event, namespace, watch};
 use crate::config::AttachMode;

@@ -22,10 +22,13 @@
 //!
 //! All of it survives the agent: namespaces by their processes, maps and programs by their pins.
 
+mod cleanup;
 mod clsact;
+mod doctor;
 mod error;
 mod event;
 mod features;
+mod firewall;
 mod handle;
 mod host;
 mod namespace;
@@ -33,9 +36,12 @@ mod node;
 mod observe;
 mod owner;
 mod programs;
+mod shared;
+mod slots;
 mod tables;
 mod watch;
 
+pub use cleanup::clean_up;
+pub use doctor::checks;
 pub use error::StartError;
 pub use handle::{NetworkHandle, NetworkSettings, ProgramStatistics, start};
-pub use owner::clean_up;

@@ -16,7 +16,8 @@ use weir_sys::readiness::readable;
 use super::error::NetworkError;
 use super::namespace::is_container_link;
 use super::observe::read_link;
-use super::owner::{Request, Shared};
+use super::owner::Request;
+use super::shared::Shared;
 
 /// How long a burst of changes is let run before the owner looks: a DHCP renewal or a link that
 /// comes up is a dozen events within a few milliseconds.

@@ -1,17 +1,28 @@
 //! Capabilities: the parts that root's power is divided into, and giving them up.
 
 use std::fmt;
+use std::io;
 
 pub use caps::Capability;
 use caps::{CapSet, CapsHashSet};
+
+use nix::errno::Errno;
 
 use crate::user::UserError;
 
 /// Reads a name as in `NET_RAW`, in either case, with or without `CAP_`.
 pub fn parse(name: &str) -> Result<Capability, CapabilityError> {
     let upper = name.to_ascii_uppercase();
-    let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
-    full.parse().map_err(|_unknown: caps::errors::CapsError| CapabilityError::Unknown { name: name.to_owned() })
+    let full = if upper.starts_with("CAP_") {
+        upper
+    } else {
+        format!("CAP_{upper}")
+    };
+    full.parse().map_err(
+        |_unknown: caps::errors::CapsError| CapabilityError::Unknown {
+            name: name.to_owned(),
+        },
+    )
 }
 
 /// Returns the name in the form that [`parse`] documents.
@@ -23,19 +34,25 @@ pub fn name(capability: Capability) -> String {
 ///
 /// Afterwards the permitted, effective, inheritable, ambient and bounding sets are exactly `kept`. To be called by
 /// a process of one thread, as root.
-pub fn become_user_with(uid: u32, gid: u32, groups: &[u32], kept: &[Capability]) -> Result<(), CapabilityError> {
+pub fn become_user_with(
+    uid: u32,
+    gid: u32,
+    groups: &[u32],
+    kept: &[Capability],
+) -> Result<(), CapabilityError> {
     let kept_set: CapsHashSet = kept.iter().copied().collect();
     let fail = |step: Step| move |source| CapabilityError::Change { step, source };
     // The bounding set first: dropping from it takes CAP_SETPCAP, which the user no longer has.
-    let bounding = caps::read(None, CapSet::Bounding).map_err(fail(Step::Bounding))?;
-    for capability in bounding.difference(&kept_set) {
-        caps::drop(None, CapSet::Bounding, *capability).map_err(fail(Step::Bounding))?;
-    }
-    drop_unknown_from_bounding();
+    limit_bounding(&kept_set).map_err(|source| CapabilityError::Bounding { source })?;
     // Otherwise the change of user would clear what is to be kept.
-    nix::sys::prctl::set_keepcaps(true).map_err(|errno| CapabilityError::Keep { source: errno.into() })?;
-    crate::user::become_user(uid, gid, groups).map_err(|source| CapabilityError::User { source })?;
-    nix::sys::prctl::set_keepcaps(false).map_err(|errno| CapabilityError::Keep { source: errno.into() })?;
+    nix::sys::prctl::set_keepcaps(true).map_err(|errno| CapabilityError::Keep {
+        source: errno.into(),
+    })?;
+    crate::user::become_user(uid, gid, groups)
+        .map_err(|source| CapabilityError::User { source })?;
+    nix::sys::prctl::set_keepcaps(false).map_err(|errno| CapabilityError::Keep {
+        source: errno.into(),
+    })?;
     // Effective before permitted, which must contain it; inheritable before ambient, likewise.
     caps::set(None, CapSet::Effective, &kept_set).map_err(fail(Step::Effective))?;
     caps::set(None, CapSet::Inheritable, &kept_set).map_err(fail(Step::Inheritable))?;
@@ -43,20 +60,26 @@ pub fn become_user_with(uid: u32, gid: u32, groups: &[u32], kept: &[Capability])
     caps::set(None, CapSet::Permitted, &kept_set).map_err(fail(Step::Permitted))
 }
 
-/// Gives up what a newer kernel may know and this release does not.
-fn drop_unknown_from_bounding() {
-    let known = caps::all().into_iter().map(|capability| capability.index()).max().unwrap_or(0);
-    for number in u32::from(known) + 1..u64::BITS {
-        // SAFETY: the call takes integers. It fails for numbers that the kernel does not know either.
-        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) };
+/// Drops every capability but `kept` from the bounding set, those that only a newer kernel knows as well.
+fn limit_bounding(kept: &CapsHashSet) -> io::Result<()> {
+    let kept: u64 = kept.iter().map(|capability| capability.bitmask()).sum();
+    for number in (0..u64::BITS).filter(|number| kept & (1 << number) == 0) {
+        // SAFETY: the call takes integers.
+        let result =
+            unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) };
+        match Errno::result(result) {
+            Ok(_) => {}
+            // From here on the kernel knows none.
+            Err(Errno::EINVAL) => break,
+            Err(errno) => return Err(errno.into()),
+        }
     }
+    Ok(())
 }
 
 /// Which set could not be changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// What can ever be gained.
-    Bounding,
     /// What is in force.
     Effective,
     /// What an exec passes on to privileged files.
@@ -70,7 +93,6 @@ pub enum Step {
 impl fmt::Display for Step {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Bounding => "bounding",
             Self::Effective => "effective",
             Self::Inheritable => "inheritable",
             Self::Ambient => "ambient",
@@ -89,18 +111,26 @@ pub enum CapabilityError {
         name: String,
     },
     /// The kernel refuses a change.
-    #[error("cannot change the {step} capabilities: does this process itself have those that it is to pass on?")]
+    #[error(
+        "cannot change the {step} capabilities: does this process itself have those that it is to pass on?"
+    )]
     Change {
         /// Which set.
         step: Step,
         /// The kernel's answer.
         source: caps::errors::CapsError,
     },
+    /// The kernel lets more be gained than was granted.
+    #[error("cannot limit the capabilities that can ever be gained: that takes CAP_SETPCAP")]
+    Bounding {
+        /// The system's answer.
+        source: io::Error,
+    },
     /// They would be lost with the change of user.
     #[error("cannot keep capabilities over a change of user")]
     Keep {
         /// The system's answer.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// The user stays.
     #[error("cannot give up root")]
@@ -120,7 +150,12 @@ mod tests {
             assert_eq!(parse(text).unwrap(), Capability::CAP_NET_RAW);
         }
         assert_eq!(name(Capability::CAP_NET_BIND_SERVICE), "NET_BIND_SERVICE");
-        assert!(parse("EVERYTHING").unwrap_err().to_string().contains("EVERYTHING"));
+        assert!(
+            parse("EVERYTHING")
+                .unwrap_err()
+                .to_string()
+                .contains("EVERYTHING")
+        );
         assert!(parse("").is_err());
     }
 }

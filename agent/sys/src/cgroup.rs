@@ -49,13 +49,19 @@ impl Cgroup {
     /// Makes the group, and those above it that are missing; fine if it is there already.
     pub fn create(path: &Path) -> Result<Self, CgroupError> {
         let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o755).create(path).map_err(|source| failed(path, "create", source))?;
+        builder
+            .recursive(true)
+            .mode(0o755)
+            .create(path)
+            .map_err(|source| failed(path, "create", source))?;
         Self::open(path)
     }
 
     /// Takes a group that exists.
     pub fn open(path: &Path) -> Result<Self, CgroupError> {
-        let group = Self { path: path.to_path_buf() };
+        let group = Self {
+            path: path.to_path_buf(),
+        };
         // Every cgroup2 directory has this file, nothing else has.
         match fs::metadata(path.join("cgroup.procs")) {
             Ok(_) => Ok(group),
@@ -98,13 +104,19 @@ impl Cgroup {
 
     /// Returns the number by which the kernel's programs know it.
     pub fn id(&self) -> Result<u64, CgroupError> {
-        fs::metadata(&self.path).map(|metadata| metadata.ino()).map_err(|source| self.failed("identify", source))
+        fs::metadata(&self.path)
+            .map(|metadata| metadata.ino())
+            .map_err(|source| self.failed("identify", source))
     }
 
     /// Returns the processes in it, without those in groups below.
     pub fn processes(&self) -> Result<Vec<Pid>, CgroupError> {
         let text = self.read("cgroup.procs")?;
-        Ok(text.lines().filter_map(|line| line.parse().ok()).map(Pid::from_raw).collect())
+        Ok(text
+            .lines()
+            .filter_map(|line| line.parse().ok())
+            .map(Pid::from_raw)
+            .collect())
     }
 
     /// Returns whether a process is in it or below.
@@ -114,12 +126,16 @@ impl Cgroup {
 
     /// Waits until no process is in it or below; `false` if the time was over before.
     pub fn wait_empty(&self, timeout: Duration) -> Result<bool, CgroupError> {
-        let mut events = File::open(self.path.join("cgroup.events")).map_err(|source| self.failed("watch", source))?;
+        let mut events = File::open(self.path.join("cgroup.events"))
+            .map_err(|source| self.failed("watch", source))?;
         let deadline = Instant::now() + timeout;
         loop {
             // Read before the wait: the read is what arms the notification.
             let mut text = String::new();
-            events.rewind().and_then(|()| events.read_to_string(&mut text)).map_err(|source| self.failed("watch", source))?;
+            events
+                .rewind()
+                .and_then(|()| events.read_to_string(&mut text))
+                .map_err(|source| self.failed("watch", source))?;
             if !is_populated(&text) {
                 return Ok(true);
             }
@@ -127,7 +143,8 @@ impl Cgroup {
             if left.is_zero() {
                 return Ok(false);
             }
-            let left = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
+            let left =
+                PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
             match poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLPRI)], left) {
                 Ok(_) | Err(Errno::EINTR) => {}
                 Err(errno) => return Err(self.failed("watch", errno.into())),
@@ -142,7 +159,9 @@ impl Cgroup {
     /// 5.14 (`cgroup.kill`); before, processes are killed one by one until none is found.
     pub fn kill(&self) -> Result<(), CgroupError> {
         match self.write("cgroup.kill", "1") {
-            Err(CgroupError::Failed { source, .. }) if source.kind() == io::ErrorKind::NotFound && self.path.exists() => {
+            Err(CgroupError::Failed { source, .. })
+                if source.kind() == io::ErrorKind::NotFound && self.path.exists() =>
+            {
                 self.kill_one_by_one()
             }
             answer => answer,
@@ -179,11 +198,17 @@ impl Cgroup {
         loop {
             match self.remove_now() {
                 Ok(()) => return Ok(()),
-                Err(CgroupError::Failed { source, .. }) if source.kind() == io::ErrorKind::ResourceBusy => {
+                Err(CgroupError::Failed { source, .. })
+                    if source.kind() == io::ErrorKind::ResourceBusy =>
+                {
                     let left = deadline.saturating_duration_since(Instant::now());
                     if left.is_zero() || !self.wait_empty(left)? {
                         let processes = self.processes().unwrap_or_default();
-                        return Err(CgroupError::Busy { path: self.path.clone(), processes, timeout_ms: timeout.as_millis() });
+                        return Err(CgroupError::Busy {
+                            path: self.path.clone(),
+                            processes,
+                            timeout_ms: timeout.as_millis(),
+                        });
                     }
                 }
                 Err(error) => return Err(error),
@@ -212,23 +237,35 @@ impl Cgroup {
     pub fn cpu_statistics(&self) -> Result<CpuStatistics, CgroupError> {
         let text = self.read("cpu.stat")?;
         let value = |name: &str| {
-            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok()).unwrap_or(0)
+            text.lines()
+                .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+                .unwrap_or(0)
         };
-        Ok(CpuStatistics { usage_us: value("usage_usec"), user_us: value("user_usec"), system_us: value("system_usec") })
+        Ok(CpuStatistics {
+            usage_us: value("usage_usec"),
+            user_us: value("user_usec"),
+            system_us: value("system_usec"),
+        })
     }
 
     /// Returns how much memory its processes hold; `None` without the memory controller.
     pub fn memory_bytes(&self) -> Result<Option<u64>, CgroupError> {
         match self.read("memory.current") {
             Ok(text) => Ok(text.trim().parse().ok()),
-            Err(CgroupError::Failed { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(CgroupError::Failed { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
 
     /// Returns the controllers that can act here.
     pub fn controllers(&self) -> Result<Vec<String>, CgroupError> {
-        Ok(self.read("cgroup.controllers")?.split_whitespace().map(str::to_owned).collect())
+        Ok(self
+            .read("cgroup.controllers")?
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect())
     }
 
     /// Lets the named controllers act in the groups below this one.
@@ -253,7 +290,10 @@ impl Cgroup {
         const PERIOD_US: u64 = 100_000;
         self.require("cpu", &self.controllers()?)?;
         let text = match milli_cpus {
-            Some(milli_cpus) => format!("{} {PERIOD_US}", milli_cpus.saturating_mul(PERIOD_US / 1000)),
+            Some(milli_cpus) => format!(
+                "{} {PERIOD_US}",
+                milli_cpus.saturating_mul(PERIOD_US / 1000)
+            ),
             None => format!("max {PERIOD_US}"),
         };
         self.write("cpu.max", &text)
@@ -273,7 +313,11 @@ impl Cgroup {
         Err(CgroupError::NotAvailable {
             path: self.path.clone(),
             controller: controller.to_owned(),
-            available: if available.is_empty() { "none".to_owned() } else { available.join(", ") },
+            available: if available.is_empty() {
+                "none".to_owned()
+            } else {
+                available.join(", ")
+            },
         })
     }
 
@@ -284,7 +328,12 @@ impl Cgroup {
 
     fn write(&self, file: &str, text: &str) -> Result<(), CgroupError> {
         let path = self.path.join(file);
-        let attempt = || OpenOptions::new().write(true).open(&path)?.write_all(text.as_bytes());
+        let attempt = || {
+            OpenOptions::new()
+                .write(true)
+                .open(&path)?
+                .write_all(text.as_bytes())
+        };
         attempt().map_err(|source| failed(&path, "write", source))
     }
 
@@ -294,7 +343,11 @@ impl Cgroup {
 }
 
 fn failed(path: &Path, action: &'static str, source: io::Error) -> CgroupError {
-    CgroupError::Failed { path: path.to_path_buf(), action, source }
+    CgroupError::Failed {
+        path: path.to_path_buf(),
+        action,
+        source,
+    }
 }
 
 fn is_populated(events: &str) -> bool {
@@ -311,10 +364,14 @@ pub enum CgroupError {
         source: mount::MountError,
     },
     /// The node has none.
-    #[error("no cgroup2 hierarchy is mounted: mount one (`mount -t cgroup2 none /sys/fs/cgroup`) or boot with systemd.unified_cgroup_hierarchy=1")]
+    #[error(
+        "no cgroup2 hierarchy is mounted: mount one (`mount -t cgroup2 none /sys/fs/cgroup`) or boot with systemd.unified_cgroup_hierarchy=1"
+    )]
     NoHierarchy,
     /// A file or directory of it fails.
-    #[error("cannot {action} cgroup `{path}`: is it in a cgroup2 hierarchy that this process may change?")]
+    #[error(
+        "cannot {action} cgroup `{path}`: is it in a cgroup2 hierarchy that this process may change?"
+    )]
     Failed {
         /// The directory or file.
         path: PathBuf,
@@ -336,7 +393,9 @@ pub enum CgroupError {
         available: String,
     },
     /// Processes live on in it.
-    #[error("cgroup `{path}` still had processes after {timeout_ms} ms ({processes:?}): kill them first")]
+    #[error(
+        "cgroup `{path}` still had processes after {timeout_ms} ms ({processes:?}): kill them first"
+    )]
     Busy {
         /// The group.
         path: PathBuf,
@@ -371,8 +430,13 @@ mod tests {
 
     impl Scratch {
         fn new(name: &str) -> Self {
-            assert!(nix::unistd::geteuid().is_root(), "this test makes control groups: run it as root");
-            let path = find_hierarchy().unwrap().join(format!("weir-sys-test-{}-{name}", std::process::id()));
+            assert!(
+                nix::unistd::geteuid().is_root(),
+                "this test makes control groups: run it as root"
+            );
+            let path = find_hierarchy()
+                .unwrap()
+                .join(format!("weir-sys-test-{}-{name}", std::process::id()));
             Self(Cgroup::create(&path).unwrap())
         }
 
@@ -408,7 +472,13 @@ mod tests {
         scratch.0.kill().unwrap();
         assert!(scratch.0.wait_empty(Duration::from_secs(5)).unwrap());
         let status = crate::pidfd::reap(process.pidfd.as_fd()).unwrap();
-        assert_eq!(status, Some(crate::pidfd::Status::Signaled { signal: 9, core_dumped: false }));
+        assert_eq!(
+            status,
+            Some(crate::pidfd::Status::Signaled {
+                signal: 9,
+                core_dumped: false
+            })
+        );
     }
 
     #[test]
@@ -426,11 +496,19 @@ mod tests {
         let scratch = Scratch::new("remove");
         let process = scratch.start("sleep 1000");
         let error = scratch.0.remove(Duration::from_millis(1)).unwrap_err();
-        assert!(matches!(&error, CgroupError::Busy { processes, .. } if processes.contains(&process.pid)), "{error}");
+        assert!(
+            matches!(&error, CgroupError::Busy { processes, .. } if processes.contains(&process.pid)),
+            "{error}"
+        );
         scratch.0.kill().unwrap();
         crate::pidfd::wait_ended(process.pidfd.as_fd(), None).unwrap();
         crate::pidfd::reap(process.pidfd.as_fd()).unwrap();
-        scratch.0.create_child("a").unwrap().create_child("b").unwrap();
+        scratch
+            .0
+            .create_child("a")
+            .unwrap()
+            .create_child("b")
+            .unwrap();
         scratch.0.remove(Duration::from_secs(5)).unwrap();
         assert!(!scratch.0.path().exists());
         scratch.0.remove(Duration::ZERO).unwrap();
@@ -452,11 +530,23 @@ mod tests {
         let scratch = Scratch::new("controllers");
         // Nothing is enabled for a fresh group below a fresh group.
         let below = scratch.0.create_child("below").unwrap();
-        for refused in [below.set_memory_limit(Some(1 << 20)), below.set_cpu_weight(50), below.set_cpu_limit(Some(500))] {
-            assert!(matches!(refused, Err(CgroupError::NotAvailable { .. })), "{refused:?}");
+        for refused in [
+            below.set_memory_limit(Some(1 << 20)),
+            below.set_cpu_weight(50),
+            below.set_cpu_limit(Some(500)),
+        ] {
+            assert!(
+                matches!(refused, Err(CgroupError::NotAvailable { .. })),
+                "{refused:?}"
+            );
         }
         let refused = below.enable_controllers(&["memory"]).unwrap_err();
-        assert!(refused.to_string().contains("no memory controller (it has: "), "{refused}");
+        assert!(
+            refused
+                .to_string()
+                .contains("no memory controller (it has: "),
+            "{refused}"
+        );
         assert_eq!(below.memory_bytes().unwrap(), None);
     }
 

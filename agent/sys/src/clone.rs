@@ -42,7 +42,10 @@ pub enum Side {
 /// # Minimum kernel version
 ///
 /// 5.7 (`CLONE_INTO_CGROUP`).
-pub fn clone_process(namespaces: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> Result<Side, CloneError> {
+pub fn clone_process(
+    namespaces: CloneFlags,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Side, CloneError> {
     let threads = thread_count().map_err(|source| CloneError::Threads { source })?;
     if threads != 1 {
         return Err(CloneError::Threaded { threads });
@@ -56,7 +59,10 @@ pub fn clone_process(namespaces: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> 
 /// # Safety
 ///
 /// In a process of several threads the child may only make async-signal-safe calls until it execs or exits.
-pub(crate) unsafe fn clone3(namespaces: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> Result<Side, CloneError> {
+pub(crate) unsafe fn clone3(
+    namespaces: CloneFlags,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> Result<Side, CloneError> {
     let mut pidfd: RawFd = -1;
     // SAFETY: the structure is plain integers, for which zero is valid and means "not asked for".
     let mut arguments: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -70,7 +76,13 @@ pub(crate) unsafe fn clone3(namespaces: CloneFlags, cgroup: Option<BorrowedFd<'_
     }
     // SAFETY: the structure and the pidfd it points to live across the call; without CLONE_VM and a stack the
     // child returns here on its own copy of this stack, as from fork.
-    let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<libc::clone_args>()) };
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_clone3,
+            &raw const arguments,
+            size_of::<libc::clone_args>(),
+        )
+    };
     match Errno::result(result) {
         Ok(0) => Ok(Side::Child),
         Ok(pid) => Ok(Side::Parent(Process {
@@ -78,14 +90,19 @@ pub(crate) unsafe fn clone3(namespaces: CloneFlags, cgroup: Option<BorrowedFd<'_
             // SAFETY: the kernel just made this descriptor and gave it to nobody else.
             pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) },
         })),
-        Err(errno) => Err(CloneError::Clone { namespaces, source: errno.into() }),
+        Err(errno) => Err(CloneError::Clone {
+            namespaces,
+            source: errno.into(),
+        }),
     }
 }
 
 /// Returns how many threads the calling process has.
 fn thread_count() -> io::Result<u64> {
     // One entry for each thread besides `.` and `..`; a stat is cheaper than a listing.
-    Ok(std::fs::metadata("/proc/self/task")?.nlink().saturating_sub(2))
+    Ok(std::fs::metadata("/proc/self/task")?
+        .nlink()
+        .saturating_sub(2))
 }
 
 /// Why there is no new process.
@@ -124,7 +141,10 @@ mod tests {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || stopped.recv().ok());
         let answer = clone_process(CloneFlags::empty(), None);
-        assert!(matches!(answer, Err(CloneError::Threaded { threads: 2.. })), "{answer:?}");
+        assert!(
+            matches!(answer, Err(CloneError::Threaded { threads: 2.. })),
+            "{answer:?}"
+        );
         drop(stop);
         thread.join().unwrap();
     }

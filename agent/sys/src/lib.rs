@@ -5,17 +5,17 @@
 
 #![warn(missing_docs)]
 
+pub mod bpf;
 pub mod capability;
 pub mod cgroup;
 pub mod clone;
 pub mod mount;
+pub mod netlink;
+pub mod netns;
 pub mod pidfd;
 pub mod process;
 pub mod program;
+pub mod readiness;
 pub mod seccomp;
 pub mod socket;
 pub mod user;
-pub mod bpf;
-pub mod netlink;
-pub mod netns;
-pub mod readiness;

@@ -67,8 +67,12 @@ impl Tree {
         let flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | if recursive { AT_RECURSIVE } else { 0 };
         let name = terminated(path)?;
         // SAFETY: the string lives across the call.
-        let result = unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, name.as_ptr(), flags) };
-        let fail = |source| MountError::Clone { path: path.to_path_buf(), source };
+        let result =
+            unsafe { libc::syscall(libc::SYS_open_tree, libc::AT_FDCWD, name.as_ptr(), flags) };
+        let fail = |source| MountError::Clone {
+            path: path.to_path_buf(),
+            source,
+        };
         Ok(Self(descriptor(result).map_err(fail)?))
     }
 
@@ -77,26 +81,58 @@ impl Tree {
     /// # Minimum kernel version
     ///
     /// 5.2.
-    pub fn new(kind: &CStr, options: &[(&CStr, &CStr)], attributes: Attributes) -> Result<Self, MountError> {
+    pub fn new(
+        kind: &CStr,
+        options: &[(&CStr, &CStr)],
+        attributes: Attributes,
+    ) -> Result<Self, MountError> {
         let attempt = || -> io::Result<Self> {
             // SAFETY: the string lives across the call.
-            let context = descriptor(unsafe { libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC) })?;
+            let context = descriptor(unsafe {
+                libc::syscall(libc::SYS_fsopen, kind.as_ptr(), FSOPEN_CLOEXEC)
+            })?;
             for (option, value) in options {
                 // SAFETY: the strings live across the call; the last argument is unused by this command.
                 let result = unsafe {
-                    libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), FSCONFIG_SET_STRING, option.as_ptr(), value.as_ptr(), 0)
+                    libc::syscall(
+                        libc::SYS_fsconfig,
+                        context.as_raw_fd(),
+                        FSCONFIG_SET_STRING,
+                        option.as_ptr(),
+                        value.as_ptr(),
+                        0,
+                    )
                 };
                 Errno::result(result)?;
             }
             let none = std::ptr::null::<libc::c_char>();
             // SAFETY: this command takes no key, value or number.
-            let result = unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), FSCONFIG_CMD_CREATE, none, none, 0) };
+            let result = unsafe {
+                libc::syscall(
+                    libc::SYS_fsconfig,
+                    context.as_raw_fd(),
+                    FSCONFIG_CMD_CREATE,
+                    none,
+                    none,
+                    0,
+                )
+            };
             Errno::result(result)?;
             // SAFETY: the call takes integers only.
-            let result = unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), FSMOUNT_CLOEXEC, attributes.0) };
+            let result = unsafe {
+                libc::syscall(
+                    libc::SYS_fsmount,
+                    context.as_raw_fd(),
+                    FSMOUNT_CLOEXEC,
+                    attributes.0,
+                )
+            };
             Ok(Self(descriptor(result)?))
         };
-        attempt().map_err(|source| MountError::New { kind: kind.to_owned(), source })
+        attempt().map_err(|source| MountError::New {
+            kind: kind.to_owned(),
+            source,
+        })
     }
 
     /// Adds attributes to the tree's mount, and if `recursive` to all below it; takes none away.
@@ -105,7 +141,12 @@ impl Tree {
     ///
     /// 5.12.
     pub fn forbid(&self, attributes: Attributes, recursive: bool) -> Result<(), MountError> {
-        let request = libc::mount_attr { attr_set: attributes.0, attr_clr: 0, propagation: 0, userns_fd: 0 };
+        let request = libc::mount_attr {
+            attr_set: attributes.0,
+            attr_clr: 0,
+            propagation: 0,
+            userns_fd: 0,
+        };
         let flags = libc::AT_EMPTY_PATH.cast_unsigned() | if recursive { AT_RECURSIVE } else { 0 };
         // SAFETY: string and structure live across the call, and the size is the structure's.
         let result = unsafe {
@@ -120,7 +161,10 @@ impl Tree {
         };
         match Errno::result(result) {
             Ok(_) => Ok(()),
-            Err(errno) => Err(MountError::Forbid { attributes, source: errno.into() }),
+            Err(errno) => Err(MountError::Forbid {
+                attributes,
+                source: errno.into(),
+            }),
         }
     }
 
@@ -144,7 +188,10 @@ impl Tree {
         };
         match Errno::result(result) {
             Ok(_) => Ok(()),
-            Err(errno) => Err(MountError::Attach { path: path.to_path_buf(), source: errno.into() }),
+            Err(errno) => Err(MountError::Attach {
+                path: path.to_path_buf(),
+                source: errno.into(),
+            }),
         }
     }
 }
@@ -158,12 +205,24 @@ impl AsFd for Tree {
 /// Keeps what happens to mounts in this namespace and in others apart.
 pub fn stop_propagation() -> Result<(), MountError> {
     let none: Option<&Path> = None;
-    nix::mount::mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)
-        .map_err(|errno| MountError::Private { source: errno.into() })
+    nix::mount::mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(
+        |errno| MountError::Private {
+            source: errno.into(),
+        },
+    )
 }
 
 /// Makes the mount at `root` the root of this process and its namespace, and takes the old root away.
-pub fn change_root(root: &Path) -> Result<(), MountError> {
+///
+/// The mounts at the paths `without`, as they will be under the new root, go with the old one; fine if nothing is
+/// mounted at one of them. What is still in use lives on, out of reach, until the last user lets go.
+pub fn change_root(root: &Path, without: &[PathBuf]) -> Result<(), MountError> {
+    // Into the old root, to be taken away with it at one stroke: every single unmount waits for a grace period of the
+    // whole machine, milliseconds when it is busy.
+    for path in without {
+        let doomed = root.join(path.strip_prefix("/").unwrap_or(path));
+        move_all(&doomed, Path::new("/proc"))?;
+    }
     let attempt = || -> nix::Result<()> {
         nix::unistd::chdir(root)?;
         // The old root lands on top of the new one, from where it can be detached without a directory to hold it.
@@ -171,22 +230,43 @@ pub fn change_root(root: &Path) -> Result<(), MountError> {
         nix::mount::umount2(".", MntFlags::MNT_DETACH)?;
         nix::unistd::chdir("/")
     };
-    attempt().map_err(|errno| MountError::ChangeRoot { root: root.to_path_buf(), source: errno.into() })
+    attempt().map_err(|errno| MountError::ChangeRoot {
+        root: root.to_path_buf(),
+        source: errno.into(),
+    })
 }
 
-/// Detaches everything that is mounted at `path`, with all below; fine if nothing is.
-///
-/// What is still in use lives on, out of reach, until the last user lets go.
-pub fn detach(path: &Path) -> Result<(), MountError> {
+/// Moves everything that is mounted at `from`, with all below, on top of `to`.
+fn move_all(from: &Path, to: &Path) -> Result<(), MountError> {
+    let (from_name, to_name) = (terminated(from)?, terminated(to)?);
     for _ in 0..STACK_MAX {
-        match nix::mount::umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
-            Ok(()) => {}
+        // SAFETY: the strings live across the call.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_move_mount,
+                libc::AT_FDCWD,
+                from_name.as_ptr(),
+                libc::AT_FDCWD,
+                to_name.as_ptr(),
+                0,
+            )
+        };
+        match Errno::result(result) {
+            Ok(_) => {}
             // EINVAL: not a mount point (any more).
             Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
-            Err(errno) => return Err(MountError::Detach { path: path.to_path_buf(), source: errno.into() }),
+            Err(errno) => {
+                return Err(MountError::Detach {
+                    path: from.to_path_buf(),
+                    source: errno.into(),
+                });
+            }
         }
     }
-    Err(MountError::Detach { path: path.to_path_buf(), source: Errno::ELOOP.into() })
+    Err(MountError::Detach {
+        path: from.to_path_buf(),
+        source: Errno::ELOOP.into(),
+    })
 }
 
 /// One line of `/proc/self/mountinfo`.
@@ -203,8 +283,12 @@ pub struct Mounted {
 /// Returns all mounts that this process can see, in the order in which the kernel lists them.
 pub fn mounted() -> Result<Vec<Mounted>, MountError> {
     // Not necessarily text: paths are bytes.
-    let bytes = std::fs::read("/proc/self/mountinfo").map_err(|source| MountError::List { source })?;
-    Ok(bytes.split(|byte| *byte == b'\n').filter_map(parse_mounted).collect())
+    let bytes =
+        std::fs::read("/proc/self/mountinfo").map_err(|source| MountError::List { source })?;
+    Ok(bytes
+        .split(|byte| *byte == b'\n')
+        .filter_map(parse_mounted)
+        .collect())
 }
 
 /// Reads one line: `36 35 98:0 /root /path rw,noatime master:1 - ext3 /dev/root rw`.
@@ -214,7 +298,11 @@ fn parse_mounted(line: &[u8]) -> Option<Mounted> {
     let path = unescape(fields.next()?);
     // Optional fields, as many as there are, end with a dash.
     let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
-    Some(Mounted { root, path, kind: String::from_utf8_lossy(kind).into_owned() })
+    Some(Mounted {
+        root,
+        path,
+        kind: String::from_utf8_lossy(kind).into_owned(),
+    })
 }
 
 /// Undoes the kernel's octal escapes of blanks, newlines and backslashes.
@@ -222,7 +310,9 @@ fn unescape(field: &[u8]) -> PathBuf {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((first, after)) = rest.split_first() {
-        let octal = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        let octal = after
+            .get(..3)
+            .and_then(|digits| std::str::from_utf8(digits).ok());
         match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
             Some(byte) if *first == b'\\' => {
                 bytes.push(byte);
@@ -238,7 +328,10 @@ fn unescape(field: &[u8]) -> PathBuf {
 }
 
 fn terminated(path: &Path) -> Result<CString, MountError> {
-    CString::new(path.as_os_str().as_bytes()).map_err(|source| MountError::Path { path: path.to_path_buf(), source })
+    CString::new(path.as_os_str().as_bytes()).map_err(|source| MountError::Path {
+        path: path.to_path_buf(),
+        source,
+    })
 }
 
 fn descriptor(result: libc::c_long) -> io::Result<OwnedFd> {
@@ -251,7 +344,9 @@ fn descriptor(result: libc::c_long) -> io::Result<OwnedFd> {
 #[derive(Debug, thiserror::Error)]
 pub enum MountError {
     /// There is nothing to clone.
-    #[error("cannot clone the mount tree at `{path}`: it must exist, and the kernel be 5.2 or later")]
+    #[error(
+        "cannot clone the mount tree at `{path}`: it must exist, and the kernel be 5.2 or later"
+    )]
     Clone {
         /// The place.
         path: PathBuf,
@@ -259,7 +354,9 @@ pub enum MountError {
         source: io::Error,
     },
     /// The kernel does not make such a file system.
-    #[error("cannot make a file system of kind {kind:?}: the kernel may lack it, or refuse it in this namespace")]
+    #[error(
+        "cannot make a file system of kind {kind:?}: the kernel may lack it, or refuse it in this namespace"
+    )]
     New {
         /// The kind.
         kind: CString,
@@ -275,7 +372,9 @@ pub enum MountError {
         source: io::Error,
     },
     /// There is nowhere to attach it.
-    #[error("cannot attach a mount at `{path}`: the place must exist and be of the same type, directory or file")]
+    #[error(
+        "cannot attach a mount at `{path}`: the place must exist and be of the same type, directory or file"
+    )]
     Attach {
         /// The place.
         path: PathBuf,
@@ -327,8 +426,14 @@ mod tests {
     #[test]
     fn lines_of_every_shape_are_read() {
         let plain = parse_mounted(b"24 1 254:0 / / rw,relatime - ext4 /dev/vda rw").unwrap();
-        assert_eq!((plain.path.to_str(), plain.kind.as_str()), (Some("/"), "ext4"));
-        let odd = parse_mounted(b"36 35 98:0 /a\\040b /mnt/two\\040words\\134 rw shared:1 master:2 - fuse.x y rw").unwrap();
+        assert_eq!(
+            (plain.path.to_str(), plain.kind.as_str()),
+            (Some("/"), "ext4")
+        );
+        let odd = parse_mounted(
+            b"36 35 98:0 /a\\040b /mnt/two\\040words\\134 rw shared:1 master:2 - fuse.x y rw",
+        )
+        .unwrap();
         assert_eq!(odd.root.to_str(), Some("/a b"));
         assert_eq!(odd.path.to_str(), Some("/mnt/two words\\"));
         assert_eq!(odd.kind, "fuse.x");
@@ -338,7 +443,12 @@ mod tests {
 
     #[test]
     fn own_table_has_a_root() {
-        assert!(mounted().unwrap().iter().any(|mount| mount.path == Path::new("/")));
+        assert!(
+            mounted()
+                .unwrap()
+                .iter()
+                .any(|mount| mount.path == Path::new("/"))
+        );
     }
 
     #[test]

@@ -44,7 +44,10 @@ pub fn open(pid: Pid) -> Result<OwnedFd, PidfdError> {
             Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
         }
         Err(Errno::ESRCH) => Err(PidfdError::Gone { pid }),
-        Err(errno) => Err(PidfdError::Open { pid, source: errno.into() }),
+        Err(errno) => Err(PidfdError::Open {
+            pid,
+            source: errno.into(),
+        }),
     }
 }
 
@@ -66,12 +69,21 @@ pub fn open_verified(pid: Pid, started: StartTime) -> Result<OwnedFd, PidfdError
 pub fn send_signal(pidfd: BorrowedFd<'_>, signal: Signal) -> Result<bool, PidfdError> {
     // SAFETY: the call takes integers, and a null siginfo asks for the one that kill would make.
     let result = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal as i32, std::ptr::null::<libc::siginfo_t>(), 0)
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal as i32,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
     };
     match Errno::result(result) {
         Ok(_) => Ok(true),
         Err(Errno::ESRCH) => Ok(false),
-        Err(errno) => Err(PidfdError::Signal { signal, source: errno.into() }),
+        Err(errno) => Err(PidfdError::Signal {
+            signal,
+            source: errno.into(),
+        }),
     }
 }
 
@@ -88,17 +100,26 @@ pub fn wait_ended(pidfd: BorrowedFd<'_>, timeout: Option<Duration>) -> Result<bo
             Ok(0) if left.is_some_and(|left| left.is_zero()) => return Ok(false),
             Ok(0) | Err(Errno::EINTR) => {}
             Ok(_) => return Ok(true),
-            Err(errno) => return Err(PidfdError::Wait { source: errno.into() }),
+            Err(errno) => {
+                return Err(PidfdError::Wait {
+                    source: errno.into(),
+                });
+            }
         }
     }
 }
 
 /// Takes the status of a child that has ended; `None` if it has not, or is no child of this process.
 pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Status>, PidfdError> {
-    match waitid(Id::PIDFd(pidfd.as_fd()), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
+    match waitid(
+        Id::PIDFd(pidfd.as_fd()),
+        WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG,
+    ) {
         Ok(status) => Ok(Status::from_wait(status)),
         Err(Errno::ECHILD) => Ok(None),
-        Err(errno) => Err(PidfdError::Wait { source: errno.into() }),
+        Err(errno) => Err(PidfdError::Wait {
+            source: errno.into(),
+        }),
     }
 }
 
@@ -106,7 +127,10 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Status>, PidfdError> {
 pub fn process_id(pidfd: BorrowedFd<'_>) -> Result<Option<Pid>, PidfdError> {
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))
         .map_err(|source| PidfdError::Wait { source })?;
-    let number = text.lines().find_map(|line| line.strip_prefix("Pid:")).and_then(|pid| pid.trim().parse().ok());
+    let number = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Pid:"))
+        .and_then(|pid| pid.trim().parse().ok());
     // The kernel says -1 for a process that is gone and 0 for one of an unrelated namespace.
     Ok(number.filter(|pid| *pid > 0).map(Pid::from_raw))
 }
@@ -116,9 +140,10 @@ impl Status {
     pub fn from_wait(status: WaitStatus) -> Option<Self> {
         match status {
             WaitStatus::Exited(_, code) => Some(Self::Exited { code }),
-            WaitStatus::Signaled(_, signal, core_dumped) => {
-                Some(Self::Signaled { signal: signal as i32, core_dumped })
-            }
+            WaitStatus::Signaled(_, signal, core_dumped) => Some(Self::Signaled {
+                signal: signal as i32,
+                core_dumped,
+            }),
             WaitStatus::Stopped(..)
             | WaitStatus::PtraceEvent(..)
             | WaitStatus::PtraceSyscall(_)
@@ -138,7 +163,9 @@ pub enum PidfdError {
         pid: Pid,
     },
     /// The kernel gives no descriptor.
-    #[error("cannot open a pidfd for process {pid}: that takes a kernel of 5.3 or later and a free descriptor")]
+    #[error(
+        "cannot open a pidfd for process {pid}: that takes a kernel of 5.3 or later and a free descriptor"
+    )]
     Open {
         /// The process.
         pid: Pid,
@@ -181,7 +208,10 @@ mod tests {
         assert_eq!(process_id(held.as_fd()).unwrap(), Some(me));
         assert!(!wait_ended(held.as_fd(), Some(Duration::ZERO)).unwrap());
         let another = StartTime::from_ticks(started.ticks() + 1);
-        assert!(matches!(open_verified(me, another), Err(PidfdError::Gone { .. })));
+        assert!(matches!(
+            open_verified(me, another),
+            Err(PidfdError::Gone { .. })
+        ));
     }
 
     #[test]

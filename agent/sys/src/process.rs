@@ -33,7 +33,10 @@ pub fn start_time(pid: Pid) -> Result<StartTime, ProcessError> {
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
         // ESRCH is what reading says when the process ends between open and read.
-        Err(error) if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) => {
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                || error.raw_os_error() == Some(libc::ESRCH) =>
+        {
             return Err(ProcessError::Gone { pid });
         }
         Err(source) => return Err(ProcessError::Read { path, source }),
@@ -46,7 +49,10 @@ pub fn boot_id() -> Result<String, ProcessError> {
     let path = "/proc/sys/kernel/random/boot_id";
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(text.trim().to_owned()),
-        Err(source) => Err(ProcessError::Read { path: path.to_owned(), source }),
+        Err(source) => Err(ProcessError::Read {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -59,7 +65,8 @@ fn parse_start_time(stat: &str) -> Option<StartTime> {
 
 /// Keeps every later exec of this process and its children from gaining privileges. There is no way back.
 pub fn set_no_new_privileges() -> Result<(), ProcessError> {
-    prctl::set_no_new_privs().map_err(|errno| ProcessError::control("give up gaining privileges", errno))
+    prctl::set_no_new_privs()
+        .map_err(|errno| ProcessError::control("give up gaining privileges", errno))
 }
 
 /// Makes this process untouchable for others of its user: no ptrace, no look into its `/proc` directory.
@@ -73,7 +80,8 @@ pub fn set_not_dumpable() -> Result<(), ProcessError> {
 ///
 /// A change of user or group takes it back. A parent that is gone already sends nothing: look for it afterwards.
 pub fn die_with_parent() -> Result<(), ProcessError> {
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(|errno| ProcessError::control("die with the parent", errno))
+    prctl::set_pdeathsig(Signal::SIGKILL)
+        .map_err(|errno| ProcessError::control("die with the parent", errno))
 }
 
 /// Names this process in listings; the kernel keeps 15 bytes.
@@ -88,7 +96,13 @@ pub fn leave_session_keyring() -> Result<(), ProcessError> {
     /// `KEYCTL_JOIN_SESSION_KEYRING` in `linux/keyctl.h`.
     const JOIN_SESSION_KEYRING: libc::c_int = 1;
     // SAFETY: the name may be null, which asks for an anonymous keyring.
-    let result = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, std::ptr::null::<libc::c_char>()) };
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_keyctl,
+            JOIN_SESSION_KEYRING,
+            std::ptr::null::<libc::c_char>(),
+        )
+    };
     match Errno::result(result) {
         Ok(_) | Err(Errno::ENOSYS) => Ok(()),
         Err(errno) => Err(ProcessError::control("leave the session keyring", errno)),
@@ -110,7 +124,15 @@ pub fn reset_signals() -> Result<(), ProcessError> {
         let old = std::ptr::null_mut::<u64>();
         // SAFETY: the kernel reads at most the four words; the default disposition runs no code of this process. The C
         // library is passed by because it refuses to touch the signals it has for itself.
-        let result = unsafe { libc::syscall(libc::SYS_rt_sigaction, number, DEFAULT.as_ptr(), old, SET_BYTES) };
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                number,
+                DEFAULT.as_ptr(),
+                old,
+                SET_BYTES,
+            )
+        };
         Errno::result(result).map_err(|errno| ProcessError::control("reset its signals", errno))?;
     }
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None)
@@ -122,14 +144,23 @@ pub fn reset_signals() -> Result<(), ProcessError> {
 /// Each can be taken once; the numbers 0 to 2 stay with the standard library.
 pub fn inherited_descriptor(number: RawFd) -> Result<OwnedFd, ProcessError> {
     static TAKEN: AtomicU64 = AtomicU64::new(0);
-    if !(3..64).contains(&number) || TAKEN.fetch_or(1 << number, Ordering::Relaxed) & (1 << number) != 0 {
-        return Err(ProcessError::Descriptor { number, source: Errno::EINVAL.into() });
+    if !(3..64).contains(&number)
+        || TAKEN.fetch_or(1 << number, Ordering::Relaxed) & (1 << number) != 0
+    {
+        return Err(ProcessError::Descriptor {
+            number,
+            source: Errno::EINVAL.into(),
+        });
     }
     // SAFETY: asking about a number touches no memory; if it is open, it is so for the rest of this borrow, as
     // nothing in this process owns it yet.
     let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
-    fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))
-        .map_err(|errno| ProcessError::Descriptor { number, source: errno.into() })?;
+    fcntl(borrowed, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map_err(|errno| {
+        ProcessError::Descriptor {
+            number,
+            source: errno.into(),
+        }
+    })?;
     // SAFETY: it is open, was given to this process at its start, and the flag above gives it out only once.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
@@ -180,7 +211,10 @@ fn close_range(first: RawFd, last: RawFd, flags: libc::c_uint) -> Result<(), Pro
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) };
     match Errno::result(result) {
         Ok(_) => Ok(()),
-        Err(errno) => Err(ProcessError::control("close the descriptors it inherited", errno)),
+        Err(errno) => Err(ProcessError::control(
+            "close the descriptors it inherited",
+            errno,
+        )),
     }
 }
 
@@ -195,7 +229,10 @@ pub fn drop_memory_shield() -> Result<(), ProcessError> {
         }
         Ok(())
     };
-    attempt().map_err(|source| ProcessError::Read { path: path.to_owned(), source })
+    attempt().map_err(|source| ProcessError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Why something about a process cannot be known or changed.
@@ -224,7 +261,9 @@ pub enum ProcessError {
         text: String,
     },
     /// The kernel refuses a change.
-    #[error("this process cannot {action}: is the kernel older than 5.11, or a security module in the way?")]
+    #[error(
+        "this process cannot {action}: is the kernel older than 5.11, or a security module in the way?"
+    )]
     Control {
         /// What was tried.
         action: &'static str,
@@ -232,7 +271,9 @@ pub enum ProcessError {
         source: io::Error,
     },
     /// A descriptor was not inherited.
-    #[error("descriptor {number} was not handed to this process: it is meant to be started by weir-agent")]
+    #[error(
+        "descriptor {number} was not handed to this process: it is meant to be started by weir-agent"
+    )]
     Descriptor {
         /// Its number.
         number: RawFd,
@@ -243,7 +284,10 @@ pub enum ProcessError {
 
 impl ProcessError {
     fn control(action: &'static str, errno: Errno) -> Self {
-        Self::Control { action, source: errno.into() }
+        Self::Control {
+            action,
+            source: errno.into(),
+        }
     }
 }
 
@@ -266,7 +310,10 @@ mod tests {
     fn own_start_time_stays_and_a_missing_process_is_gone() {
         let first = start_time(Pid::this()).unwrap();
         assert_eq!(start_time(Pid::this()).unwrap(), first);
-        assert!(matches!(start_time(Pid::from_raw(i32::MAX)), Err(ProcessError::Gone { .. })));
+        assert!(matches!(
+            start_time(Pid::from_raw(i32::MAX)),
+            Err(ProcessError::Gone { .. })
+        ));
     }
 
     #[test]

@@ -36,15 +36,22 @@ pub struct Program<'a> {
 impl Program<'_> {
     /// Starts the program, with no signal blocked or handled; returns when it executes.
     pub fn spawn(self) -> Result<Process, ProgramError> {
-        let named = |source: io::Error| ProgramError::Prepare { path: self.path.clone(), source };
+        let named = |source: io::Error| ProgramError::Prepare {
+            path: self.path.clone(),
+            source,
+        };
         let arguments = pointers(&self.arguments);
         let environment = pointers(&self.environment);
         let mut copies: Vec<(OwnedFd, RawFd)> = Vec::with_capacity(self.descriptors.len());
         for (descriptor, number) in &self.descriptors {
             if *number >= DESCRIPTOR_FLOOR {
-                return Err(ProgramError::Number { path: self.path.clone(), number: *number });
+                return Err(ProgramError::Number {
+                    path: self.path.clone(),
+                    number: *number,
+                });
             }
-            let copy = fcntl(descriptor, FcntlArg::F_DUPFD_CLOEXEC(DESCRIPTOR_FLOOR)).map_err(|e| named(e.into()))?;
+            let copy = fcntl(descriptor, FcntlArg::F_DUPFD_CLOEXEC(DESCRIPTOR_FLOOR))
+                .map_err(|e| named(e.into()))?;
             // SAFETY: fcntl just made this descriptor and gave it to nobody else.
             let copy = unsafe { <OwnedFd as std::os::fd::FromRawFd>::from_raw_fd(copy) };
             copies.push((copy, *number));
@@ -54,21 +61,40 @@ impl Program<'_> {
         // No handler of this process may run in the child before the exec: signals wait, and CLEAR_SIGHAND has
         // taken the handlers away when the child lets them in.
         let mut before = SigSet::empty();
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))
-            .expect("a full set is a valid mask");
+        pthread_sigmask(
+            SigmaskHow::SIG_SETMASK,
+            Some(&SigSet::all()),
+            Some(&mut before),
+        )
+        .expect("a full set is a valid mask");
         // SAFETY: the child makes only the async-signal-safe calls in `execute` and never returns.
         let side = unsafe { clone3(CloneFlags::empty(), self.cgroup) };
         if matches!(side, Ok(Side::Child)) {
             // SAFETY: the pointers are NUL-terminated arrays of strings that `self` keeps alive; this is the child.
-            unsafe { execute(&self.path, &arguments, &environment, &copies, self.new_session, child_answer.into_raw_fd()) }
+            unsafe {
+                execute(
+                    &self.path,
+                    &arguments,
+                    &environment,
+                    &copies,
+                    self.new_session,
+                    child_answer.into_raw_fd(),
+                )
+            }
         }
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None).expect("the mask was in force before");
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)
+            .expect("the mask was in force before");
         drop(child_answer);
 
         let process = match side {
             Ok(Side::Parent(process)) => process,
             Ok(Side::Child) => unreachable!("the child executes or exits"),
-            Err(source) => return Err(ProgramError::Clone { path: self.path.clone(), source }),
+            Err(source) => {
+                return Err(ProgramError::Clone {
+                    path: self.path.clone(),
+                    source,
+                });
+            }
         };
         let mut errno = [0; 4];
         match File::from(answer).read_exact(&mut errno) {
@@ -109,7 +135,8 @@ unsafe fn execute(
         }
         let mut none = std::mem::MaybeUninit::uninit();
         libc::sigemptyset(none.as_mut_ptr());
-        failed = failed || libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) == -1;
+        failed = failed
+            || libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) == -1;
         if !failed {
             libc::execve(path.as_ptr(), arguments.as_ptr(), environment.as_ptr());
         }
@@ -120,7 +147,11 @@ unsafe fn execute(
 }
 
 fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
-    strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+    strings
+        .iter()
+        .map(|string| string.as_ptr())
+        .chain([std::ptr::null()])
+        .collect()
 }
 
 /// Why a program was not started.
@@ -135,7 +166,9 @@ pub enum ProgramError {
         source: io::Error,
     },
     /// The number for a descriptor is in the range that the start itself uses.
-    #[error("{path:?} was to inherit a descriptor as {number}: numbers below {DESCRIPTOR_FLOOR} can be given")]
+    #[error(
+        "{path:?} was to inherit a descriptor as {number}: numbers below {DESCRIPTOR_FLOOR} can be given"
+    )]
     Number {
         /// The program.
         path: CString,
@@ -181,21 +214,33 @@ mod tests {
     #[test]
     fn program_inherits_what_it_is_given_and_its_exit_is_seen() {
         let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
-        let process = shell("echo $ANSWER >&5; exit 3", vec![(write.as_fd(), 5)]).spawn().unwrap();
+        let process = shell("echo $ANSWER >&5; exit 3", vec![(write.as_fd(), 5)])
+            .spawn()
+            .unwrap();
         drop(write);
         let mut text = String::new();
         File::from(read).read_to_string(&mut text).unwrap();
         assert_eq!(text, "42\n");
         pidfd::wait_ended(process.pidfd.as_fd(), None).unwrap();
-        assert_eq!(pidfd::reap(process.pidfd.as_fd()).unwrap(), Some(pidfd::Status::Exited { code: 3 }));
+        assert_eq!(
+            pidfd::reap(process.pidfd.as_fd()).unwrap(),
+            Some(pidfd::Status::Exited { code: 3 })
+        );
     }
 
     #[test]
     fn crossed_descriptors_do_not_overwrite_each_other() {
         let (read, write) = pipe2(OFlag::O_CLOEXEC).unwrap();
         let (other_read, other_write) = pipe2(OFlag::O_CLOEXEC).unwrap();
-        let crossed = vec![(write.as_fd(), other_write.as_raw_fd()), (other_write.as_fd(), write.as_raw_fd())];
-        let script = format!("echo one >&{}; echo two >&{}", other_write.as_raw_fd(), write.as_raw_fd());
+        let crossed = vec![
+            (write.as_fd(), other_write.as_raw_fd()),
+            (other_write.as_fd(), write.as_raw_fd()),
+        ];
+        let script = format!(
+            "echo one >&{}; echo two >&{}",
+            other_write.as_raw_fd(),
+            write.as_raw_fd()
+        );
         // A shell's redirection takes one digit; the test's own descriptors may have more in a large run.
         if crossed.iter().all(|(_, number)| *number < 10) {
             let process = shell(&script, crossed).spawn().unwrap();
@@ -214,7 +259,12 @@ mod tests {
         let mut program = shell("", vec![]);
         program.path = c"/nonexistent/program".into();
         let error = program.spawn().unwrap_err();
-        assert!(matches!(&error, ProgramError::Execute { source, .. } if source.kind() == io::ErrorKind::NotFound));
-        assert!(error.to_string().contains("/nonexistent/program"), "{error}");
+        assert!(
+            matches!(&error, ProgramError::Execute { source, .. } if source.kind() == io::ErrorKind::NotFound)
+        );
+        assert!(
+            error.to_string().contains("/nonexistent/program"),
+            "{error}"
+        );
     }
 }

@@ -44,23 +44,42 @@ struct Numbers {
     keys: [u32; 3],
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "system call numbers are small and positive")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "system call numbers are small"
+)]
 const NATIVE_NUMBERS: Numbers = Numbers {
     unshare: libc::SYS_unshare as u32,
     clone: libc::SYS_clone as u32,
     clone3: libc::SYS_clone3 as u32,
     socket: libc::SYS_socket as u32,
     bpf: libc::SYS_bpf as u32,
-    keys: [libc::SYS_keyctl as u32, libc::SYS_add_key as u32, libc::SYS_request_key as u32],
+    keys: [
+        libc::SYS_keyctl as u32,
+        libc::SYS_add_key as u32,
+        libc::SYS_request_key as u32,
+    ],
 };
 
 // `asm/unistd_32.h`.
 #[cfg(target_arch = "x86_64")]
-const COMPATIBLE_NUMBERS: Numbers =
-    Numbers { unshare: 310, clone: 120, clone3: 435, socket: 359, bpf: 357, keys: [288, 286, 287] };
+const COMPATIBLE_NUMBERS: Numbers = Numbers {
+    unshare: 310,
+    clone: 120,
+    clone3: 435,
+    socket: 359,
+    bpf: 357,
+    keys: [288, 286, 287],
+};
 #[cfg(target_arch = "aarch64")]
-const COMPATIBLE_NUMBERS: Numbers =
-    Numbers { unshare: 337, clone: 120, clone3: 435, socket: 281, bpf: 386, keys: [311, 309, 310] };
+const COMPATIBLE_NUMBERS: Numbers = Numbers {
+    unshare: 337,
+    clone: 120,
+    clone3: 435,
+    socket: 281,
+    bpf: 386,
+    keys: [311, 309, 310],
+};
 
 /// Which of the refusals do not apply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,10 +98,18 @@ pub fn refuse_uncovered(exceptions: Exceptions) -> Result<(), SeccompError> {
         filter: program.as_ptr().cast_mut(),
     };
     // SAFETY: the kernel copies the program, which lives across the call, and checks every instruction of it.
-    let result = unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const filter) };
+    let result = unsafe {
+        libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER,
+            &raw const filter,
+        )
+    };
     match Errno::result(result) {
         Ok(_) => Ok(()),
-        Err(errno) => Err(SeccompError { source: errno.into() }),
+        Err(errno) => Err(SeccompError {
+            source: errno.into(),
+        }),
     }
 }
 
@@ -102,12 +129,29 @@ fn program(exceptions: Exceptions) -> Vec<libc::sock_filter> {
 }
 
 fn section(numbers: &Numbers, exceptions: Exceptions) -> Vec<libc::sock_filter> {
-    let mut section = vec![load(NUMBER_OFFSET), jump(libc::BPF_JGE, X32_NUMBERS, 0, 1), refuse(libc::ENOSYS)];
+    let mut section = vec![
+        load(NUMBER_OFFSET),
+        jump(libc::BPF_JGE, X32_NUMBERS, 0, 1),
+        refuse(libc::ENOSYS),
+    ];
     for number in [numbers.unshare, numbers.clone] {
-        section.extend(refuse_argument(number, libc::BPF_JSET, libc::CLONE_NEWUSER.cast_unsigned(), libc::EPERM));
+        section.extend(refuse_argument(
+            number,
+            libc::BPF_JSET,
+            libc::CLONE_NEWUSER.cast_unsigned(),
+            libc::EPERM,
+        ));
     }
-    section.extend(refuse_argument(numbers.socket, libc::BPF_JEQ, libc::AF_VSOCK.cast_unsigned(), libc::EAFNOSUPPORT));
-    section.extend([jump(libc::BPF_JEQ, numbers.clone3, 0, 1), refuse(libc::ENOSYS)]);
+    section.extend(refuse_argument(
+        numbers.socket,
+        libc::BPF_JEQ,
+        libc::AF_VSOCK.cast_unsigned(),
+        libc::EAFNOSUPPORT,
+    ));
+    section.extend([
+        jump(libc::BPF_JEQ, numbers.clone3, 0, 1),
+        refuse(libc::ENOSYS),
+    ]);
     for number in numbers.keys {
         section.extend([jump(libc::BPF_JEQ, number, 0, 1), refuse(libc::EPERM)]);
     }
@@ -134,7 +178,12 @@ fn load(offset: u32) -> libc::sock_filter {
 }
 
 fn jump(test: u32, value: u32, when_true: u8, when_false: u8) -> libc::sock_filter {
-    instruction(libc::BPF_JMP | test | libc::BPF_K, when_true, when_false, value)
+    instruction(
+        libc::BPF_JMP | test | libc::BPF_K,
+        when_true,
+        when_false,
+        value,
+    )
 }
 
 fn refuse(errno: i32) -> libc::sock_filter {
@@ -146,7 +195,12 @@ fn answer(action: u32) -> libc::sock_filter {
 }
 
 fn instruction(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
-    libc::sock_filter { code: u16::try_from(code).expect("operation codes have 16 bits"), jt, jf, k }
+    libc::sock_filter {
+        code: u16::try_from(code).expect("operation codes have 16 bits"),
+        jt,
+        jf,
+        k,
+    }
 }
 
 /// Why the calls are not refused.
@@ -197,15 +251,25 @@ mod tests {
     #[test]
     fn exactly_the_documented_calls_are_refused() {
         for (machine, numbers) in [(NATIVE, &NATIVE_NUMBERS), (COMPATIBLE, &COMPATIBLE_NUMBERS)] {
-            let verdict = |number, argument| verdict(Exceptions::default(), machine, number, argument);
+            let verdict =
+                |number, argument| verdict(Exceptions::default(), machine, number, argument);
             for number in [numbers.unshare, numbers.clone] {
-                assert_eq!(verdict(number, NEW_USER | libc::CLONE_NEWNS.cast_unsigned()), refused(libc::EPERM));
+                assert_eq!(
+                    verdict(number, NEW_USER | libc::CLONE_NEWNS.cast_unsigned()),
+                    refused(libc::EPERM)
+                );
                 assert_eq!(verdict(number, libc::CLONE_FS.cast_unsigned() | 17), ALLOW);
             }
             assert_eq!(verdict(numbers.clone3, 0), refused(libc::ENOSYS));
             assert_eq!(verdict(numbers.bpf, 0), refused(libc::EPERM));
-            assert_eq!(verdict(numbers.socket, libc::AF_VSOCK.cast_unsigned()), refused(libc::EAFNOSUPPORT));
-            assert_eq!(verdict(numbers.socket, libc::AF_INET.cast_unsigned()), ALLOW);
+            assert_eq!(
+                verdict(numbers.socket, libc::AF_VSOCK.cast_unsigned()),
+                refused(libc::EAFNOSUPPORT)
+            );
+            assert_eq!(
+                verdict(numbers.socket, libc::AF_INET.cast_unsigned()),
+                ALLOW
+            );
             let mut refusals = 0;
             for number in 0..600 {
                 refusals += u32::from(verdict(number, u32::MAX) != ALLOW);
@@ -219,13 +283,22 @@ mod tests {
     fn exception_lets_bpf_through_and_nothing_else() {
         let exceptions = Exceptions { bpf: true };
         assert_eq!(verdict(exceptions, NATIVE, NATIVE_NUMBERS.bpf, 0), ALLOW);
-        assert_eq!(verdict(exceptions, NATIVE, NATIVE_NUMBERS.unshare, NEW_USER), refused(libc::EPERM));
+        assert_eq!(
+            verdict(exceptions, NATIVE, NATIVE_NUMBERS.unshare, NEW_USER),
+            refused(libc::EPERM)
+        );
     }
 
     #[test]
     fn other_tables_of_calls_are_closed() {
         let number = X32_NUMBERS | NATIVE_NUMBERS.unshare;
-        assert_eq!(verdict(Exceptions::default(), NATIVE, number, NEW_USER), refused(libc::ENOSYS));
-        assert_eq!(verdict(Exceptions::default(), 0x1234, 0, 0), libc::SECCOMP_RET_KILL_PROCESS);
+        assert_eq!(
+            verdict(Exceptions::default(), NATIVE, number, NEW_USER),
+            refused(libc::ENOSYS)
+        );
+        assert_eq!(
+            verdict(Exceptions::default(), 0x1234, 0, 0),
+            libc::SECCOMP_RET_KILL_PROCESS
+        );
     }
 }

@@ -7,12 +7,29 @@ use nix::cmsg_space;
 use nix::sys::socket::{ControlMessage, ControlMessageOwned, MsgFlags, recvmsg, sendmsg};
 
 /// Sends one message, with a descriptor if there is one, without waiting for room.
-pub fn send(socket: BorrowedFd<'_>, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
-    let numbers: Vec<RawFd> = descriptor.iter().map(|descriptor| descriptor.as_raw_fd()).collect();
+pub fn send(
+    socket: BorrowedFd<'_>,
+    bytes: &[u8],
+    descriptor: Option<BorrowedFd<'_>>,
+) -> io::Result<()> {
+    let numbers: Vec<RawFd> = descriptor
+        .iter()
+        .map(|descriptor| descriptor.as_raw_fd())
+        .collect();
     let attached = [ControlMessage::ScmRights(&numbers)];
-    let attached = if numbers.is_empty() { &[] } else { &attached[..] };
+    let attached = if numbers.is_empty() {
+        &[]
+    } else {
+        &attached[..]
+    };
     let flags = MsgFlags::MSG_NOSIGNAL | MsgFlags::MSG_DONTWAIT;
-    sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(bytes)], attached, flags, None)?;
+    sendmsg::<()>(
+        socket.as_raw_fd(),
+        &[IoSlice::new(bytes)],
+        attached,
+        flags,
+        None,
+    )?;
     Ok(())
 }
 
@@ -48,8 +65,13 @@ mod tests {
 
     #[test]
     fn descriptor_arrives_with_its_message() {
-        let (one, other) =
-            socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC).unwrap();
+        let (one, other) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .unwrap();
         let empty = receive(other.as_fd(), &mut [0; 8]).unwrap_err();
         assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
         let (read, write) = nix::unistd::pipe().unwrap();
@@ -59,12 +81,20 @@ mod tests {
         nix::unistd::write(&write, b"through").unwrap();
         drop(write);
         let mut buffer = [0; 8];
-        assert!(matches!(receive(other.as_fd(), &mut buffer).unwrap(), (5, None)));
+        assert!(matches!(
+            receive(other.as_fd(), &mut buffer).unwrap(),
+            (5, None)
+        ));
         let (length, descriptor) = receive(other.as_fd(), &mut buffer).unwrap();
         assert_eq!(&buffer[..length], b"with");
         let mut text = String::new();
-        File::from(descriptor.unwrap()).read_to_string(&mut text).unwrap();
+        File::from(descriptor.unwrap())
+            .read_to_string(&mut text)
+            .unwrap();
         assert_eq!(text, "through");
-        assert!(matches!(receive(other.as_fd(), &mut buffer).unwrap(), (0, None)));
+        assert!(matches!(
+            receive(other.as_fd(), &mut buffer).unwrap(),
+            (0, None)
+        ));
     }
 }

@@ -28,14 +28,24 @@ pub fn look_up(text: &str) -> Result<User, UserError> {
         Some((user, group)) => (user, Some(group)),
         None => (text, None),
     };
-    let fail = |source: Errno| UserError::Database { text: text.to_owned(), source: source.into() };
+    let fail = |source: Errno| UserError::Database {
+        text: text.to_owned(),
+        source: source.into(),
+    };
     let gid = match group {
         None => None,
         Some(group) => match group.parse() {
             Ok(gid) => Some(gid),
             Err(_name) => {
                 let entry = Group::from_name(group).map_err(fail)?;
-                Some(entry.ok_or_else(|| UserError::NoGroup { group: group.to_owned() })?.gid.as_raw())
+                Some(
+                    entry
+                        .ok_or_else(|| UserError::NoGroup {
+                            group: group.to_owned(),
+                        })?
+                        .gid
+                        .as_raw(),
+                )
             }
         },
     };
@@ -44,16 +54,37 @@ pub fn look_up(text: &str) -> Result<User, UserError> {
         Err(_name) => nix::unistd::User::from_name(user).map_err(fail)?,
     };
     match (entry, user.parse(), gid) {
-        (Some(entry), _, Some(gid)) => Ok(User { name: entry.name, uid: entry.uid.as_raw(), gid, groups: vec![] }),
+        (Some(entry), _, Some(gid)) => Ok(User {
+            name: entry.name,
+            uid: entry.uid.as_raw(),
+            gid,
+            groups: vec![],
+        }),
         (Some(entry), _, None) => {
             let name = CString::new(entry.name.as_str()).map_err(|_nul| fail(Errno::EINVAL))?;
             let groups = getgrouplist(&name, entry.gid).map_err(fail)?;
-            let groups = groups.into_iter().filter(|gid| *gid != entry.gid).map(Gid::as_raw).collect();
-            Ok(User { name: entry.name, uid: entry.uid.as_raw(), gid: entry.gid.as_raw(), groups })
+            let groups = groups
+                .into_iter()
+                .filter(|gid| *gid != entry.gid)
+                .map(Gid::as_raw)
+                .collect();
+            Ok(User {
+                name: entry.name,
+                uid: entry.uid.as_raw(),
+                gid: entry.gid.as_raw(),
+                groups,
+            })
         }
-        (None, Ok(uid), Some(gid)) => Ok(User { name: user.to_owned(), uid, gid, groups: vec![] }),
+        (None, Ok(uid), Some(gid)) => Ok(User {
+            name: user.to_owned(),
+            uid,
+            gid,
+            groups: vec![],
+        }),
         (None, Ok(uid), None) => Err(UserError::NoGroupFor { uid }),
-        (None, Err(_), _) => Err(UserError::NoUser { user: user.to_owned() }),
+        (None, Err(_), _) => Err(UserError::NoUser {
+            user: user.to_owned(),
+        }),
     }
 }
 
@@ -67,7 +98,11 @@ pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), UserError> 
         setresgid(group, group, group)?;
         setresuid(user, user, user)
     };
-    attempt().map_err(|errno| UserError::Become { uid, gid, source: errno.into() })
+    attempt().map_err(|errno| UserError::Become {
+        uid,
+        gid,
+        source: errno.into(),
+    })
 }
 
 /// Why there is no such user, or why this process cannot become it.
@@ -117,20 +152,37 @@ mod tests {
 
     #[test]
     fn users_are_found_in_every_form() {
-        let root = User { name: "root".into(), uid: 0, gid: 0, groups: vec![] };
+        let root = User {
+            name: "root".into(),
+            uid: 0,
+            gid: 0,
+            groups: vec![],
+        };
         assert_eq!(look_up("root").unwrap(), root);
         assert_eq!(look_up("0").unwrap(), root);
         assert_eq!(look_up("root:root").unwrap(), root);
         assert_eq!(look_up("0:7").unwrap(), User { gid: 7, ..root });
-        let unknown = User { name: "60123".into(), uid: 60123, gid: 60124, groups: vec![] };
+        let unknown = User {
+            name: "60123".into(),
+            uid: 60123,
+            gid: 60124,
+            groups: vec![],
+        };
         assert_eq!(look_up("60123:60124").unwrap(), unknown);
     }
 
     #[test]
     fn what_is_not_there_is_named() {
-        assert!(matches!(look_up("no-such-user"), Err(UserError::NoUser { user }) if user == "no-such-user"));
-        assert!(matches!(look_up("root:no-such-group"), Err(UserError::NoGroup { group }) if group == "no-such-group"));
-        assert!(matches!(look_up("60123"), Err(UserError::NoGroupFor { uid: 60123 })));
+        assert!(
+            matches!(look_up("no-such-user"), Err(UserError::NoUser { user }) if user == "no-such-user")
+        );
+        assert!(
+            matches!(look_up("root:no-such-group"), Err(UserError::NoGroup { group }) if group == "no-such-group")
+        );
+        assert!(matches!(
+            look_up("60123"),
+            Err(UserError::NoGroupFor { uid: 60123 })
+        ));
         assert!(look_up("").is_err());
         assert!(look_up("-1:0").is_err());
     }

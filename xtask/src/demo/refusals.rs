@@ -82,6 +82,7 @@ pub(super) fn spoof(node: Node) -> Result<()> {
 
 fn forged(usage: &Usage) -> u64 {
     usage
+        .traffic()
         .tx_drops
         .get("source_port")
         .copied()

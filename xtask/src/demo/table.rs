@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::Ending;
 use crate::interrupt::Interrupt;
-use crate::node::{Container, Node, Statistics, Usage};
+use crate::node::{Container, Node, Statistics, Traffic};
 
 /// Prints a table every `tick` for as long as `shown`, or until Ctrl-C.
 pub(super) fn show(
@@ -47,20 +47,22 @@ fn print(containers: &[Container], before: &Statistics, after: &Statistics, seco
             .find(|container| container.name == usage.name);
         let ports = listed.map_or("", |container| container.ports.as_str());
         let ephemeral = listed.and_then(|container| container.ephemeral.as_deref());
-        let rate = |count: fn(&Usage) -> u64| {
-            let earlier = before.of(&usage.name).map_or(0, count);
-            per_second(count(usage).saturating_sub(earlier), seconds)
+        let rate = |count: fn(&Traffic) -> u64| {
+            let earlier = before
+                .of(&usage.name)
+                .map_or(0, |earlier| count(&earlier.traffic()));
+            per_second(count(&usage.traffic()).saturating_sub(earlier), seconds)
         };
         println!(
             "{:<12} {:<13} {:<13} {:>11.1} {:>11.1} {:>9.0} {:>9.0} {:>7}",
             usage.name,
             ports,
             ephemeral.unwrap_or(""),
-            megabits(rate(|usage| usage.rx_bytes)),
-            megabits(rate(|usage| usage.tx_bytes)),
-            rate(|usage| usage.rx_packets),
-            rate(|usage| usage.tx_packets),
-            usage.bind_refused + usage.tx_drops.values().sum::<u64>(),
+            megabits(rate(|traffic| traffic.rx_bytes)),
+            megabits(rate(|traffic| traffic.tx_bytes)),
+            rate(|traffic| traffic.rx_packets),
+            rate(|traffic| traffic.tx_packets),
+            usage.refusals(),
         );
     }
 }

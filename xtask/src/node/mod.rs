@@ -27,7 +27,7 @@ use anyhow::{Context as _, Result};
 
 pub(crate) use agent::{Container, build};
 pub(crate) use network::{NODE_V4, NODE_V6, WIRE_V4, inside};
-pub(crate) use statistics::{Statistics, Usage};
+pub(crate) use statistics::{Statistics, Traffic, Usage};
 
 use crate::cgroup;
 

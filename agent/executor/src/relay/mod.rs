@@ -77,8 +77,14 @@ impl Relay {
         let (listening, rest) = ready.split_at(self.listeners.len() * 2);
         let (querying, connected) = rest.split_at(self.queries.count());
         self.connections.handle_ready(connected, buffer, now);
-        self.queries.handle_ready(querying, &self.listeners, buffer, now);
-        for (index, (listener, ready)) in self.listeners.iter().zip(listening.chunks_exact(2)).enumerate() {
+        self.queries
+            .handle_ready(querying, &self.listeners, buffer, now);
+        for (index, (listener, ready)) in self
+            .listeners
+            .iter()
+            .zip(listening.chunks_exact(2))
+            .enumerate()
+        {
             if !ready[0].is_empty() {
                 self.queries.accept(index, listener, buffer, now);
             }
@@ -90,7 +96,11 @@ impl Relay {
 
     /// Returns when something has to be given up even if nothing happens.
     pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        self.queries.next_deadline().into_iter().chain(self.connections.next_deadline()).min()
+        self.queries
+            .next_deadline()
+            .into_iter()
+            .chain(self.connections.next_deadline())
+            .min()
     }
 }
 
@@ -105,7 +115,14 @@ impl Listener {
 }
 
 fn wait(socket: &impl std::os::fd::AsFd, wanted: bool) -> PollFd<'_> {
-    PollFd::new(socket.as_fd(), if wanted { PollFlags::POLLIN } else { PollFlags::empty() })
+    PollFd::new(
+        socket.as_fd(),
+        if wanted {
+            PollFlags::POLLIN
+        } else {
+            PollFlags::empty()
+        },
+    )
 }
 
 /// Returns the name servers of a `resolv.conf` that only the node itself can reach.
@@ -113,7 +130,9 @@ pub(crate) fn loopback_servers(configuration: &str) -> Vec<IpAddr> {
     let mut servers = vec![];
     for line in configuration.lines() {
         let mut words = line.split_ascii_whitespace();
-        let (Some("nameserver"), Some(address)) = (words.next(), words.next()) else { continue };
+        let (Some("nameserver"), Some(address)) = (words.next(), words.next()) else {
+            continue;
+        };
         if let Ok(address) = address.parse::<IpAddr>()
             && address.is_loopback()
             && !servers.contains(&address)

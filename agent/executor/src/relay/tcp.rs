@@ -75,7 +75,9 @@ impl Connections {
     /// Takes the connections that wait at `listener`, and connects each with the node's server.
     pub(super) fn accept(&mut self, listener: &Listener, now: Instant) {
         while self.has_room() {
-            let Ok((client, _)) = listener.tcp.accept() else { return };
+            let Ok((client, _)) = listener.tcp.accept() else {
+                return;
+            };
             // A client whose server does not answer is disconnected, as the server itself would do.
             if client.set_nonblocking(true).is_ok()
                 && let Ok(server) = connect_to(listener.server)
@@ -95,14 +97,31 @@ impl Connections {
     pub(super) fn handle_ready(&mut self, ready: &[PollFlags], buffer: &mut Vec<u8>, now: Instant) {
         let mut ready = ready.iter();
         self.0.retain_mut(|connection| {
-            let asked = connection.interest().into_iter().filter(|flags| !flags.is_empty()).count();
-            let active = ready.by_ref().take(asked).filter(|flags| !flags.is_empty()).count() > 0;
+            let asked = connection
+                .interest()
+                .into_iter()
+                .filter(|flags| !flags.is_empty())
+                .count();
+            let active = ready
+                .by_ref()
+                .take(asked)
+                .filter(|flags| !flags.is_empty())
+                .count()
+                > 0;
             if !active {
                 return connection.deadline > now;
             }
             connection.deadline = now + SILENT_FOR;
-            let Connection { client, server, to_server, to_client, .. } = connection;
-            let moved = to_server.transfer(client, server, buffer).and_then(|()| to_client.transfer(server, client, buffer));
+            let Connection {
+                client,
+                server,
+                to_server,
+                to_client,
+                ..
+            } = connection;
+            let moved = to_server
+                .transfer(client, server, buffer)
+                .and_then(|()| to_client.transfer(server, client, buffer));
             moved.is_ok() && !(to_server.state == State::Closed && to_client.state == State::Closed)
         });
     }
@@ -111,12 +130,20 @@ impl Connections {
 impl Connection {
     /// Returns what to wait for on the client's side and on the server's.
     fn interest(&self) -> [PollFlags; 2] {
-        [interest(&self.to_server, &self.to_client), interest(&self.to_client, &self.to_server)]
+        [
+            interest(&self.to_server, &self.to_client),
+            interest(&self.to_client, &self.to_server),
+        ]
     }
 }
 
 impl Direction {
-    fn transfer(&mut self, from: &mut TcpStream, to: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<()> {
+    fn transfer(
+        &mut self,
+        from: &mut TcpStream,
+        to: &mut TcpStream,
+        buffer: &mut Vec<u8>,
+    ) -> io::Result<()> {
         if self.state == State::Open && self.pending.len() < PENDING_BYTES_MAX {
             buffer.resize(PENDING_BYTES_MAX, 0);
             let room = PENDING_BYTES_MAX - self.pending.len();
@@ -145,15 +172,27 @@ impl Direction {
 /// Returns what to wait for on a socket that `incoming` is read from and `outgoing` is written to.
 fn interest(incoming: &Direction, outgoing: &Direction) -> PollFlags {
     let mut flags = PollFlags::empty();
-    flags.set(PollFlags::POLLIN, incoming.state == State::Open && incoming.pending.len() < PENDING_BYTES_MAX);
+    flags.set(
+        PollFlags::POLLIN,
+        incoming.state == State::Open && incoming.pending.len() < PENDING_BYTES_MAX,
+    );
     flags.set(PollFlags::POLLOUT, !outgoing.pending.is_empty());
     flags
 }
 
 /// Begins a connection without waiting for it: until it stands, reads and writes say `WouldBlock`.
 fn connect_to(server: SocketAddr) -> io::Result<TcpStream> {
-    let family = if server.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
-    let socket = socket(family, SockType::Stream, SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC, None)?;
+    let family = if server.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    let socket = socket(
+        family,
+        SockType::Stream,
+        SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC,
+        None,
+    )?;
     match connect(socket.as_raw_fd(), &SockaddrStorage::from(server)) {
         Ok(()) | Err(Errno::EINPROGRESS) => Ok(TcpStream::from(socket)),
         Err(errno) => Err(errno.into()),

@@ -47,13 +47,26 @@ impl Queries {
     }
 
     /// Passes on the queries that wait at `listener`.
-    pub(super) fn accept(&mut self, index: usize, listener: &Listener, buffer: &mut Vec<u8>, now: Instant) {
+    pub(super) fn accept(
+        &mut self,
+        index: usize,
+        listener: &Listener,
+        buffer: &mut Vec<u8>,
+        now: Instant,
+    ) {
         buffer.resize(DATAGRAM_BYTES_MAX, 0);
         while self.has_room() {
-            let Ok((length, client)) = listener.udp.recv_from(buffer) else { return };
+            let Ok((length, client)) = listener.udp.recv_from(buffer) else {
+                return;
+            };
             // A query that cannot be passed on is like one that got lost on the way: it is asked again.
             if let Ok(upstream) = ask(listener.server, &buffer[..length]) {
-                self.0.push(Query { listener: index, client, upstream, deadline: now + ANSWER_WITHIN });
+                self.0.push(Query {
+                    listener: index,
+                    client,
+                    upstream,
+                    deadline: now + ANSWER_WITHIN,
+                });
             }
         }
     }
@@ -74,7 +87,9 @@ impl Queries {
             }
             match query.upstream.recv(buffer) {
                 Ok(length) => {
-                    let _lost = listeners[query.listener].udp.send_to(&buffer[..length], query.client);
+                    let _lost = listeners[query.listener]
+                        .udp
+                        .send_to(&buffer[..length], query.client);
                     false
                 }
                 Err(error) => error.kind() == io::ErrorKind::WouldBlock && query.deadline > now,

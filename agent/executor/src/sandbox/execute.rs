@@ -12,8 +12,14 @@ use weir_sys::mount::{self, Attributes, MountError, Tree};
 use super::plan::Step;
 
 /// Major and minor numbers as in `admin-guide/devices.txt`.
-const DEVICES: [(&str, u64, u64); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+const DEVICES: [(&str, u64, u64); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
 
 const LINKS: [(&str, &str); 5] = [
     ("/dev/fd", "/proc/self/fd"),
@@ -28,7 +34,10 @@ const HARMLESS: fn() -> Attributes = || Attributes::NO_SETUID | Attributes::NO_D
 
 /// Performs the steps. The process must be in a mount namespace of its own, as root, with no umask.
 pub(crate) fn execute(steps: &[Step]) -> Result<(), ExecuteError> {
-    mount::stop_propagation().map_err(|source| ExecuteError::Mount { what: "the node's tree".into(), source })?;
+    mount::stop_propagation().map_err(|source| ExecuteError::Mount {
+        what: "the node's tree".into(),
+        source,
+    })?;
     let mut sandbox = None;
     for step in steps {
         execute_step(step, &mut sandbox)?;
@@ -38,23 +47,30 @@ pub(crate) fn execute(steps: &[Step]) -> Result<(), ExecuteError> {
 
 fn execute_step(step: &Step, sandbox: &mut Option<Tree>) -> Result<(), ExecuteError> {
     let what = step.object();
-    let mounting = |source| ExecuteError::Mount { what: what.clone(), source };
-    let filing = |source| ExecuteError::File { what: what.clone(), source };
+    let mounting = |source| ExecuteError::Mount {
+        what: what.clone(),
+        source,
+    };
+    let filing = |source| ExecuteError::File {
+        what: what.clone(),
+        source,
+    };
     match step {
         Step::HoldSandbox { path } => {
             let tree = Tree::clone_of(path, false).map_err(mounting)?;
             tree.forbid(HARMLESS(), false).map_err(mounting)?;
             *sandbox = Some(tree);
         }
-        Step::ChangeRoot { over } => {
+        Step::ChangeRoot { over, without } => {
             let tree = Tree::clone_of(Path::new("/"), true).map_err(mounting)?;
-            tree.forbid(HARMLESS() | Attributes::READ_ONLY, true).map_err(mounting)?;
+            tree.forbid(HARMLESS() | Attributes::READ_ONLY, true)
+                .map_err(mounting)?;
             tree.attach(over).map_err(mounting)?;
-            mount::change_root(over).map_err(mounting)?;
+            mount::change_root(over, without).map_err(mounting)?;
         }
-        Step::Detach { path } => mount::detach(path).map_err(mounting)?,
         Step::MountProc => {
-            let tree = Tree::new(c"proc", &[], HARMLESS() | Attributes::NO_EXEC).map_err(mounting)?;
+            let tree =
+                Tree::new(c"proc", &[], HARMLESS() | Attributes::NO_EXEC).map_err(mounting)?;
             tree.attach(Path::new("/proc")).map_err(mounting)?;
         }
         Step::MountSys => {
@@ -69,16 +85,27 @@ fn execute_step(step: &Step, sandbox: &mut Option<Tree>) -> Result<(), ExecuteEr
         }
         Step::MakeReadOnly { path } => {
             let tree = Tree::clone_of(path, true).map_err(mounting)?;
-            tree.forbid(HARMLESS() | Attributes::READ_ONLY | Attributes::NO_EXEC, true).map_err(mounting)?;
+            tree.forbid(
+                HARMLESS() | Attributes::READ_ONLY | Attributes::NO_EXEC,
+                true,
+            )
+            .map_err(mounting)?;
             tree.attach(path).map_err(mounting)?;
         }
-        Step::Mask { path, directory: true } => {
+        Step::Mask {
+            path,
+            directory: true,
+        } => {
             if path.is_dir() {
-                let tree = memory(0o555, 0, HARMLESS() | Attributes::READ_ONLY).map_err(mounting)?;
+                let tree =
+                    memory(0o555, 0, HARMLESS() | Attributes::READ_ONLY).map_err(mounting)?;
                 tree.attach(path).map_err(mounting)?;
             }
         }
-        Step::Mask { path, directory: false } => {
+        Step::Mask {
+            path,
+            directory: false,
+        } => {
             let null = Tree::clone_of(Path::new("/dev/null"), false).map_err(mounting)?;
             null.attach(path).map_err(mounting)?;
         }
@@ -86,7 +113,10 @@ fn execute_step(step: &Step, sandbox: &mut Option<Tree>) -> Result<(), ExecuteEr
             make_directories(path.parent().unwrap_or(path)).map_err(filing)?;
             fs::write(path, content).map_err(filing)?;
         }
-        Step::HideState { path, sandbox: place } => {
+        Step::HideState {
+            path,
+            sandbox: place,
+        } => {
             make_directories(path).map_err(filing)?;
             let tree = memory(0o755, 0, HARMLESS()).map_err(mounting)?;
             tree.attach(path).map_err(mounting)?;
@@ -94,7 +124,8 @@ fn execute_step(step: &Step, sandbox: &mut Option<Tree>) -> Result<(), ExecuteEr
             if let Some(sandbox) = sandbox.take() {
                 sandbox.attach(place).map_err(mounting)?;
             }
-            tree.forbid(Attributes::READ_ONLY, false).map_err(mounting)?;
+            tree.forbid(Attributes::READ_ONLY, false)
+                .map_err(mounting)?;
         }
     }
     Ok(())
@@ -105,12 +136,18 @@ fn mount_devices(
     mounting: &impl Fn(MountError) -> ExecuteError,
     filing: &impl Fn(io::Error) -> ExecuteError,
 ) -> Result<(), ExecuteError> {
-    let devices = memory(0o755, 0, Attributes::NO_SETUID | Attributes::NO_EXEC).map_err(mounting)?;
+    let devices =
+        memory(0o755, 0, Attributes::NO_SETUID | Attributes::NO_EXEC).map_err(mounting)?;
     devices.attach(Path::new("/dev")).map_err(mounting)?;
     let everyone = Mode::from_bits_truncate(0o666);
     for (name, major, minor) in DEVICES {
-        mknod(&Path::new("/dev").join(name), SFlag::S_IFCHR, everyone, makedev(major, minor))
-            .map_err(|errno| filing(errno.into()))?;
+        mknod(
+            &Path::new("/dev").join(name),
+            SFlag::S_IFCHR,
+            everyone,
+            makedev(major, minor),
+        )
+        .map_err(|errno| filing(errno.into()))?;
     }
     for (link, target) in LINKS {
         symlink(target, link).map_err(filing)?;
@@ -119,13 +156,19 @@ fn mount_devices(
     make_directories(Path::new("/dev/shm")).map_err(filing)?;
     // Group 5 is `tty` wherever terminals are handed out this way.
     let options = [(c"mode", c"0620"), (c"ptmxmode", c"0666"), (c"gid", c"5")];
-    let terminals =
-        Tree::new(c"devpts", &options, Attributes::NO_SETUID | Attributes::NO_EXEC).map_err(mounting)?;
+    let terminals = Tree::new(
+        c"devpts",
+        &options,
+        Attributes::NO_SETUID | Attributes::NO_EXEC,
+    )
+    .map_err(mounting)?;
     terminals.attach(Path::new("/dev/pts")).map_err(mounting)?;
     let shared = memory(0o1777, shm_bytes, HARMLESS()).map_err(mounting)?;
     shared.attach(Path::new("/dev/shm")).map_err(mounting)?;
     // Device nodes stay usable; nobody adds a file here.
-    devices.forbid(Attributes::READ_ONLY, false).map_err(mounting)
+    devices
+        .forbid(Attributes::READ_ONLY, false)
+        .map_err(mounting)
 }
 
 /// Makes an empty file system in memory; zero bytes leave room for names only.
@@ -153,8 +196,7 @@ impl Step {
             Self::MountProc => "/proc".to_owned(),
             Self::MountSys => "/sys".to_owned(),
             Self::MountDevices { .. } => "/dev".to_owned(),
-            Self::Detach { path }
-            | Self::MountEmpty { path, .. }
+            Self::MountEmpty { path, .. }
             | Self::MakeReadOnly { path }
             | Self::Mask { path, .. }
             | Self::WriteFile { path, .. }

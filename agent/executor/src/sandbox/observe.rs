@@ -16,7 +16,8 @@ const RESOLVER_BYTES_MAX: u64 = 64 * 1024;
 
 /// Looks at the node, from inside the container's mount namespace and before anything has changed there.
 pub(crate) fn observe() -> Result<Node, ObserveError> {
-    let mounts: Vec<Mounted> = mount::mounted().map_err(|source| ObserveError::Mounts { source })?;
+    let mounts: Vec<Mounted> =
+        mount::mounted().map_err(|source| ObserveError::Mounts { source })?;
     let mut private: Vec<PathBuf> = vec![];
     for name in PRIVATE {
         // Old nodes have a real /var/run, new ones a link; some link /var/tmp to /tmp; some lack one.
@@ -26,7 +27,12 @@ pub(crate) fn observe() -> Result<Node, ObserveError> {
             private.push(path);
         }
     }
-    Ok(Node { mounts, kernel_entries: kernel_entries()?, resolver: resolver(&private), private })
+    Ok(Node {
+        mounts,
+        kernel_entries: kernel_entries()?,
+        resolver: resolver(&private),
+        private,
+    })
 }
 
 /// Lists what `/proc` has besides processes: the same in every PID namespace.
@@ -36,13 +42,19 @@ fn kernel_entries() -> Result<Vec<KernelEntry>, ObserveError> {
     for entry in fs::read_dir("/proc").map_err(fail)? {
         let entry = entry.map_err(fail)?;
         let name = entry.file_name();
-        let Some(name) = name.to_str().filter(|name| !name.starts_with(|first: char| first.is_ascii_digit())) else {
+        let Some(name) = name
+            .to_str()
+            .filter(|name| !name.starts_with(|first: char| first.is_ascii_digit()))
+        else {
             continue;
         };
         // Links lead into the directories of processes.
         let kind = entry.file_type().map_err(fail)?;
         if !kind.is_symlink() {
-            entries.push(KernelEntry { name: name.to_owned(), directory: kind.is_dir() });
+            entries.push(KernelEntry {
+                name: name.to_owned(),
+                directory: kind.is_dir(),
+            });
         }
     }
     // In the order of their names, so that a plan is the same whenever the node is.
@@ -57,7 +69,11 @@ fn resolver(private: &[PathBuf]) -> Option<Resolver> {
         return None;
     }
     let length = fs::metadata(&path).ok()?.len();
-    let content = if length <= RESOLVER_BYTES_MAX { fs::read(&path).ok()? } else { return None };
+    let content = if length <= RESOLVER_BYTES_MAX {
+        fs::read(&path).ok()?
+    } else {
+        return None;
+    };
     Some(Resolver { path, content })
 }
 

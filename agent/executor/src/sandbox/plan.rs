@@ -29,8 +29,15 @@ const CONTROL_FILE_SYSTEMS: [&str; 18] = [
 ];
 
 /// What `/proc` tells about the whole node that a container has no business to know.
-const MASKED_IN_PROC: [&str; 7] =
-    ["acpi", "kcore", "keys", "latency_stats", "sched_debug", "scsi", "timer_list"];
+const MASKED_IN_PROC: [&str; 7] = [
+    "acpi",
+    "kcore",
+    "keys",
+    "latency_stats",
+    "sched_debug",
+    "scsi",
+    "timer_list",
+];
 
 /// The same for `/sys`.
 const MASKED_IN_SYS: [&str; 2] = ["/sys/firmware", "/sys/devices/virtual/powercap"];
@@ -67,10 +74,12 @@ pub(crate) struct Resolver {
 pub(crate) enum Step {
     /// Takes a hold on the sandbox while the node's tree is still there.
     HoldSandbox { path: PathBuf },
-    /// Makes a read-only copy of everything, attaches it at `over`, and makes it the root.
-    ChangeRoot { over: PathBuf },
-    /// Takes what is mounted at `path`, and below, out of the copy.
-    Detach { path: PathBuf },
+    /// Makes a read-only copy of everything, attaches it at `over`, and makes it the root, less what is mounted at and
+    /// below the paths `without`.
+    ChangeRoot {
+        over: PathBuf,
+        without: Vec<PathBuf>,
+    },
     /// Mounts the `/proc` of the container's PID namespace.
     MountProc,
     /// Mounts the `/sys` of the container's network namespace, read-only.
@@ -78,7 +87,11 @@ pub(crate) enum Step {
     /// Mounts a `/dev` of the usual nodes, with `/dev/pts` and a `/dev/shm` of `shm_bytes`.
     MountDevices { shm_bytes: u64 },
     /// Mounts an empty directory in memory.
-    MountEmpty { path: PathBuf, mode: u32, bytes: u64 },
+    MountEmpty {
+        path: PathBuf,
+        mode: u32,
+        bytes: u64,
+    },
     /// Makes `path`, and all below, unwritable.
     MakeReadOnly { path: PathBuf },
     /// Lets `path` look like an empty file or directory.
@@ -92,34 +105,28 @@ pub(crate) enum Step {
 /// Returns the steps that make the tree of the container.
 pub(crate) fn plan(spec: &ContainerSpec, node: &Node) -> Vec<Step> {
     let mut steps = vec![
-        Step::HoldSandbox { path: spec.sandbox() },
+        Step::HoldSandbox {
+            path: spec.sandbox(),
+        },
         // Any directory serves; this one exists. The copy is taken before it is covered.
-        Step::ChangeRoot { over: spec.directory.clone() },
+        Step::ChangeRoot {
+            over: spec.directory.clone(),
+            without: unwanted(node),
+        },
     ];
-
-    let replaced: Vec<&Path> =
-        ["/proc", "/sys", "/dev"].into_iter().map(Path::new).chain(node.private.iter().map(PathBuf::as_path)).collect();
-    // Detached rather than only covered: what is not there cannot be uncovered, and pins nothing of the node.
-    let unwanted = |mount: &&Mounted| {
-        CONTROL_FILE_SYSTEMS.contains(&mount.kind.as_str()) || replaced.iter().any(|path| mount.path.starts_with(path))
-    };
-    let mut detached: Vec<&Path> = vec![];
-    for mount in node.mounts.iter().filter(unwanted) {
-        // What is below another goes with it: the kernel lists that one first.
-        if !detached.iter().any(|earlier| mount.path.starts_with(earlier)) {
-            detached.push(&mount.path);
-        }
-    }
-    steps.extend(detached.into_iter().map(|path| Step::Detach { path: path.to_path_buf() }));
-
     // Devices first, for /dev/null is what masks files.
-    steps.push(Step::MountDevices { shm_bytes: spec.tmp_bytes_max });
+    steps.push(Step::MountDevices {
+        shm_bytes: spec.tmp_bytes_max,
+    });
     steps.push(Step::MountProc);
     steps.push(Step::MountSys);
     for entry in &node.kernel_entries {
         let path = Path::new("/proc").join(&entry.name);
         if MASKED_IN_PROC.contains(&entry.name.as_str()) {
-            steps.push(Step::Mask { path, directory: entry.directory });
+            steps.push(Step::Mask {
+                path,
+                directory: entry.directory,
+            });
         } else {
             // By rule and not by list: /proc/sys, irq, bus, fs, sysrq-trigger, dynamic_debug, mtrr and whatever the
             // next kernel brings; many of them ask for user 0 only, and for no capability. Those that nobody can write
@@ -127,19 +134,56 @@ pub(crate) fn plan(spec: &ContainerSpec, node: &Node) -> Vec<Step> {
             steps.push(Step::MakeReadOnly { path });
         }
     }
-    steps.extend(MASKED_IN_SYS.map(|path| Step::Mask { path: path.into(), directory: true }));
+    steps.extend(MASKED_IN_SYS.map(|path| Step::Mask {
+        path: path.into(),
+        directory: true,
+    }));
 
     for path in &node.private {
         // /run is the system's, the others are everyone's.
         let mode = if path.ends_with("run") { 0o755 } else { 0o1777 };
-        steps.push(Step::MountEmpty { path: path.clone(), mode, bytes: spec.tmp_bytes_max });
+        steps.push(Step::MountEmpty {
+            path: path.clone(),
+            mode,
+            bytes: spec.tmp_bytes_max,
+        });
     }
     if let Some(resolver) = &node.resolver {
-        steps.push(Step::WriteFile { path: resolver.path.clone(), content: resolver.content.clone() });
+        steps.push(Step::WriteFile {
+            path: resolver.path.clone(),
+            content: resolver.content.clone(),
+        });
     }
     // After the private directories: the state directory may be in one of them.
-    steps.push(Step::HideState { path: spec.state_directory.clone(), sandbox: spec.sandbox() });
+    steps.push(Step::HideState {
+        path: spec.state_directory.clone(),
+        sandbox: spec.sandbox(),
+    });
     steps
+}
+
+/// Returns what is mounted where the container has something else, or steers the kernel.
+///
+/// Taken away rather than only covered: what is not there cannot be uncovered, and pins nothing of the node.
+fn unwanted(node: &Node) -> Vec<PathBuf> {
+    let is_replaced = |path: &Path| {
+        ["/proc", "/sys", "/dev"]
+            .iter()
+            .any(|replaced| path.starts_with(replaced))
+            || node.private.iter().any(|private| path.starts_with(private))
+    };
+    let mut unwanted: Vec<PathBuf> = vec![];
+    for mount in &node.mounts {
+        let steers = CONTROL_FILE_SYSTEMS.contains(&mount.kind.as_str());
+        // What is below another goes with it.
+        let goes_anyway = unwanted
+            .iter()
+            .any(|earlier| mount.path.starts_with(earlier));
+        if (steers || is_replaced(&mount.path)) && !goes_anyway {
+            unwanted.push(mount.path.clone());
+        }
+    }
+    unwanted
 }
 
 #[cfg(test)]
@@ -174,7 +218,11 @@ mod tests {
     }
 
     fn mounted(path: &str, kind: &str) -> Mounted {
-        Mounted { root: "/".into(), path: path.into(), kind: kind.into() }
+        Mounted {
+            root: "/".into(),
+            path: path.into(),
+            kind: kind.into(),
+        }
     }
 
     fn node() -> Node {
@@ -189,55 +237,112 @@ mod tests {
                 mounted("/tmp/disk", "ext4"),
             ],
             kernel_entries: vec![
-                KernelEntry { name: "cpuinfo".into(), directory: false },
-                KernelEntry { name: "kcore".into(), directory: false },
-                KernelEntry { name: "sys".into(), directory: true },
-                KernelEntry { name: "sysrq-trigger".into(), directory: false },
+                KernelEntry {
+                    name: "cpuinfo".into(),
+                    directory: false,
+                },
+                KernelEntry {
+                    name: "kcore".into(),
+                    directory: false,
+                },
+                KernelEntry {
+                    name: "sys".into(),
+                    directory: true,
+                },
+                KernelEntry {
+                    name: "sysrq-trigger".into(),
+                    directory: false,
+                },
             ],
             private: vec!["/run".into(), "/tmp".into()],
-            resolver: Some(Resolver { path: "/run/resolver/stub.conf".into(), content: b"nameserver 127.0.0.53".into() }),
+            resolver: Some(Resolver {
+                path: "/run/resolver/stub.conf".into(),
+                content: b"nameserver 127.0.0.53".into(),
+            }),
         }
     }
 
     fn position(steps: &[Step], wanted: &Step) -> usize {
-        steps.iter().position(|step| step == wanted).unwrap_or_else(|| panic!("{wanted:?} is not in {steps:?}"))
+        steps
+            .iter()
+            .position(|step| step == wanted)
+            .unwrap_or_else(|| panic!("{wanted:?} is not in {steps:?}"))
     }
 
     #[test]
     fn sandbox_is_held_before_the_root_goes_and_placed_last() {
         let steps = plan(&spec("/var/lib/weir"), &node());
         let sandbox = PathBuf::from("/var/lib/weir/containers/i/sandbox");
-        assert_eq!(steps.first(), Some(&Step::HoldSandbox { path: sandbox.clone() }));
-        assert_eq!(steps.last(), Some(&Step::HideState { path: "/var/lib/weir".into(), sandbox }));
+        assert_eq!(
+            steps.first(),
+            Some(&Step::HoldSandbox {
+                path: sandbox.clone()
+            })
+        );
+        assert_eq!(
+            steps.last(),
+            Some(&Step::HideState {
+                path: "/var/lib/weir".into(),
+                sandbox
+            })
+        );
     }
 
     #[test]
-    fn control_file_systems_and_what_is_replaced_are_detached_and_nothing_else_is() {
+    fn control_file_systems_and_what_is_replaced_go_and_nothing_else_does() {
         let steps = plan(&spec("/var/lib/weir"), &node());
-        for path in ["/sys", "/srv/pins", "/run/netns/one", "/tmp/disk"] {
-            position(&steps, &Step::Detach { path: path.into() });
-        }
-        assert!(!steps.contains(&Step::Detach { path: "/home".into() }));
-        assert!(!steps.contains(&Step::Detach { path: "/".into() }));
-        // It goes with /sys.
-        assert!(!steps.contains(&Step::Detach { path: "/sys/fs/bpf".into() }));
+        let without = steps.into_iter().find_map(|step| match step {
+            Step::ChangeRoot { without, .. } => Some(without),
+            _ => None,
+        });
+        // /sys/fs/bpf goes with /sys.
+        let expected = ["/sys", "/srv/pins", "/run/netns/one", "/tmp/disk"].map(PathBuf::from);
+        assert_eq!(without.unwrap(), expected);
     }
 
     #[test]
     fn what_tells_about_the_node_is_read_only_and_secrets_are_masked() {
         let steps = plan(&spec("/var/lib/weir"), &node());
-        position(&steps, &Step::MakeReadOnly { path: "/proc/sys".into() });
-        position(&steps, &Step::MakeReadOnly { path: "/proc/sysrq-trigger".into() });
-        let masked = position(&steps, &Step::Mask { path: "/proc/kcore".into(), directory: false });
+        position(
+            &steps,
+            &Step::MakeReadOnly {
+                path: "/proc/sys".into(),
+            },
+        );
+        position(
+            &steps,
+            &Step::MakeReadOnly {
+                path: "/proc/sysrq-trigger".into(),
+            },
+        );
+        let masked = position(
+            &steps,
+            &Step::Mask {
+                path: "/proc/kcore".into(),
+                directory: false,
+            },
+        );
         assert!(masked > position(&steps, &Step::MountProc));
         assert!(masked > position(&steps, &Step::MountDevices { shm_bytes: 4096 }));
-        position(&steps, &Step::MakeReadOnly { path: "/proc/cpuinfo".into() });
+        position(
+            &steps,
+            &Step::MakeReadOnly {
+                path: "/proc/cpuinfo".into(),
+            },
+        );
     }
 
     #[test]
     fn state_directory_in_a_private_directory_is_made_after_it() {
         let steps = plan(&spec("/tmp/state"), &node());
-        let private = position(&steps, &Step::MountEmpty { path: "/tmp".into(), mode: 0o1777, bytes: 4096 });
+        let private = position(
+            &steps,
+            &Step::MountEmpty {
+                path: "/tmp".into(),
+                mode: 0o1777,
+                bytes: 4096,
+            },
+        );
         assert!(private < steps.len() - 1);
     }
 
@@ -246,8 +351,21 @@ mod tests {
         let steps = plan(&spec("/var/lib/weir"), &node());
         let written = position(
             &steps,
-            &Step::WriteFile { path: "/run/resolver/stub.conf".into(), content: b"nameserver 127.0.0.53".into() },
+            &Step::WriteFile {
+                path: "/run/resolver/stub.conf".into(),
+                content: b"nameserver 127.0.0.53".into(),
+            },
         );
-        assert!(written > position(&steps, &Step::MountEmpty { path: "/run".into(), mode: 0o755, bytes: 4096 }));
+        assert!(
+            written
+                > position(
+                    &steps,
+                    &Step::MountEmpty {
+                        path: "/run".into(),
+                        mode: 0o755,
+                        bytes: 4096
+                    }
+                )
+        );
     }
 }

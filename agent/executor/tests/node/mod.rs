@@ -50,7 +50,10 @@ impl Node {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("weir-executor-test-{}-{number}", std::process::id());
         let cgroup = Cgroup::create(&find_hierarchy().unwrap().join(name)).unwrap();
-        let state = tempfile::Builder::new().prefix("weir-executor-test-").tempdir_in(directory).unwrap();
+        let state = tempfile::Builder::new()
+            .prefix("weir-executor-test-")
+            .tempdir_in(directory)
+            .unwrap();
         fs::set_permissions(state.path(), fs::Permissions::from_mode(0o711)).unwrap();
         Self { state, cgroup }
     }
@@ -88,7 +91,11 @@ impl Node {
             output_files: 2,
             tmp_bytes_max: 1 << 20,
         };
-        Prepared { spec, network: Some(network), node: self }
+        Prepared {
+            spec,
+            network: Some(network),
+            node: self,
+        }
     }
 
     /// Prepares a container that runs a shell script.
@@ -102,7 +109,10 @@ impl Node {
         let probe = prepared.spec.sandbox().join("probe");
         fs::copy(env!("CARGO_BIN_EXE_weir-executor-probe"), &probe).unwrap();
         prepared.spec.argv = vec![probe.to_str().unwrap().to_owned()];
-        prepared.spec.argv.extend(words.iter().map(|&word| word.to_owned()));
+        prepared
+            .spec
+            .argv
+            .extend(words.iter().map(|&word| word.to_owned()));
         prepared
     }
 }
@@ -129,7 +139,7 @@ impl<'a> Prepared<'a> {
     }
 
     /// Makes the task run as that user and group.
-    pub(crate) fn as_user(mut self, id: u32) -> Self {
+    pub(crate) fn run_as(mut self, id: u32) -> Self {
         self.spec.uid = id;
         self.spec.gid = id;
         self.spec.user_name = id.to_string();
@@ -150,19 +160,40 @@ impl<'a> Prepared<'a> {
 
     /// Does something to the prepared directories, and starts the executor.
     pub(crate) fn spawn_after(self, change: impl FnOnce()) -> Container<'a> {
-        chown(self.spec.sandbox(), Some(self.spec.uid), Some(self.spec.gid)).unwrap();
+        chown(
+            self.spec.sandbox(),
+            Some(self.spec.uid),
+            Some(self.spec.gid),
+        )
+        .unwrap();
         change();
         let network = self.network.as_ref().map(|network| network.as_fd());
-        let spawned = spawn(Path::new(env!("CARGO_BIN_EXE_weir-executor")), &self.spec, network).unwrap();
-        let guard = Guard { cgroup: self.spec.cgroup.clone(), pidfd: spawned.pidfd.try_clone().unwrap() };
-        Container { spec: self.spec, spawned, guard, _node: self.node }
+        let spawned = spawn(
+            Path::new(env!("CARGO_BIN_EXE_weir-executor")),
+            &self.spec,
+            network,
+        )
+        .unwrap();
+        let guard = Guard {
+            cgroup: self.spec.cgroup.clone(),
+            pidfd: spawned.pidfd.try_clone().unwrap(),
+        };
+        Container {
+            spec: self.spec,
+            spawned,
+            guard,
+            _node: self.node,
+        }
     }
 
     /// Starts the container up to where its program runs.
     pub(crate) fn start(self) -> Container<'a> {
         let mut container = self.spawn();
         if let Err(error) = container.wait_running() {
-            panic!("{error}; the executor's log says: {}", container.file(EXECUTOR_LOG_FILE));
+            panic!(
+                "{error}; the executor's log says: {}",
+                container.file(EXECUTOR_LOG_FILE)
+            );
         }
         container
     }
@@ -186,7 +217,12 @@ pub(crate) struct Guard {
 impl Container<'_> {
     /// Closes the control socket, as the death of an agent does; what is left is a hold on the executor.
     pub(crate) fn lose_agent(self) -> (ContainerSpec, OwnedFd, Guard) {
-        let Self { spec, spawned, guard, .. } = self;
+        let Self {
+            spec,
+            spawned,
+            guard,
+            ..
+        } = self;
         (spec, spawned.into_pidfd(), guard)
     }
 
@@ -199,12 +235,18 @@ impl Container<'_> {
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
-        assert!(pidfd::send_signal(self.spawned.pidfd.as_fd(), signal).unwrap(), "the executor has ended");
+        assert!(
+            pidfd::send_signal(self.spawned.pidfd.as_fd(), signal).unwrap(),
+            "the executor has ended"
+        );
     }
 
     /// Waits for the executor's end, and returns its own status and the record it has left.
     pub(crate) fn wait_ended(&mut self) -> (Option<pidfd::Status>, Option<ExitRecord>) {
-        assert!(pidfd::wait_ended(self.spawned.pidfd.as_fd(), Some(PATIENCE)).unwrap(), "the executor goes on");
+        assert!(
+            pidfd::wait_ended(self.spawned.pidfd.as_fd(), Some(PATIENCE)).unwrap(),
+            "the executor goes on"
+        );
         let status = pidfd::reap(self.spawned.pidfd.as_fd()).unwrap();
         (status, ExitRecord::read(&self.spec.directory).unwrap())
     }
@@ -212,16 +254,32 @@ impl Container<'_> {
     /// Waits for the end of a container whose executor ends as it should.
     pub(crate) fn outcome(&mut self) -> Outcome {
         let (status, record) = self.wait_ended();
-        assert_eq!(status, Some(pidfd::Status::Exited { code: 0 }), "{}", self.file(EXECUTOR_LOG_FILE));
+        assert_eq!(
+            status,
+            Some(pidfd::Status::Exited { code: 0 }),
+            "{}",
+            self.file(EXECUTOR_LOG_FILE)
+        );
         let task = Cgroup::open(&self.spec.task_cgroup()).unwrap();
-        assert!(!task.is_populated().unwrap(), "something of the container has outlived its executor");
-        record.expect("an executor that ends as it should leaves a record").outcome
+        assert!(
+            !task.is_populated().unwrap(),
+            "something of the container has outlived its executor"
+        );
+        record
+            .expect("an executor that ends as it should leaves a record")
+            .outcome
     }
 
     /// Runs the container to its successful end, and returns its standard output.
     pub(crate) fn output(mut self) -> String {
         let outcome = self.outcome();
-        assert_eq!(outcome, Outcome::Exited { code: 0 }, "{}{}", self.file("stderr"), self.file(EXECUTOR_LOG_FILE));
+        assert_eq!(
+            outcome,
+            Outcome::Exited { code: 0 },
+            "{}{}",
+            self.file("stderr"),
+            self.file(EXECUTOR_LOG_FILE)
+        );
         self.file("stdout")
     }
 
@@ -236,14 +294,21 @@ impl Container<'_> {
 
     /// Waits until the standard output holds `text`.
     pub(crate) fn wait_output(&self, text: &str) {
-        wait_until(&format!("the output holds {text:?}"), || self.file("stdout").contains(text));
+        wait_until(&format!("the output holds {text:?}"), || {
+            self.file("stdout").contains(text)
+        });
     }
 }
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        Cgroup::open(&self.cgroup).and_then(|cgroup| cgroup.kill()).unwrap();
-        assert!(pidfd::wait_ended(self.pidfd.as_fd(), Some(PATIENCE)).unwrap(), "killed, and goes on");
+        Cgroup::open(&self.cgroup)
+            .and_then(|cgroup| cgroup.kill())
+            .unwrap();
+        assert!(
+            pidfd::wait_ended(self.pidfd.as_fd(), Some(PATIENCE)).unwrap(),
+            "killed, and goes on"
+        );
         pidfd::reap(self.pidfd.as_fd()).unwrap();
     }
 }
@@ -264,7 +329,12 @@ pub(crate) fn raise_loopback() {
     message.header.flags = LinkFlags::Up;
     message.header.change_mask = LinkFlags::Up;
     let request = RouteNetlinkMessage::SetLink(message);
-    Netlink::open().unwrap().execute(request, NLM_F_ACK, || "raise the loopback device".to_owned()).unwrap();
+    Netlink::open()
+        .unwrap()
+        .execute(request, NLM_F_ACK, || {
+            "raise the loopback device".to_owned()
+        })
+        .unwrap();
 }
 
 /// Finds the answer that the probe gave to an attempt.
@@ -272,6 +342,9 @@ pub(crate) fn answer<'a>(output: &'a str, name: &str) -> &'a str {
     let prefix = format!("{name}: ");
     output
         .lines()
-        .find_map(|line| line.strip_prefix(&prefix).or_else(|| (line == prefix.trim_end()).then_some("")))
+        .find_map(|line| {
+            line.strip_prefix(&prefix)
+                .or_else(|| (line == prefix.trim_end()).then_some(""))
+        })
         .unwrap_or_else(|| panic!("the probe says nothing about {name:?} in:\n{output}"))
 }

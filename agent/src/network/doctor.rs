@@ -1,0 +1,419 @@
+//! What this node's kernel and network can and cannot do for the data plane.
+
+use std::fs;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use aya::programs::{ProgramType, SchedClassifier, TcAttachType};
+use aya::sys::{BpfHelper, is_helper_supported, is_map_supported, is_program_supported};
+use weir_resources::{PortRange, PortSet};
+use weir_sys::netlink::Netlink;
+use weir_sys::netns;
+
+use super::clsact;
+use super::features::Features;
+use super::firewall::{self, Firewall};
+use super::host::is_bpffs;
+use super::namespace;
+use super::node::{self, NodePlan};
+use super::observe;
+use crate::config::{AttachMode, NetworkConfig};
+use crate::container::{ContainerId, chain};
+use crate::doctor::Check;
+
+/// The ports that Kubernetes gives to services unless it is told otherwise.
+const NODE_PORTS: &str = "30000-32767";
+
+/// Checks everything that the data plane uses, without changing the node.
+pub fn checks(config: &NetworkConfig) -> Vec<Check> {
+    let features = Features::probe();
+    let mut checks = vec![
+        bpffs(&config.pin_directory),
+        jit(),
+        program(
+            "programs on packets",
+            ProgramType::SchedClassifier,
+            "nothing can be isolated",
+        ),
+        program(
+            "programs on bind and connect",
+            ProgramType::CgroupSockAddr,
+            "ports cannot be refused, and 127.0.0.1 does not reach containers",
+        ),
+        program(
+            "programs on TCP",
+            ProgramType::SockOps,
+            "no round-trip times, retransmits and connections are counted",
+        ),
+        helper(
+            "redirect to a peer",
+            BpfHelper::BPF_FUNC_redirect_peer,
+            "packets cannot be given to containers; it came with 5.10",
+        ),
+        helper(
+            "redirect to a neighbour",
+            BpfHelper::BPF_FUNC_redirect_neigh,
+            "packets cannot leave containers; it came with 5.10",
+        ),
+        ring_buffer(),
+        tcx(config.attach, &features),
+        set_retval(&features),
+        skip_neigh(&features),
+        veth(),
+    ];
+    match node_plan(config) {
+        Ok(plan) => {
+            checks.extend(uplinks(&plan));
+            checks.push(foreign_programs(&plan));
+        }
+        Err(error) => checks.push(Check::missing(
+            "uplinks",
+            error,
+            "nothing is known of the node's network; run it as root",
+        )),
+    }
+    checks.extend(firewall_checks(config));
+    checks
+}
+
+/// Returns what the operator should know of the firewall: at start it goes into the log.
+pub(crate) fn firewall_checks(config: &NetworkConfig) -> Vec<Check> {
+    match firewall::read() {
+        Ok(firewall) => {
+            let pools = config.container_ports.union(&config.ephemeral_ports);
+            judge_firewall(&firewall, &pools)
+        }
+        Err(error) => vec![Check::degraded(
+            "firewall",
+            chain(&error),
+            "rules that containers' packets do not pass, and translated ports, are not known",
+        )],
+    }
+}
+
+fn judge_firewall(firewall: &Firewall, pools: &PortSet) -> Vec<Check> {
+    let hooked: Vec<String> = firewall
+        .chains
+        .iter()
+        .filter(|chain| chain.is_hooked && chain.uses > 0)
+        .map(|chain| format!("{} {}", chain.table, chain.name))
+        .collect();
+    let mut checks = Vec::new();
+    if hooked.is_empty() && firewall.legacy_tables.is_empty() {
+        checks.push(Check::ok("firewall", "no rules"));
+    } else {
+        let mut found = hooked;
+        found.extend(
+            firewall
+                .legacy_tables
+                .iter()
+                .map(|table| format!("iptables {table}")),
+        );
+        checks.push(Check::degraded(
+            "firewall",
+            format!("rules in {}", found.join(", ")),
+            "packets of containers pass none of them, in neither direction; filter on another machine, or run such software with --network host",
+        ));
+    }
+    let translating: Vec<&str> = firewall
+        .chains
+        .iter()
+        .filter(|chain| chain.is_hooked && chain.is_nat && chain.uses > 0)
+        .map(|chain| chain.name.as_str())
+        .chain(
+            firewall
+                .legacy_tables
+                .iter()
+                .filter(|t| *t == "nat")
+                .map(String::as_str),
+        )
+        .collect();
+    if !translating.is_empty() {
+        checks.push(Check::degraded(
+            "translated ports",
+            format!("NAT rules in {}", translating.join(", ")),
+            "a port that is translated need not listen, so it can be given to a container; keep such ports out of network.container_ports and network.ephemeral_ports",
+        ));
+    }
+    let kubernetes = firewall
+        .chains
+        .iter()
+        .any(|chain| chain.name.starts_with("KUBE-"));
+    let node_ports: PortSet = NODE_PORTS.parse().expect("a constant that a test reads");
+    let overlap = pools.intersect(&node_ports);
+    if kubernetes && !overlap.is_empty() {
+        checks.push(Check::degraded(
+            "Kubernetes NodePorts",
+            format!("the pools hold {overlap}"),
+            "kube-proxy gives these ports to services; move the pools out of 30000-32767",
+        ));
+    }
+    checks
+}
+
+fn bpffs(pins: &Path) -> Check {
+    const NAME: &str = "bpffs";
+    let nearest = pins
+        .ancestors()
+        .find(|path| path.exists())
+        .unwrap_or(Path::new("/"));
+    if is_bpffs(nearest) {
+        Check::ok(NAME, format!("{} is on it", pins.display()))
+    } else if pins.starts_with("/sys/fs/bpf") {
+        Check::ok(NAME, "not mounted; the agent mounts it on /sys/fs/bpf")
+    } else {
+        Check::missing(
+            NAME,
+            format!("{} is not on one", pins.display()),
+            "programs would end with the agent; mount one there, or set network.pin_directory",
+        )
+    }
+}
+
+fn jit() -> Check {
+    const NAME: &str = "BPF JIT";
+    match fs::read_to_string("/proc/sys/net/core/bpf_jit_enable") {
+        Ok(value) if value.trim() == "0" => Check::degraded(
+            NAME,
+            "off",
+            "programs are interpreted, several times slower; set net.core.bpf_jit_enable=1",
+        ),
+        // Where the file is not there, the JIT is built in and always on.
+        Ok(_) | Err(_) => Check::ok(NAME, "on"),
+    }
+}
+
+fn program(name: &'static str, kind: ProgramType, lost: &'static str) -> Check {
+    match is_program_supported(kind) {
+        Ok(true) => Check::ok(name, "there"),
+        Ok(false) => Check::missing(name, "the kernel has none", lost),
+        Err(error) => Check::missing(name, chain(&error), lost),
+    }
+}
+
+fn helper(name: &'static str, helper: BpfHelper, lost: &'static str) -> Check {
+    match is_helper_supported(ProgramType::SchedClassifier, helper) {
+        Ok(true) => Check::ok(name, "there"),
+        Ok(false) => Check::missing(name, "the kernel has none", lost),
+        Err(error) => Check::missing(name, chain(&error), lost),
+    }
+}
+
+fn ring_buffer() -> Check {
+    const NAME: &str = "ring buffer";
+    match is_map_supported(aya::maps::MapType::RingBuf) {
+        Ok(true) => Check::ok(NAME, "there"),
+        Ok(false) | Err(_) => Check::missing(
+            NAME,
+            "the kernel has none",
+            "the data plane cannot be loaded; it came with 5.8",
+        ),
+    }
+}
+
+fn tcx(mode: AttachMode, features: &Features) -> Check {
+    const NAME: &str = "tcx";
+    match (features.tcx, mode) {
+        (true, AttachMode::Clsact) => Check::ok(NAME, "there, and network.attach asks for clsact"),
+        (true, _) => Check::ok(NAME, "there"),
+        (false, AttachMode::Tcx) => Check::missing(
+            NAME,
+            "the kernel has none, and network.attach asks for it",
+            "the agent does not start; it came with 6.6: use \"auto\"",
+        ),
+        (false, _) => Check::degraded(
+            NAME,
+            "the kernel has none; it came with 6.6",
+            "programs are attached as filters of a clsact qdisc: the same isolation; other programs there come before or after by their priority",
+        ),
+    }
+}
+
+fn set_retval(features: &Features) -> Check {
+    const NAME: &str = "error numbers at bind";
+    if features.set_retval {
+        Check::ok(NAME, "there")
+    } else {
+        Check::degraded(
+            NAME,
+            "the kernel has none; they came with 6.0",
+            "a refused bind fails with EPERM instead of EACCES or EADDRINUSE",
+        )
+    }
+}
+
+fn skip_neigh(features: &Features) -> Check {
+    const NAME: &str = "route look-up without neighbour";
+    if features.skip_neigh {
+        Check::ok(NAME, "there")
+    } else {
+        Check::degraded(
+            NAME,
+            "the kernel has none; it came with 6.3",
+            "each packet that leaves looks up its neighbour twice",
+        )
+    }
+}
+
+/// Makes a container's namespace in another namespace of its own: the node sees nothing of it.
+fn veth() -> Check {
+    const NAME: &str = "namespaces and veth";
+    let container = ContainerId::from_random(0);
+    let tried = netns::create(|| {
+        let node = netns::current().map_err(|error| error.to_string())?;
+        let ephemeral = PortRange::new(1024, 2047).map_err(|error| error.to_string())?;
+        let inside = node::plan(&node::NodeView::default(), &[]).inside;
+        namespace::create(&container, node.as_fd(), ephemeral, &inside)
+            .map(drop)
+            .map_err(|error| chain(&error))
+    });
+    let result = match tried {
+        Ok((_, result)) => result,
+        Err(error) => Err(error.to_string()),
+    };
+    match result {
+        Ok(()) => Check::ok(NAME, "made one"),
+        Err(error) => Check::missing(
+            NAME,
+            error,
+            "isolated containers cannot be made; the kernel needs NET_NS, VETH and IP_MULTIPLE_TABLES, and the agent root",
+        ),
+    }
+}
+
+fn node_plan(config: &NetworkConfig) -> Result<NodePlan, String> {
+    let read = || observe::observe(&mut Netlink::open()?);
+    let view = read().map_err(|error| chain(&error))?;
+    Ok(node::plan(&view, &config.uplinks))
+}
+
+fn uplinks(plan: &NodePlan) -> Vec<Check> {
+    const NAME: &str = "uplinks";
+    let mut checks = Vec::new();
+    if plan.uplinks.is_empty() {
+        checks.push(Check::degraded(
+            NAME,
+            "none",
+            "containers reach each other and the node only; an uplink is an Ethernet interface that is up and has a global address",
+        ));
+    } else {
+        let names: Vec<String> = plan
+            .uplinks
+            .values()
+            .map(|uplink| format!("{} (MTU {})", uplink.name, uplink.mtu))
+            .collect();
+        let addresses: Vec<String> = plan
+            .inside
+            .addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        checks.push(Check::ok(
+            NAME,
+            format!("{}; addresses {}", names.join(", "), addresses.join(", ")),
+        ));
+    }
+    checks.extend(plan.refused.iter().map(|refused| {
+        Check::degraded(
+            NAME,
+            refused.to_string(),
+            "containers do not reach what the node reaches through it",
+        )
+    }));
+    checks
+}
+
+/// Looks for programs of others on the uplinks: they see packets before or after Weir does.
+fn foreign_programs(plan: &NodePlan) -> Check {
+    const NAME: &str = "other programs on the uplinks";
+    let mut found = Vec::new();
+    for (&index, uplink) in &plan.uplinks {
+        if let Ok(mut netlink) = Netlink::open()
+            && clsact::has_foreign_filters(&mut netlink, index).unwrap_or(false)
+        {
+            found.push(format!("filters of tc on {}", uplink.name));
+        }
+        for (hook, kind) in [
+            ("ingress", TcAttachType::Ingress),
+            ("egress", TcAttachType::Egress),
+        ] {
+            // A kernel without tcx has none of these.
+            let Ok((_, programs)) = SchedClassifier::query_tcx(&uplink.name, kind) else {
+                continue;
+            };
+            for program in programs {
+                let name = program.name_as_str().unwrap_or("unnamed").to_owned();
+                if name != "uplink_in" {
+                    found.push(format!("{name} on {} {hook}", uplink.name));
+                }
+            }
+        }
+    }
+    if found.is_empty() {
+        Check::ok(NAME, "none")
+    } else {
+        Check::degraded(
+            NAME,
+            found.join(", "),
+            "packets for containers pass those that are attached before Weir's, and none that come after",
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::firewall::Chain;
+    use super::*;
+    use crate::doctor::Status;
+
+    fn a_chain(name: &str, is_nat: bool) -> Chain {
+        Chain {
+            table: "t".to_owned(),
+            name: name.to_owned(),
+            is_hooked: true,
+            is_nat,
+            uses: 1,
+        }
+    }
+
+    fn judge(chains: Vec<Chain>, legacy: &[&str], pools: &str) -> Vec<Check> {
+        let legacy_tables = legacy.iter().map(|&table| table.to_owned()).collect();
+        judge_firewall(
+            &Firewall {
+                chains,
+                legacy_tables,
+            },
+            &pools.parse().unwrap(),
+        )
+    }
+
+    #[test]
+    fn a_node_without_rules_is_fine() {
+        let checks = judge(Vec::new(), &[], "31000-31999");
+        assert_eq!(checks.len(), 1);
+        assert_eq!(checks[0].status, Status::Ok);
+    }
+
+    #[test]
+    fn rules_that_packets_do_not_pass_are_named() {
+        let checks = judge(vec![a_chain("input", false)], &["filter"], "31000-31999");
+        assert_eq!(checks.len(), 1);
+        assert_eq!(checks[0].status, Status::Degraded);
+        assert!(
+            checks[0].detail.contains("t input") && checks[0].detail.contains("iptables filter")
+        );
+    }
+
+    #[test]
+    fn node_ports_of_kubernetes_in_the_pools_are_named() {
+        let chains = vec![a_chain("PREROUTING", true), a_chain("KUBE-NODEPORTS", true)];
+        let checks = judge(chains, &[], "31000-31999,40000-41000");
+        let overlap = checks
+            .iter()
+            .find(|check| check.name == "Kubernetes NodePorts")
+            .unwrap();
+        assert!(overlap.detail.contains("31000-31999"), "{}", overlap.detail);
+        assert!(!overlap.detail.contains("40000"));
+        assert!(checks.iter().any(|check| check.name == "translated ports"));
+    }
+}

@@ -1,0 +1,57 @@
+//! What the parts of the data plane tell each other beside requests.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::node::InsideView;
+use crate::container::ContainerId;
+
+/// What others may read of the owner's state.
+#[derive(Default)]
+pub(super) struct Shared {
+    /// Whether something could not be brought up to date, and has to be tried again.
+    is_behind: AtomicBool,
+    inside: Mutex<Arc<InsideView>>,
+    containers: Mutex<BTreeMap<u32, ContainerId>>,
+}
+
+impl Shared {
+    /// Returns whether something could not be brought up to date with the node.
+    pub(super) fn is_behind(&self) -> bool {
+        self.is_behind.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_behind(&self, is_behind: bool) {
+        self.is_behind.store(is_behind, Ordering::Relaxed);
+    }
+
+    /// Returns what a new namespace is to look like.
+    pub(super) fn inside(&self) -> Arc<InsideView> {
+        Arc::clone(&self.inside.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns which container is in a slot.
+    pub(super) fn container(&self, slot: u32) -> Option<ContainerId> {
+        self.containers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&slot)
+            .cloned()
+    }
+
+    pub(super) fn set_inside(&self, inside: &InsideView) {
+        *self.inside.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(inside.clone());
+    }
+
+    pub(super) fn set_container(&self, slot: u32, container: Option<ContainerId>) {
+        let mut containers = self
+            .containers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        match container {
+            Some(container) => containers.insert(slot, container),
+            None => containers.remove(&slot),
+        };
+    }
+}

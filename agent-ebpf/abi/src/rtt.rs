@@ -6,6 +6,10 @@ const STEPS: u32 = 4;
 /// The number of buckets: exact below 4 µs, then four per power of two up to 2^26 µs (67 s).
 pub const RTT_BUCKETS: usize = 100;
 
+/// The last bucket.
+const LAST: u32 = 99;
+const _: () = assert!(LAST as usize == RTT_BUCKETS - 1);
+
 /// Smoothed round-trip times of one container's TCP connections, one sample per acknowledged
 /// round trip; per CPU, in the `RTTS` map under the container's slot.
 #[repr(C)]
@@ -48,10 +52,10 @@ pub const fn bucket_of(us: u32) -> u32 {
     let exponent = 31 - us.leading_zeros();
     let step = (us >> (exponent - 2)) & (STEPS - 1);
     let bucket = (exponent - 1) * STEPS + step;
-    if bucket < RTT_BUCKETS as u32 {
+    if bucket < LAST {
         bucket
     } else {
-        RTT_BUCKETS as u32 - 1
+        LAST
     }
 }
 
@@ -96,6 +100,6 @@ mod tests {
 
     #[test]
     fn the_longest_time_has_a_bucket() {
-        assert_eq!(bucket_of(u32::MAX), RTT_BUCKETS as u32 - 1);
+        assert_eq!(bucket_of(u32::MAX), LAST);
     }
 }

@@ -66,6 +66,8 @@ pub(crate) struct Supervisor<'a> {
     control: Option<Control>,
     phase: Phase,
     task: Option<OwnedFd>,
+    /// Whether the agent knows how the start went.
+    told: bool,
     /// How it ended, as soon as that is known.
     outcome: Option<Outcome>,
     streams: [Flow; 2],
@@ -86,6 +88,7 @@ impl<'a> Supervisor<'a> {
             control: Some(control),
             phase: Phase::SettingUp,
             task: None,
+            told: false,
             outcome: None,
             streams: [Flow::Waiting; 2],
             buffer: vec![],
@@ -113,11 +116,12 @@ impl<'a> Supervisor<'a> {
             self.launched
                 .relay
                 .handle_ready(&ready.relay, &mut self.buffer, now);
-            if reports {
-                self.handle_reports();
-            }
+            // Before the reports: a failed exec also ends the task, and is the reason why.
             if answer {
                 self.handle_answer();
+            }
+            if reports {
+                self.handle_reports();
             }
             if control {
                 self.handle_control();
@@ -161,7 +165,7 @@ impl<'a> Supervisor<'a> {
             },
             when(self.launched.reports.as_fd(), self.phase != Phase::Killing),
             PollFd::new(idle, input(true)),
-            when(self.launched.answer.as_fd(), self.phase == Phase::Executing),
+            when(self.launched.answer.as_fd(), self.awaits_answer()),
             when(
                 self.launched.stdout.as_fd(),
                 self.streams[0] == Flow::Waiting,
@@ -264,11 +268,14 @@ impl<'a> Supervisor<'a> {
         }
     }
 
+    /// Returns whether the task was told to go and nothing is known of its exec.
+    fn awaits_answer(&self) -> bool {
+        !self.told && matches!(self.phase, Phase::Executing | Phase::Stopping { .. })
+    }
+
     /// Learns what has become of the exec.
     fn handle_answer(&mut self) {
-        // A task that failed before the exec has said so before it closed this pipe.
-        self.handle_reports();
-        if self.phase != Phase::Executing {
+        if !self.awaits_answer() {
             return;
         }
         let mut bytes = [0; 4096 + 4];
@@ -285,15 +292,11 @@ impl<'a> Supervisor<'a> {
                 });
             }
             Ok(None) => {
-                self.phase = Phase::Running;
-                let task_pid = self
-                    .task
-                    .as_ref()
-                    .and_then(|task| pidfd::process_id(task.as_fd()).ok().flatten());
-                // A task that is gone already had a number as well, but nobody could use it.
-                self.tell(&ToAgent::Started {
-                    task_pid: task_pid.map_or(0, |pid| pid.as_raw()),
-                });
+                // A task that failed before the exec has said so before it closed this pipe.
+                self.handle_reports();
+                if self.awaits_answer() {
+                    self.handle_executed();
+                }
             }
             Err(Errno::EINTR | Errno::EAGAIN) => {}
             Err(errno) => {
@@ -302,6 +305,20 @@ impl<'a> Supervisor<'a> {
                 });
             }
         }
+    }
+
+    /// Tells the agent that the program runs.
+    fn handle_executed(&mut self) {
+        if self.phase == Phase::Executing {
+            self.phase = Phase::Running;
+        }
+        let task = self.task.as_ref();
+        let pid = task.and_then(|task| pidfd::process_id(task.as_fd()).ok().flatten());
+        self.told = true;
+        // A task that is gone already had a number as well, but nobody could use it.
+        self.tell(&ToAgent::Started {
+            task_pid: pid.map_or(0, |pid| pid.as_raw()),
+        });
     }
 
     /// Takes the agent's word, or notices that there is no agent any more.
@@ -383,14 +400,19 @@ impl<'a> Supervisor<'a> {
 
     /// Ends a container whose task has not begun, or cannot.
     fn end_now(&mut self, outcome: Outcome) {
-        let begun = matches!(self.phase, Phase::Running | Phase::Stopping { .. });
-        if !begun && self.outcome.is_none() {
-            self.tell(&ToAgent::Failed {
-                outcome: outcome.clone(),
-            });
-        }
         self.settle(outcome);
+        self.tell_failure();
         self.kill();
+    }
+
+    /// Tells the agent that there will be no `Started`, unless there has been one.
+    fn tell_failure(&mut self) {
+        if let Some(outcome) = self.outcome.clone()
+            && !self.told
+        {
+            self.told = true;
+            self.tell(&ToAgent::Failed { outcome });
+        }
     }
 
     /// Takes down how it ended; the first word counts, what follows is its consequence.
@@ -442,12 +464,8 @@ impl<'a> Supervisor<'a> {
                     reason: "init of the container ended without a word".to_owned(),
                 },
             });
-            if !matches!(self.phase, Phase::Running | Phase::Stopping { .. })
-                && let Some(outcome) = self.outcome.clone()
-            {
-                self.tell(&ToAgent::Failed { outcome });
-            }
         }
+        self.tell_failure();
         // Nothing should be left; something that was moved in from outside, for example.
         if let Err(error) = Cgroup::open(&self.spec.task_cgroup()).and_then(|cgroup| cgroup.kill())
         {

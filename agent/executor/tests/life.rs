@@ -293,6 +293,44 @@ fn stop_before_go_is_an_abort() {
 }
 
 #[test]
+fn stop_right_after_go_is_answered() {
+    let node = Node::new();
+    for _ in 0..20 {
+        let mut container = node.container(&["/bin/sleep", "1000"]).spawn();
+        container.spawned.wait_ready(PATIENCE).unwrap();
+        container.spawned.go().unwrap();
+        container.signal(Signal::SIGTERM);
+        // Whether the word to go or the signal was seen first, the agent learns how it went.
+        let started = container.spawned.wait_started(PATIENCE);
+        assert!(
+            matches!(started, Ok(_) | Err(StartError::Failed { .. })),
+            "{started:?}"
+        );
+        let outcome = container.outcome();
+        assert!(
+            matches!(
+                outcome,
+                Outcome::Signaled { signal: 15, .. } | Outcome::Aborted { .. }
+            ),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn failure_of_the_exec_is_never_mistaken_for_an_end() {
+    let node = Node::new();
+    for _ in 0..50 {
+        let mut container = node.container(&["/nonexistent/program"]).spawn();
+        assert!(matches!(
+            container.wait_running(),
+            Err(StartError::Failed { .. })
+        ));
+        assert!(matches!(container.outcome(), Outcome::ExecFailed { .. }));
+    }
+}
+
+#[test]
 fn killed_executor_takes_the_container_with_it_and_leaves_no_record() {
     let node = Node::new();
     // As another user too: the change of user takes back what the kernel was told to do.

@@ -13,13 +13,14 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use weir_sys::netns;
 
-use crate::node::{Node, PATIENCE, answer, raise_loopback};
+use crate::node::{Node, PATIENCE, answer, raise_loopback, require_root};
 
 const SERVERS: [&str; 2] = ["127.0.0.53:53", "[::1]:53"];
 
 /// Runs `test` on a node of its own: a network namespace with a resolver on loopback, and a file tree whose
 /// `/etc/resolv.conf` is a link to `/run/resolver/stub.conf`, as systemd-resolved makes it.
 fn on_node_with_local_resolver(test: impl FnOnce() + Send) {
+    require_root();
     netns::create(|| {
         raise_loopback();
         unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).unwrap();
@@ -138,6 +139,7 @@ fn silent_server_does_not_keep_later_questions() {
 
 #[test]
 fn server_that_is_not_there_costs_an_answer_and_nothing_else() {
+    require_root();
     netns::create(|| {
         raise_loopback();
         unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).unwrap();

@@ -270,3 +270,123 @@ async fn answer(request: Request, served: &Served) -> Response {
         Err(error) => Response::Fault(Fault::of(object, &error)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+    use crate::container::Slot;
+    use crate::local::Client;
+    use crate::telemetry::{NetworkStatistics, ProgramStatistics};
+
+    struct Quiet;
+
+    impl NetworkStatistics for Quiet {
+        fn counters(&self, _: Slot) -> Result<weir_abi::Counters, crate::container::NetworkFault> {
+            Ok(weir_abi::Counters::default())
+        }
+
+        fn rtt(&self, _: Slot) -> Result<weir_abi::RttHistogram, crate::container::NetworkFault> {
+            Ok(weir_abi::RttHistogram::default())
+        }
+
+        fn node_counters(&self) -> Result<weir_abi::NodeCounters, crate::container::NetworkFault> {
+            Ok(weir_abi::NodeCounters::default())
+        }
+
+        fn programs(&self) -> Result<Vec<ProgramStatistics>, crate::container::NetworkFault> {
+            Ok(Vec::new())
+        }
+    }
+
+    /// A server without containers, and what keeps it alive.
+    fn serve_at(path: &Path) -> (LocalServer, impl Drop + use<>) {
+        assert!(nix::unistd::geteuid().is_root(), "only root is served: run this test as root");
+        let (containers, task) = ContainerHandle::without_task();
+        let telemetry = Telemetry::new(containers.clone(), Arc::new(Quiet), "/nonexistent".into());
+        let served = Served { containers, telemetry };
+        (LocalServer::spawn(path, "weir", served).unwrap(), task)
+    }
+
+    async fn raw(path: &Path, bytes: &[u8]) -> String {
+        let mut stream = UnixStream::connect(path).await.unwrap();
+        stream.write_all(bytes).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8_lossy(answer.get(4..).unwrap_or_default()).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_request_is_answered_and_a_second_on_the_same_connection() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("run/agent.sock");
+        let (server, _task) = serve_at(&path);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let mut client = Client::connect(&path).await.unwrap();
+        for _ in 0..2 {
+            let answer = client.ask(&Request::List { all: true }).await.unwrap();
+            assert_eq!(answer, Answer::Containers(Vec::new()));
+        }
+        let error = client.ask(&Request::Find { name: "web".to_owned() }).await.unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "there is no container web; `weir-agent ps --all` lists those that there are"
+        );
+        server.stop();
+        assert!(!path.exists());
+    }
+
+    #[tokio::test]
+    async fn any_bytes_get_an_answer_and_leave_the_server_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        let (server, _task) = serve_at(&path);
+        for bytes in [
+            b"\xff\xff\xff\xff".as_slice(),
+            b"GET / HTTP/1.1\r\n\r\n",
+            b"\0\0\0\x02{}",
+            b"\0\0\0\x04\xff\xfe\0\0",
+            b"\0\0\0\x08{\"x\":",
+            b"\0",
+        ] {
+            let answer = raw(&path, bytes).await;
+            assert!(answer.contains("\"refused\""), "{bytes:?}: {answer}");
+        }
+        assert_eq!(raw(&path, b"").await, "");
+        let mut client = Client::connect(&path).await.unwrap();
+        client.ask(&Request::List { all: false }).await.unwrap();
+        server.stop();
+    }
+
+    #[tokio::test]
+    async fn a_bad_request_does_not_end_the_connection() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        let (server, _task) = serve_at(&path);
+        let answers = raw(&path, b"\0\0\0\x02{}\0\0\0\x13{\"list\":{\"all\":true}}"[..].trim_ascii_end()).await;
+        assert!(answers.contains("\"refused\""), "{answers}");
+        server.stop();
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_served_is_not_taken_and_one_that_was_left_is() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.sock");
+        let (first, _task) = serve_at(&path);
+        let (containers, _second_task) = ContainerHandle::without_task();
+        let telemetry = Telemetry::new(containers.clone(), Arc::new(Quiet), "/nonexistent".into());
+        let served = Served { containers, telemetry };
+        let taken = LocalServer::spawn(&path, "weir", served.clone()).unwrap_err();
+        assert!(matches!(taken, ServeError::Taken { .. }), "{taken}");
+        // As if killed: the file stays.
+        first.task.abort();
+        drop(first.task.await);
+        let second = LocalServer::spawn(&path, "weir", served.clone()).unwrap();
+        second.stop();
+        fs::write(&path, "a file").unwrap();
+        let refused = LocalServer::spawn(&path, "weir", served).unwrap_err();
+        assert!(matches!(refused, ServeError::NotASocket { .. }), "{refused}");
+    }
+}

@@ -131,11 +131,12 @@ pub(crate) fn has_foreign_filters(
         RouteNetlinkMessage::GetTrafficFilter(ask),
         "list the filters of tc",
     ) {
-        Ok(filters) => Ok(filters.iter().any(|filter| match filter {
-            RouteNetlinkMessage::NewTrafficFilter(filter) => {
-                filter.header.info >> 16 != u32::from(PRIORITY)
-            }
-            _ => false,
+        Ok(filters) => Ok(filters.iter().any(|filter| {
+            matches!(
+                filter,
+                RouteNetlinkMessage::NewTrafficFilter(filter)
+                    if filter.header.info >> 16 != u32::from(PRIORITY)
+            )
         })),
         // An interface without a clsact qdisc has no such place.
         Err(error) if error.errno().is_some() => Ok(false),

@@ -156,7 +156,7 @@ fn bpffs(pins: &Path) -> Check {
     let nearest = pins
         .ancestors()
         .find(|path| path.exists())
-        .unwrap_or(Path::new("/"));
+        .unwrap_or_else(|| Path::new("/"));
     if is_bpffs(nearest) {
         Check::ok(NAME, format!("{} is on it", pins.display()))
     } else if pins.starts_with("/sys/fs/bpf") {

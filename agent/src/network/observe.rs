@@ -188,6 +188,10 @@ fn read_route(message: &RouteNetlinkMessage) -> Option<Route> {
     })
 }
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the kernel's addresses are an open set"
+)]
 fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
     match address {
         RouteAddress::Inet(address) => Some((*address).into()),

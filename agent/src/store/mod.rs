@@ -18,6 +18,9 @@ mod row;
 mod schema;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::StoreError;
 pub use row::{ContainerRow, ExecutorIdentity, Phase, Stored};
 pub use writer::{StoreHandle, StoreThread, open};

@@ -12,6 +12,7 @@ pub mod clone;
 pub mod mount;
 pub mod netlink;
 pub mod netns;
+pub mod packet;
 pub mod pidfd;
 pub mod process;
 pub mod program;

@@ -269,6 +269,29 @@ fn move_all(from: &Path, to: &Path) -> Result<(), MountError> {
     })
 }
 
+/// Detaches everything that is mounted at `path`, with all below; fine if nothing is.
+///
+/// What is still in use lives on, out of reach, until the last user lets go.
+pub fn detach(path: &Path) -> Result<(), MountError> {
+    for _ in 0..STACK_MAX {
+        match nix::mount::umount2(path, MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW) {
+            Ok(()) => {}
+            // EINVAL: not a mount point (any more).
+            Err(Errno::EINVAL | Errno::ENOENT) => return Ok(()),
+            Err(errno) => {
+                return Err(MountError::Detach {
+                    path: path.to_path_buf(),
+                    source: errno.into(),
+                });
+            }
+        }
+    }
+    Err(MountError::Detach {
+        path: path.to_path_buf(),
+        source: Errno::ELOOP.into(),
+    })
+}
+
 /// One line of `/proc/self/mountinfo`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mounted {
@@ -449,6 +472,35 @@ mod tests {
                 .iter()
                 .any(|mount| mount.path == Path::new("/"))
         );
+    }
+
+    #[test]
+    fn tree_is_attached_forbids_writes_and_is_detached_with_its_stack() {
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "this test mounts file systems in a namespace of its own: run it as root"
+        );
+        std::thread::spawn(|| {
+            use nix::sched::{CloneFlags, unshare};
+            unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_FS).unwrap();
+            stop_propagation().unwrap();
+            let place = tempfile::tempdir().unwrap();
+            let file = place.path().join("file");
+            for _ in 0..2 {
+                let tree =
+                    Tree::new(c"tmpfs", &[(c"size", c"4096")], Attributes::NO_SETUID).unwrap();
+                tree.attach(place.path()).unwrap();
+                std::fs::write(&file, "x").unwrap();
+                tree.forbid(Attributes::READ_ONLY, false).unwrap();
+            }
+            let error = std::fs::write(&file, "y").unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ReadOnlyFilesystem);
+            detach(place.path()).unwrap();
+            assert!(!file.exists());
+            detach(place.path()).unwrap();
+        })
+        .join()
+        .unwrap();
     }
 
     #[test]

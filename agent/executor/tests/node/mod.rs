@@ -43,10 +43,7 @@ impl Node {
     }
 
     pub(crate) fn with_state_in(directory: &Path) -> Self {
-        assert!(
-            nix::unistd::geteuid().is_root(),
-            "this test makes namespaces, mounts and cgroups: run it as root, as `cargo xtask test` does"
-        );
+        require_root();
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let name = format!("weir-executor-test-{}-{number}", std::process::id());
         let cgroup = Cgroup::create(&find_hierarchy().unwrap().join(name)).unwrap();
@@ -311,6 +308,14 @@ impl Drop for Guard {
         );
         pidfd::reap(self.pidfd.as_fd()).unwrap();
     }
+}
+
+/// Fails a test that could not do what it is for.
+pub(crate) fn require_root() {
+    assert!(
+        nix::unistd::geteuid().is_root(),
+        "this test makes namespaces, mounts and cgroups: run it as root, as `cargo xtask test` does"
+    );
 }
 
 /// Waits for what nothing announces.

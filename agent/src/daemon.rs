@@ -28,7 +28,9 @@ use crate::container::{
 };
 use crate::local::{LocalServer, ServeError, Served};
 use crate::network::{self, NetworkHandle, NetworkSettings, StartError};
-use crate::ports::{NODE_PORTS_MIN, NodePlan, NodePlanError, ReservedPorts, parse_local_port_range};
+use crate::ports::{
+    NODE_PORTS_MIN, NodePlan, NodePlanError, ReservedPorts, parse_local_port_range,
+};
 use crate::store::{self, StoreError};
 use crate::telemetry::{HttpError, HttpServer, NetworkStatistics, ProgramStatistics, Telemetry};
 
@@ -42,7 +44,9 @@ const DATABASE_FILE: &str = "agent.db";
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
     /// Not root.
-    #[error("the agent makes namespaces and loads programs, and must run as root (this is uid {uid})")]
+    #[error(
+        "the agent makes namespaces and loads programs, and must run as root (this is uid {uid})"
+    )]
     NotRoot {
         /// Who it is.
         uid: u32,
@@ -114,7 +118,9 @@ pub enum DaemonError {
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
     /// A bug.
-    #[error("the container task ended by itself; containers go on, and a new agent takes them over")]
+    #[error(
+        "the container task ended by itself; containers go on, and a new agent takes them over"
+    )]
     ContainerTask,
 }
 
@@ -152,7 +158,10 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         Some(address) => Some(HttpServer::spawn(address, telemetry.clone()).await?),
         None => None,
     };
-    let served = Served { containers: containers.clone(), telemetry };
+    let served = Served {
+        containers: containers.clone(),
+        telemetry,
+    };
     let local = LocalServer::spawn(&config.agent.socket, &config.cgroup.parent, served)?;
     let http_address = http.as_ref().map(|http| http.address().to_string());
     tracing::info!(socket = %config.agent.socket.display(), http = http_address, "ready");
@@ -184,16 +193,27 @@ pub(crate) fn plan_ports(config: &NetworkConfig) -> Result<NodePlan, DaemonError
     const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
     const RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
     let read = |path: &'static str| {
-        fs::read_to_string(path)
-            .map_err(|source| DaemonError::File { what: "read", path: path.into(), source })
+        fs::read_to_string(path).map_err(|source| DaemonError::File {
+            what: "read",
+            path: path.into(),
+            source,
+        })
     };
-    let range = parse_local_port_range(&read(RANGE)?)
-        .map_err(|error| DaemonError::PortSettings { path: RANGE, what: error.to_string() })?;
-    let reserved = ReservedPorts::parse(&read(RESERVED)?)
-        .map_err(|error| DaemonError::PortSettings { path: RESERVED, what: error.to_string() })?;
+    let range =
+        parse_local_port_range(&read(RANGE)?).map_err(|error| DaemonError::PortSettings {
+            path: RANGE,
+            what: error.to_string(),
+        })?;
+    let reserved =
+        ReservedPorts::parse(&read(RESERVED)?).map_err(|error| DaemonError::PortSettings {
+            path: RESERVED,
+            what: error.to_string(),
+        })?;
     let plan = NodePlan::new(config.checked_pools(), range, &reserved, NODE_PORTS_MIN)?;
     if !config.reserve_ports && !plan.to_reserve().is_empty() {
-        return Err(DaemonError::Overlap { overlap: plan.to_reserve().to_string() });
+        return Err(DaemonError::Overlap {
+            overlap: plan.to_reserve().to_string(),
+        });
     }
     Ok(plan)
 }
@@ -231,7 +251,11 @@ pub(crate) fn executor_path(config: &Config) -> Result<PathBuf, DaemonError> {
     };
     let runs = fs::metadata(&path)
         .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
-    if runs { Ok(path) } else { Err(DaemonError::NoExecutor { path }) }
+    if runs {
+        Ok(path)
+    } else {
+        Err(DaemonError::NoExecutor { path })
+    }
 }
 
 /// Holds the state directory for one agent.
@@ -262,9 +286,9 @@ impl StateLock {
             .map_err(failed("open", &path))?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(lock) => Ok(Self(lock)),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
-                Err(DaemonError::Running { state_directory: state_directory.to_owned() })
-            }
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(DaemonError::Running {
+                state_directory: state_directory.to_owned(),
+            }),
             Err((_, errno)) => Err(failed("lock", &path)(errno.into())),
         }
     }
@@ -313,11 +337,14 @@ impl NetworkStatistics for NetworkHandle {
     }
 
     fn programs(&self) -> Result<Vec<ProgramStatistics>, NetworkFault> {
-        let programs = self.program_statistics().into_iter().map(|program| ProgramStatistics {
-            name: program.name,
-            run_time_ns: program.run_time_ns,
-            run_count: program.run_count,
-        });
+        let programs = self
+            .program_statistics()
+            .into_iter()
+            .map(|program| ProgramStatistics {
+                name: program.name,
+                run_time_ns: program.run_time_ns,
+                run_count: program.run_count,
+            });
         Ok(programs.collect())
     }
 }

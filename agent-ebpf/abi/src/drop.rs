@@ -66,8 +66,8 @@ reasons! {
     TooBig = 14, "too_big", "the packet is larger than the MTU of the uplink";
     /// No echo identifier of the container's is free for this destination.
     EchoBusy = 15, "echo_busy", "too many pings of one destination at once";
-    /// Not an IP packet.
-    NotIp = 16, "not_ip", "only IP leaves a container";
+    /// Not an IP packet, or one in a VLAN.
+    NotIp = 16, "not_ip", "only IP without a VLAN tag leaves a container";
     /// The destination port belongs to a container whose link is gone.
     TargetGone = 17, "target_gone", "the container that owns the destination port has no link";
     /// From the wire, with a source address of this node's own.

@@ -41,7 +41,7 @@ pub(super) static CGROUPS: HashMap<u64, Slot, { SLOTS_MAX as usize }> = HashMap:
 
 /// The node's own addresses. Presence is all that counts.
 #[btf_map]
-pub(super) static ADDRESSES: HashMap<Address, u32, 256> = HashMap::new();
+pub(super) static ADDRESSES: HashMap<Address, u32, 1024> = HashMap::new();
 
 /// Interface index → uplink.
 #[btf_map]

@@ -227,7 +227,18 @@ impl Packet {
     #[inline(never)]
     pub(super) fn parse(&mut self, skb: *mut __sk_buff) -> Refused {
         // SAFETY: `skb` is the program's context.
-        let ethertype = unsafe { (&raw const (*skb).protocol).read_volatile() };
+        let (ethertype, vlan) = unsafe {
+            (
+                (&raw const (*skb).protocol).read_volatile(),
+                (&raw const (*skb).vlan_present).read_volatile(),
+            )
+        };
+        // The kernel has taken a VLAN tag off the frame and keeps it beside: sent on, the frame
+        // would have it again. A container has no business in a VLAN, and what comes tagged from
+        // the wire is seen a second time, without the tag, on the VLAN's own interface.
+        if vlan != 0 {
+            return refused(DropReason::NotIp);
+        }
         if ethertype == ETHERTYPE_V4 {
             self.read_v4(skb)
         } else if ethertype == ETHERTYPE_V6 {

@@ -106,7 +106,8 @@ fn redirect(ctx: &SockAddrContext, asked: Address, family: Family) -> i32 {
     if container.mode != ContainerMode::Isolated as u32 {
         return ALLOW;
     }
-    let to_loopback = asked.is_loopback();
+    // To the kernel, the unspecified address is loopback as well.
+    let to_loopback = asked.is_loopback() || asked.is_unspecified();
     if !to_loopback && !is_node_address(node, &asked) {
         return ALLOW;
     }

@@ -202,7 +202,10 @@ impl ExecArguments {
                 Network::Isolated => NetworkMode::Isolated,
                 Network::Host => NetworkMode::Host,
             },
-            limits: Limits { cpus: self.cpus, memory: self.mem },
+            limits: Limits {
+                cpus: self.cpus,
+                memory: self.mem,
+            },
             capabilities: self.cap_add,
         }
     }
@@ -244,7 +247,9 @@ fn parse_ports(text: &str) -> Result<PortsWanted, String> {
     {
         return Ok(PortsWanted::Count(number));
     }
-    weir_resources::PortSet::from_str(text).map(PortsWanted::Set).map_err(|error| error.to_string())
+    weir_resources::PortSet::from_str(text)
+        .map(PortsWanted::Set)
+        .map_err(|error| error.to_string())
 }
 
 fn parse_variable(text: &str) -> Result<(String, String), String> {
@@ -316,7 +321,10 @@ mod tests {
         };
         assert!(exec(&[]).is_err());
         assert!(exec(&["--name", "web"]).is_err());
-        assert!(exec(&["--json", "--", "true"]).is_err(), "--json needs --detach");
+        assert!(
+            exec(&["--json", "--", "true"]).is_err(),
+            "--json needs --detach"
+        );
         let Command::Exec(arguments) = exec(&["--cpus", "0.5", "--", "sleep", "--help"]).unwrap()
         else {
             panic!("exec is exec");
@@ -329,6 +337,12 @@ mod tests {
     #[test]
     fn signals_may_be_written_in_capitals() {
         let cli = Cli::try_parse_from(["weir-agent", "kill", "web", "--signal", "KILL"]).unwrap();
-        assert!(matches!(cli.command, Command::Kill { signal: KillSignal::Kill, .. }));
+        assert!(matches!(
+            cli.command,
+            Command::Kill {
+                signal: KillSignal::Kill,
+                ..
+            }
+        ));
     }
 }

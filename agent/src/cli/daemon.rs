@@ -47,8 +47,9 @@ fn log_to_stderr(config: &AgentConfig) -> Result<(), Failure> {
             config.log_filter
         ),
     })?;
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     match config.log_format {
         // Colour is for terminals only; journald would keep the codes.
         LogFormat::Text => {

@@ -30,10 +30,16 @@ pub(super) async fn run(socket: PathBuf, arguments: ExecArguments) -> Result<Exi
     let request = Request::Launch(Box::new(arguments.into_request()));
     let view = launch(&mut client, &request).await?;
     if detach {
-        return if json { print_json(&view) } else { print_name(&view) };
+        return if json {
+            print_json(&view)
+        } else {
+            print_name(&view)
+        };
     }
-    let sinks: Vec<(Stream, Box<dyn io::Write + Send>)> =
-        vec![(Stream::Stdout, Box::new(io::stdout())), (Stream::Stderr, Box::new(io::stderr()))];
+    let sinks: Vec<(Stream, Box<dyn io::Write + Send>)> = vec![
+        (Stream::Stdout, Box::new(io::stdout())),
+        (Stream::Stderr, Box::new(io::stderr())),
+    ];
     let following = Following::start(&view.directory, sinks)
         .map_err(|error| unreadable(&view.directory, &error))?;
     let ended = wait(&socket, client, &view, &mut interrupts).await;
@@ -41,11 +47,18 @@ pub(super) async fn run(socket: PathBuf, arguments: ExecArguments) -> Result<Exi
         Ok(()) => {}
         // Whoever closed the pipe has seen enough; the task's end is told all the same.
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
-        Err(error) => say(&format!("weir-agent: {}", unreadable(&view.directory, &error).message)),
+        Err(error) => say(&format!(
+            "weir-agent: {}",
+            unreadable(&view.directory, &error).message
+        )),
     }
     let outcome = ended?.outcome;
     Exit::of_task(&outcome).ok_or_else(|| {
-        Failure::failed(format!("container {}: {}", view.name, show::outcome(&outcome)))
+        Failure::failed(format!(
+            "container {}: {}",
+            view.name,
+            show::outcome(&outcome)
+        ))
     })
 }
 
@@ -113,7 +126,12 @@ async fn wait(
 async fn send_kill(socket: &Path, name: &str, kill: Kill) -> Result<(), Failure> {
     // A connection of its own: the other one waits for its answer.
     let mut client = Client::connect(socket).await?;
-    client.ask(&Request::Kill { name: name.to_owned(), kill }).await?;
+    client
+        .ask(&Request::Kill {
+            name: name.to_owned(),
+            kill,
+        })
+        .await?;
     Ok(())
 }
 

@@ -68,11 +68,17 @@ pub(super) struct Failure {
 
 impl Failure {
     pub(super) fn failed(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Failed, message: message.into() }
+        Self {
+            exit: Exit::Failed,
+            message: message.into(),
+        }
     }
 
     pub(super) fn refused(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Refused, message: message.into() }
+        Self {
+            exit: Exit::Refused,
+            message: message.into(),
+        }
     }
 }
 
@@ -87,13 +93,19 @@ impl From<ClientError> for Failure {
             | ClientError::Lost { .. }
             | ClientError::Mismatch { .. } => Exit::Failed,
         };
-        Self { exit, message: chain(&error) }
+        Self {
+            exit,
+            message: chain(&error),
+        }
     }
 }
 
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
-        Self { exit: Exit::Usage, message: chain(&error) }
+        Self {
+            exit: Exit::Usage,
+            message: chain(&error),
+        }
     }
 }
 
@@ -106,8 +118,19 @@ mod tests {
         let code = |outcome| Exit::of_task(&outcome).map(Exit::code);
         assert_eq!(code(Outcome::Exited { code: 0 }), Some(0));
         assert_eq!(code(Outcome::Exited { code: 3 }), Some(3));
-        assert_eq!(code(Outcome::Signaled { signal: 15, core_dumped: false }), Some(143));
+        assert_eq!(
+            code(Outcome::Signaled {
+                signal: 15,
+                core_dumped: false
+            }),
+            Some(143)
+        );
         assert_eq!(code(Outcome::KilledAfterGrace { grace_ms: 1 }), Some(137));
-        assert_eq!(code(Outcome::Aborted { reason: String::new() }), None);
+        assert_eq!(
+            code(Outcome::Aborted {
+                reason: String::new()
+            }),
+            None
+        );
     }
 }

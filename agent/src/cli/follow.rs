@@ -45,7 +45,10 @@ pub(super) fn say(message: &str) {
 /// Prints data; `false` when nobody reads it any more.
 pub(super) fn print(text: &str) -> bool {
     let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .is_ok()
 }
 
 /// Follows streams of one container into sinks.
@@ -61,10 +64,14 @@ impl<'a> Follower<'a> {
         sinks: Vec<(Stream, Box<dyn Write + Send + 'a>)>,
     ) -> io::Result<Self> {
         let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-        let changes = AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
+        let changes =
+            AddWatchFlags::IN_MODIFY | AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO;
         inotify.add_watch(directory, changes)?;
         let tail = |stream: Stream| Tail::new(directory.join(stream.file_name()));
-        let tails = sinks.into_iter().map(|(stream, sink)| (tail(stream), sink)).collect();
+        let tails = sinks
+            .into_iter()
+            .map(|(stream, sink)| (tail(stream), sink))
+            .collect();
         Ok(Self { inotify, tails })
     }
 
@@ -89,7 +96,9 @@ impl<'a> Follower<'a> {
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
-            let is_over = waiting[1].revents().is_some_and(|events| !events.is_empty());
+            let is_over = waiting[1]
+                .revents()
+                .is_some_and(|events| !events.is_empty());
             match self.inotify.read_events() {
                 // What has changed is found out by looking.
                 Ok(_) | Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EINTR) => {}
@@ -119,7 +128,9 @@ impl Tail {
             if self.open.is_none() {
                 self.open = self.oldest()?;
             }
-            let Some(file) = &mut self.open else { return Ok(()) };
+            let Some(file) = &mut self.open else {
+                return Ok(());
+            };
             // Looked up before the copy: what is written into it afterwards is copied next time.
             let newer = newer_than(&self.path, file.metadata()?.ino())?;
             copy(file, sink)?;
@@ -143,7 +154,9 @@ impl Tail {
 /// Returns the file that was begun after the one with this inode; nothing if that is being written.
 fn newer_than(path: &Path, inode: u64) -> io::Result<Option<File>> {
     for number in 0..=highest(path) {
-        let Some(file) = open(&numbered(path, number))? else { continue };
+        let Some(file) = open(&numbered(path, number))? else {
+            continue;
+        };
         if file.metadata()?.ino() == inode {
             return match number.checked_sub(1) {
                 None => Ok(None),
@@ -175,7 +188,10 @@ fn open(path: &Path) -> io::Result<Option<File>> {
 
 /// Returns the highest number of a rotated file; zero where there is none.
 fn highest(path: &Path) -> u32 {
-    let prefix = format!("{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    let prefix = format!(
+        "{}.",
+        path.file_name().unwrap_or_default().to_string_lossy()
+    );
     let Some(entries) = path.parent().and_then(|parent| fs::read_dir(parent).ok()) else {
         return 0;
     };
@@ -226,20 +242,31 @@ mod tests {
         fn wait_for(&self, text: &str) {
             let deadline = Instant::now() + Duration::from_secs(10);
             while self.text() != text {
-                assert!(Instant::now() < deadline, "{:?} and not {text:?}", self.text());
+                assert!(
+                    Instant::now() < deadline,
+                    "{:?} and not {text:?}",
+                    self.text()
+                );
                 thread::yield_now();
             }
         }
     }
 
     fn append(path: &Path, text: &str) {
-        let mut file = fs::OpenOptions::new().append(true).create(true).open(path).unwrap();
+        let mut file = fs::OpenOptions::new()
+            .append(true)
+            .create(true)
+            .open(path)
+            .unwrap();
         file.write_all(text.as_bytes()).unwrap();
     }
 
     fn rotate(path: &Path, files: u32) {
         for number in (0..files).rev() {
-            drop(fs::rename(numbered(path, number), numbered(path, number + 1)));
+            drop(fs::rename(
+                numbered(path, number),
+                numbered(path, number + 1),
+            ));
         }
     }
 
@@ -254,7 +281,10 @@ mod tests {
         let out = Collected::default();
         let sinks: Vec<(Stream, Box<dyn Write + Send>)> =
             vec![(Stream::Stdout, Box::new(out.clone()))];
-        Follower::new(directory.path(), sinks).unwrap().copy_available().unwrap();
+        Follower::new(directory.path(), sinks)
+            .unwrap()
+            .copy_available()
+            .unwrap();
         assert_eq!(out.text(), "abc");
     }
 

@@ -27,7 +27,11 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are answers; all else is a mistake.
-            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            let exit = if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Done
+            };
             drop(error.print());
             return exit.into();
         }
@@ -49,18 +53,21 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     match command {
         Command::Run { config } => daemon::run(&config),
         Command::Doctor { config, json } => node::doctor(config.as_deref(), json),
-        Command::Cleanup { config, kill_containers } => {
-            node::cleanup(config.as_deref(), kill_containers)
-        }
+        Command::Cleanup {
+            config,
+            kill_containers,
+        } => node::cleanup(config.as_deref(), kill_containers),
         Command::CheckConfig { config, json } => node::check_config(&config, json),
         Command::Exec(arguments) => wait_for(exec::run(remote::socket(socket)?, *arguments)),
         Command::Ps { all, json } => wait_for(remote::ps(remote::socket(socket)?, all, json)),
         Command::Stats { name, json } => {
             wait_for(remote::stats(remote::socket(socket)?, name, json))
         }
-        Command::Logs { name, follow, stderr } => {
-            wait_for(remote::logs(remote::socket(socket)?, name, follow, stderr))
-        }
+        Command::Logs {
+            name,
+            follow,
+            stderr,
+        } => wait_for(remote::logs(remote::socket(socket)?, name, follow, stderr)),
         Command::Kill { name, signal } => {
             wait_for(remote::kill(remote::socket(socket)?, name, signal))
         }
@@ -71,9 +78,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
 }
 
 /// Runs a command that asks the daemon: one thread is enough.
-fn wait_for(
-    command: impl Future<Output = Result<Exit, Failure>>,
-) -> Result<Exit, Failure> {
+fn wait_for(command: impl Future<Output = Result<Exit, Failure>>) -> Result<Exit, Failure> {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

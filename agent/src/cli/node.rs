@@ -21,7 +21,11 @@ const KILL_PATIENCE: Duration = Duration::from_secs(10);
 pub(super) fn doctor(config: Option<&Path>, json: bool) -> Result<Exit, Failure> {
     let config = Config::load_or_default(config)?;
     let report = doctor::examine(&config);
-    let exit = if report.ready { Exit::Done } else { Exit::Failed };
+    let exit = if report.ready {
+        Exit::Done
+    } else {
+        Exit::Failed
+    };
     if json {
         print_json(&report)?;
     } else {
@@ -80,7 +84,11 @@ pub(super) fn check_config(path: &Path, json: bool) -> Result<Exit, Failure> {
     let config = Config::load(path)?;
     let containers = config.network.checked_pools().blocks().count();
     if json {
-        return print_json(&Checked { file: path, valid: true, containers });
+        return print_json(&Checked {
+            file: path,
+            valid: true,
+            containers,
+        });
     }
     print_text(&format!(
         "{} is valid; its ports make room for {containers} isolated containers\n",

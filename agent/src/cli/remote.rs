@@ -28,7 +28,11 @@ pub(super) async fn ps(socket: PathBuf, all: bool, json: bool) -> Result<Exit, F
     let Answer::Containers(views) = client.ask(&Request::List { all }).await? else {
         return Err(client.mismatch().into());
     };
-    if json { print_json(&views) } else { print_text(&show::containers(&views, now())) }
+    if json {
+        print_json(&views)
+    } else {
+        print_text(&show::containers(&views, now()))
+    }
 }
 
 pub(super) async fn stats(
@@ -40,7 +44,11 @@ pub(super) async fn stats(
     let Answer::Statistics(statistics) = client.ask(&Request::Statistics { name }).await? else {
         return Err(client.mismatch().into());
     };
-    if json { print_json(&statistics) } else { print_text(&show::statistics(&statistics)) }
+    if json {
+        print_json(&statistics)
+    } else {
+        print_text(&show::statistics(&statistics))
+    }
 }
 
 pub(super) async fn logs(
@@ -51,7 +59,11 @@ pub(super) async fn logs(
 ) -> Result<Exit, Failure> {
     let mut client = Client::connect(&socket).await?;
     let view = find(&mut client, name).await?;
-    let stream = if stderr { Stream::Stderr } else { Stream::Stdout };
+    let stream = if stderr {
+        Stream::Stderr
+    } else {
+        Stream::Stdout
+    };
     let sinks: Vec<(Stream, Box<dyn io::Write + Send>)> = vec![(stream, Box::new(io::stdout()))];
     let unreadable = |error: io::Error| unreadable(&view.directory, &error);
     if !follow || !view.state.is_live() {
@@ -59,7 +71,11 @@ pub(super) async fn logs(
         return end_of_copy(&view.directory, follower.copy_available());
     }
     let following = Following::start(&view.directory, sinks).map_err(unreadable)?;
-    let ended = client.ask(&Request::Wait { name: view.id.to_string() }).await;
+    let ended = client
+        .ask(&Request::Wait {
+            name: view.id.to_string(),
+        })
+        .await;
     let copied = following.finish();
     ended?;
     end_of_copy(&view.directory, copied)
@@ -72,7 +88,12 @@ pub(super) async fn kill(
 ) -> Result<Exit, Failure> {
     let mut client = Client::connect(&socket).await?;
     let id = find(&mut client, name.clone()).await?.id.to_string();
-    client.ask(&Request::Kill { name: id.clone(), kill: signal.into() }).await?;
+    client
+        .ask(&Request::Kill {
+            name: id.clone(),
+            kill: signal.into(),
+        })
+        .await?;
     // Whoever kills wants it gone: its ports and its name are free when this returns.
     let Answer::Ended(_) = client.ask(&Request::Wait { name: id }).await? else {
         return Err(client.mismatch().into());
@@ -90,7 +111,11 @@ pub(super) async fn update(
     let Answer::Container(view) = client.ask(&Request::UpdatePorts { name, ports }).await? else {
         return Err(client.mismatch().into());
     };
-    if json { print_json(&view) } else { print_text(&format!("{}\n", view.ports)) }
+    if json {
+        print_json(&view)
+    } else {
+        print_text(&format!("{}\n", view.ports))
+    }
 }
 
 async fn find(client: &mut Client, name: String) -> Result<ContainerView, Failure> {
@@ -130,7 +155,10 @@ impl Following {
 }
 
 pub(super) fn unreadable(directory: &Path, error: &io::Error) -> Failure {
-    Failure::failed(format!("cannot read the output in {}: {error}", directory.display()))
+    Failure::failed(format!(
+        "cannot read the output in {}: {error}",
+        directory.display()
+    ))
 }
 
 fn end_of_copy(directory: &Path, copied: io::Result<()>) -> Result<Exit, Failure> {

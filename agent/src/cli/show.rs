@@ -14,8 +14,9 @@ const COMMAND_CHARS_MAX: usize = 40;
 
 /// Shows containers as `ps` does.
 pub(super) fn containers(views: &[ContainerView], now: UnixMs) -> String {
-    let mut table =
-        Table::new(["NAME", "ID", "STATE", "NETWORK", "PORTS", "USER", "LIMITS", "COMMAND"]);
+    let mut table = Table::new([
+        "NAME", "ID", "STATE", "NETWORK", "PORTS", "USER", "LIMITS", "COMMAND",
+    ]);
     for view in views {
         table.push([
             view.name.to_string(),
@@ -34,7 +35,16 @@ pub(super) fn containers(views: &[ContainerView], now: UnixMs) -> String {
 /// Shows statistics as `stats` does.
 pub(super) fn statistics(statistics: &[ContainerStatistics]) -> String {
     let mut table = Table::new([
-        "NAME", "CPU", "MEMORY", "PROCS", "RECEIVED", "SENT", "DROPPED", "REFUSED", "TCP", "RTT P50/P99",
+        "NAME",
+        "CPU",
+        "MEMORY",
+        "PROCS",
+        "RECEIVED",
+        "SENT",
+        "DROPPED",
+        "REFUSED",
+        "TCP",
+        "RTT P50/P99",
         "LIMITS",
     ]);
     for container in statistics {
@@ -58,10 +68,16 @@ pub(super) fn statistics(statistics: &[ContainerStatistics]) -> String {
             text(traffic.map(|traffic| bytes(traffic.tx_bytes))),
             text(drops.map(|drops| drops.to_string())),
             text(network.map(|network| network.binds_refused.to_string())),
-            text(network.and_then(|network| network.tcp_active).map(|count| count.to_string())),
-            text(network.and_then(|network| network.tcp_rtt).map(|rtt| {
-                format!("{}/{}", duration_us(rtt.p50_us), duration_us(rtt.p99_us))
-            })),
+            text(
+                network
+                    .and_then(|network| network.tcp_active)
+                    .map(|count| count.to_string()),
+            ),
+            text(
+                network
+                    .and_then(|network| network.tcp_rtt)
+                    .map(|rtt| format!("{}/{}", duration_us(rtt.p50_us), duration_us(rtt.p99_us))),
+            ),
             limits(&container.limits, container.unenforced),
         ]);
     }
@@ -82,8 +98,16 @@ pub(super) fn report(report: &Report) -> String {
             text.push_str(&format!("          without it: {}\n", check.lost));
         }
     }
-    let degraded = report.checks.iter().filter(|check| check.status == Status::Degraded).count();
-    let missing = report.checks.iter().filter(|check| check.status == Status::Missing).count();
+    let degraded = report
+        .checks
+        .iter()
+        .filter(|check| check.status == Status::Degraded)
+        .count();
+    let missing = report
+        .checks
+        .iter()
+        .filter(|check| check.status == Status::Missing)
+        .count();
     text.push_str(&match (missing, degraded) {
         (0, 0) => "this node is ready\n".to_owned(),
         (0, degraded) => format!("this node is ready, {degraded} things degraded\n"),
@@ -96,8 +120,14 @@ pub(super) fn report(report: &Report) -> String {
 pub(super) fn outcome(outcome: &Outcome) -> String {
     match outcome {
         Outcome::Exited { code } => format!("exited {code}"),
-        Outcome::Signaled { signal, core_dumped: false } => format!("killed by signal {signal}"),
-        Outcome::Signaled { signal, core_dumped: true } => {
+        Outcome::Signaled {
+            signal,
+            core_dumped: false,
+        } => format!("killed by signal {signal}"),
+        Outcome::Signaled {
+            signal,
+            core_dumped: true,
+        } => {
             format!("killed by signal {signal}, core dumped")
         }
         Outcome::KilledAfterGrace { grace_ms } => format!("killed after {grace_ms} ms of grace"),
@@ -112,7 +142,11 @@ fn state(state: &State, now: UnixMs) -> String {
         State::Starting => "starting".to_owned(),
         State::Running { started_at, .. } => format!("running for {}", age(*started_at, now)),
         State::Ending { .. } => "ending".to_owned(),
-        State::Ended { ended_at, outcome: how, .. } => {
+        State::Ended {
+            ended_at,
+            outcome: how,
+            ..
+        } => {
             format!("{}, {} ago", outcome(how), age(*ended_at, now))
         }
     }
@@ -144,11 +178,19 @@ fn command(argv: &[String]) -> String {
     if words.chars().count() <= COMMAND_CHARS_MAX {
         return words;
     }
-    words.chars().take(COMMAND_CHARS_MAX - 1).chain(['…']).collect()
+    words
+        .chars()
+        .take(COMMAND_CHARS_MAX - 1)
+        .chain(['…'])
+        .collect()
 }
 
 fn or_dash(text: String) -> String {
-    if text.is_empty() { "-".to_owned() } else { text }
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        text
+    }
 }
 
 /// Returns the time between two moments in its largest unit.
@@ -167,7 +209,11 @@ fn bytes(count: u64) -> String {
     while count >> (10 * unit) >= 10 * 1024 && unit < 4 {
         unit += 1;
     }
-    format!("{}{}", count >> (10 * unit), ["B", "K", "M", "G", "T"][unit])
+    format!(
+        "{}{}",
+        count >> (10 * unit),
+        ["B", "K", "M", "G", "T"][unit]
+    )
 }
 
 fn duration_us(us: u64) -> String {

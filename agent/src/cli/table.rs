@@ -10,12 +10,20 @@ pub(super) struct Table<const N: usize> {
 
 impl<const N: usize> Table<N> {
     pub(super) fn new(head: [&'static str; N]) -> Self {
-        Self { head, rows: Vec::new() }
+        Self {
+            head,
+            rows: Vec::new(),
+        }
     }
 
     pub(super) fn push(&mut self, row: [String; N]) {
         // A command may hold anything; a row is a line.
-        self.rows.push(row.map(|cell| cell.escape_debug().to_string().replace("\\'", "'").replace("\\\"", "\"")));
+        self.rows.push(row.map(|cell| {
+            cell.escape_debug()
+                .to_string()
+                .replace("\\'", "'")
+                .replace("\\\"", "\"")
+        }));
     }
 
     /// Returns the table as text; columns are as wide as their widest cell.

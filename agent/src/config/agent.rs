@@ -23,8 +23,13 @@ pub struct AgentConfig {
 
 impl AgentConfig {
     #[cfg(test)]
-    pub(super) const KEYS: &[&str] =
-        &["state_directory", "socket", "executor", "log_format", "log_filter"];
+    pub(super) const KEYS: &[&str] = &[
+        "state_directory",
+        "socket",
+        "executor",
+        "log_format",
+        "log_filter",
+    ];
 }
 
 impl Default for AgentConfig {

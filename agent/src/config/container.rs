@@ -39,9 +39,16 @@ impl Default for ContainerConfig {
             output_bytes_max: 16 * 1024 * 1024,
             output_files: 2,
             tmp_bytes_max: 256 * 1024 * 1024,
-            capabilities_allowed: ["CHOWN", "FOWNER", "KILL", "NET_BIND_SERVICE", "SETGID", "SETUID"]
-                .map(str::to_owned)
-                .to_vec(),
+            capabilities_allowed: [
+                "CHOWN",
+                "FOWNER",
+                "KILL",
+                "NET_BIND_SERVICE",
+                "SETGID",
+                "SETUID",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
             ended_keep: 100,
         }
     }

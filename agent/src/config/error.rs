@@ -73,7 +73,12 @@ impl ConfigError {
     }
 
     pub(super) fn from_invalid(file: &Path, text: &str, invalid: Invalid) -> Self {
-        let Invalid { table, key, what, remedy } = invalid;
+        let Invalid {
+            table,
+            key,
+            what,
+            remedy,
+        } = invalid;
         Self::Invalid {
             file: file.to_owned(),
             position: Position::of_byte(text, byte_of(text, table, key)),

@@ -106,9 +106,7 @@ mod tests {
         let is_setting = |line: &str| {
             line.strip_prefix("# ")
                 .and_then(|rest| rest.split_once(" = "))
-                .is_some_and(|(key, _)| {
-                    key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
-                })
+                .is_some_and(|(key, _)| key.chars().all(|c| c.is_ascii_lowercase() || c == '_'))
         };
         text.lines()
             .map(|line| if is_setting(line) { &line[2..] } else { line })
@@ -138,8 +136,12 @@ mod tests {
             ("container", ContainerConfig::KEYS),
             ("http", HttpConfig::KEYS),
         ] {
-            let mut shown: Vec<&str> =
-                shown[table].as_table().unwrap().keys().map(String::as_str).collect();
+            let mut shown: Vec<&str> = shown[table]
+                .as_table()
+                .unwrap()
+                .keys()
+                .map(String::as_str)
+                .collect();
             let mut known = keys.to_vec();
             shown.sort_unstable();
             known.sort_unstable();
@@ -173,7 +175,9 @@ mod tests {
 
     #[test]
     fn a_broken_port_set_says_what_it_is_about() {
-        let message = parse("[network]\ncontainer_ports = \"31000-\"\n").unwrap_err().to_string();
+        let message = parse("[network]\ncontainer_ports = \"31000-\"\n")
+            .unwrap_err()
+            .to_string();
         assert!(message.starts_with("agent.toml:2:"), "{message}");
         assert!(message.contains("position 7"), "{message}");
     }
@@ -181,6 +185,9 @@ mod tests {
     #[test]
     fn a_missing_file_is_named() {
         let error = Config::load(Path::new("/nonexistent/agent.toml")).unwrap_err();
-        assert!(error.to_string().contains("/nonexistent/agent.toml"), "{error}");
+        assert!(
+            error.to_string().contains("/nonexistent/agent.toml"),
+            "{error}"
+        );
     }
 }

@@ -52,7 +52,8 @@ pub(super) type PortsComplaint = (&'static str, String, String);
 impl NetworkConfig {
     /// Returns the ports that containers may own.
     pub(crate) fn checked_pools(&self) -> Pools {
-        self.pools().expect("a configuration is only handed out when its pools are possible")
+        self.pools()
+            .expect("a configuration is only handed out when its pools are possible")
     }
 
     /// Returns the ports that containers may own, or which key makes that impossible and why.
@@ -88,7 +89,10 @@ impl NetworkConfig {
 
 impl Default for NetworkConfig {
     fn default() -> Self {
-        let ports = |text: &str| text.parse().expect("a default is a set of ports: a test says so");
+        let ports = |text: &str| {
+            text.parse()
+                .expect("a default is a set of ports: a test says so")
+        };
         Self {
             attach: AttachMode::Auto,
             pin_directory: PathBuf::from("/sys/fs/bpf/weir"),

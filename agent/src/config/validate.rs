@@ -119,7 +119,10 @@ impl Config {
             return Err(invalid(
                 "cgroup",
                 "parent",
-                format!("= {:?} is not a path below the root of the cgroups", cgroup.parent),
+                format!(
+                    "= {:?} is not a path below the root of the cgroups",
+                    cgroup.parent
+                ),
                 "use a name such as weir, or a path such as weir.slice/containers",
             ));
         }
@@ -167,7 +170,9 @@ impl Config {
 }
 
 fn absolute(table: &'static str, key: &'static str, path: &Path) -> Result<(), Invalid> {
-    let climbs = path.components().any(|component| component == Component::ParentDir);
+    let climbs = path
+        .components()
+        .any(|component| component == Component::ParentDir);
     if path.is_absolute() && !climbs {
         return Ok(());
     }
@@ -201,7 +206,10 @@ mod tests {
     fn complaint(change: impl FnOnce(&mut Config)) -> Option<(&'static str, &'static str)> {
         let mut config = Config::default();
         change(&mut config);
-        config.check().err().map(|invalid| (invalid.table, invalid.key))
+        config
+            .check()
+            .err()
+            .map(|invalid| (invalid.table, invalid.key))
     }
 
     fn ports(text: &str) -> weir_resources::PortSet {
@@ -242,13 +250,22 @@ mod tests {
             complaint(|c| c.agent.state_directory = relative()),
             Some(("agent", "state_directory"))
         );
-        assert_eq!(complaint(|c| c.agent.socket = relative()), Some(("agent", "socket")));
-        assert_eq!(complaint(|c| c.agent.executor = Some(relative())), Some(("agent", "executor")));
+        assert_eq!(
+            complaint(|c| c.agent.socket = relative()),
+            Some(("agent", "socket"))
+        );
+        assert_eq!(
+            complaint(|c| c.agent.executor = Some(relative())),
+            Some(("agent", "executor"))
+        );
         assert_eq!(
             complaint(|c| c.network.pin_directory = "/sys/fs/bpf/../x".into()),
             Some(("network", "pin_directory"))
         );
-        assert_eq!(complaint(|c| c.cgroup.root = Some(relative())), Some(("cgroup", "root")));
+        assert_eq!(
+            complaint(|c| c.cgroup.root = Some(relative())),
+            Some(("cgroup", "root"))
+        );
     }
 
     #[test]
@@ -260,7 +277,10 @@ mod tests {
                 "{parent}"
             );
         }
-        assert_eq!(complaint(|c| c.cgroup.parent = "weir.slice/containers".to_owned()), None);
+        assert_eq!(
+            complaint(|c| c.cgroup.parent = "weir.slice/containers".to_owned()),
+            None
+        );
     }
 
     #[test]
@@ -273,7 +293,12 @@ mod tests {
 
     #[test]
     fn an_interface_is_named_once_and_possibly() {
-        for uplinks in [vec!["eth0", "eth0"], vec!["a/b"], vec![""], vec!["0123456789abcdef"]] {
+        for uplinks in [
+            vec!["eth0", "eth0"],
+            vec!["a/b"],
+            vec![""],
+            vec!["0123456789abcdef"],
+        ] {
             assert_eq!(
                 complaint(|c| c.network.uplinks = uplinks.iter().map(|s| (*s).to_owned()).collect()),
                 Some(("network", "uplinks")),

@@ -15,6 +15,7 @@ use weir_sys::cgroup::Cgroup;
 use weir_sys::pidfd::{self, PidfdError};
 use weir_sys::process::{self, StartTime};
 
+use super::entry::EntryState;
 use super::error::RecoveryError;
 use super::execute::{
     RanAs, Tools, attachment, blocking, chain, make_directory, now, remove_cgroup, remove_directory,
@@ -24,7 +25,7 @@ use super::handle::Request;
 use super::id::ContainerId;
 use super::plan::{Books, Places};
 use super::recovery::{ExecutorSeen, Observed, Step, plan_recovery};
-use super::task::{EntryState, Owner, Settings};
+use super::task::{Owner, Settings};
 use super::view::Listing;
 use crate::store::{ContainerRow, ExecutorIdentity, Phase, StoreHandle, Stored};
 
@@ -42,12 +43,26 @@ pub(super) async fn recover<N: ContainerNetwork>(
     requests: mpsc::Receiver<Request>,
     published: watch::Sender<Listing>,
 ) -> Result<Owner<N>, RecoveryError> {
-    let Settings { config, cgroups, state_directory, executor, pools, quarantine } = settings;
-    let places =
-        Places { state: state_directory, cgroup_parent: cgroups.parent().path().to_owned() };
-    let Stored { containers: rows, freed } = store.load().await?;
+    let Settings {
+        config,
+        cgroups,
+        state_directory,
+        executor,
+        pools,
+        quarantine,
+    } = settings;
+    let places = Places {
+        state: state_directory,
+        cgroup_parent: cgroups.parent().path().to_owned(),
+    };
+    let Stored {
+        containers: rows,
+        freed,
+    } = store.load().await?;
     let mut books = Books::new(pools, quarantine);
-    books.restore(&rows, freed, now()).map_err(RecoveryError::Ports)?;
+    books
+        .restore(&rows, freed, now())
+        .map_err(RecoveryError::Ports)?;
 
     let boot_id = process::boot_id().map_err(|source| RecoveryError::File {
         what: "read",
@@ -61,9 +76,20 @@ pub(super) async fn recover<N: ContainerNetwork>(
     let steps = plan_recovery(&rows, &observed);
 
     let live = live_attachments(&steps, &rows, &places)?;
-    network.recover(live).await.map_err(RecoveryError::Network)?;
+    network
+        .recover(live)
+        .await
+        .map_err(RecoveryError::Network)?;
 
-    let tools = Arc::new(Tools { network, store, cgroups, places, config, executor, boot_id });
+    let tools = Arc::new(Tools {
+        network,
+        store,
+        cgroups,
+        places,
+        config,
+        executor,
+        boot_id,
+    });
     let mut owner = Owner {
         tools,
         books,
@@ -77,7 +103,11 @@ pub(super) async fn recover<N: ContainerNetwork>(
     let mut by_id: BTreeMap<ContainerId, ContainerRow> = BTreeMap::new();
     for row in rows {
         match &row.phase {
-            Phase::Ended { outcome, started_at, ended_at } => {
+            Phase::Ended {
+                outcome,
+                started_at,
+                ended_at,
+            } => {
                 let state = EntryState::Ended {
                     started_at: *started_at,
                     ended_at: *ended_at,
@@ -108,10 +138,17 @@ async fn execute_step<N: ContainerNetwork>(
     match step {
         Step::Adopt { id, network } => {
             let row = take(&id);
-            let Phase::Running { executor: identity, started_at } = row.phase.clone() else {
+            let Phase::Running {
+                executor: identity,
+                started_at,
+            } = row.phase.clone()
+            else {
                 unreachable!("only what runs is adopted");
             };
-            let executor = held.remove(&id).expect("only what was seen is adopted").executor;
+            let executor = held
+                .remove(&id)
+                .expect("only what was seen is adopted")
+                .executor;
             tracing::info!(container = %row.name, %id, executor = identity.pid, network, "adopted");
             let state = EntryState::Running {
                 executor: Arc::new(executor),
@@ -130,12 +167,20 @@ async fn execute_step<N: ContainerNetwork>(
                 Phase::Running { started_at, .. } => Some(*started_at),
                 Phase::Starting | Phase::Ended { .. } => None,
             };
-            owner.insert(row, EntryState::Ending { started_at, failed: None });
+            owner.insert(
+                row,
+                EntryState::Ending {
+                    started_at,
+                    failed: None,
+                },
+            );
             let ran = if ran {
                 RanAs::Task
             } else {
                 let reason = "the agent ended while it was being started".to_owned();
-                RanAs::Nothing { outcome: Outcome::Aborted { reason } }
+                RanAs::Nothing {
+                    outcome: Outcome::Aborted { reason },
+                }
             };
             owner.start_end(id, ran);
         }
@@ -177,7 +222,10 @@ fn live_attachments(
         if let Phase::Running { executor, .. } = &row.phase {
             let cgroup_id = Cgroup::open(&places.task_cgroup(&row.id))?.id()?;
             let attachment = attachment(row, cgroup_id);
-            live.push(LiveAttachment { attachment, init_pid: executor.init_pid });
+            live.push(LiveAttachment {
+                attachment,
+                init_pid: executor.init_pid,
+            });
         }
     }
     Ok(live)
@@ -209,7 +257,10 @@ fn observe(
         .filter_map(|cgroup| cgroup.path().file_name()?.to_str().map(str::to_owned))
         .collect();
     let observed = Observed {
-        executors: held.iter().map(|(id, held)| (id.clone(), held.seen)).collect(),
+        executors: held
+            .iter()
+            .map(|(id, held)| (id.clone(), held.seen))
+            .collect(),
         cgroups,
         directories: directories_in(&containers)?,
     };
@@ -224,7 +275,11 @@ fn hold(identity: &ExecutorIdentity, boot_id: &str) -> Option<Held> {
     match pidfd::open_verified(pid, StartTime::from_ticks(identity.start_ticks)) {
         Ok(executor) => {
             let has_init = parent_of(identity.init_pid) == Some(identity.pid);
-            let seen = if has_init { ExecutorSeen::WithInit } else { ExecutorSeen::WithoutInit };
+            let seen = if has_init {
+                ExecutorSeen::WithInit
+            } else {
+                ExecutorSeen::WithoutInit
+            };
             Some(Held { seen, executor })
         }
         Err(PidfdError::Gone { .. }) => None,
@@ -239,7 +294,12 @@ fn hold(identity: &ExecutorIdentity, boot_id: &str) -> Option<Held> {
 /// Returns the parent of a process; a zombie, whose namespaces are gone, has none here.
 fn parent_of(pid: u32) -> Option<u32> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let field = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .map(str::trim)
+    };
     if field("State:")?.starts_with('Z') {
         return None;
     }
@@ -247,8 +307,11 @@ fn parent_of(pid: u32) -> Option<u32> {
 }
 
 fn directories_in(path: &Path) -> Result<BTreeSet<String>, RecoveryError> {
-    let failed =
-        |source| RecoveryError::File { what: "list", path: path.to_owned(), source };
+    let failed = |source| RecoveryError::File {
+        what: "list",
+        path: path.to_owned(),
+        source,
+    };
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(path).map_err(failed)? {
         let entry = entry.map_err(failed)?;

@@ -41,7 +41,12 @@ impl CgroupTree {
         let parent = Cgroup::create(&root.join(&config.parent))?;
         let cpu = pass_down(&root, parent.path(), "cpu");
         let memory = pass_down(&root, parent.path(), "memory");
-        Ok(Self { parent, cpu, memory, allow_unenforced: config.allow_unenforced_limits })
+        Ok(Self {
+            parent,
+            cpu,
+            memory,
+            allow_unenforced: config.allow_unenforced_limits,
+        })
     }
 
     /// Returns the cgroup that holds every container's.
@@ -81,7 +86,12 @@ impl CgroupTree {
     }
 
     /// Sets the limits of a container that can be set, on the cgroup of its task.
-    pub(crate) fn limit(&self, container: &Cgroup, task: &Cgroup, limits: &Limits) -> Result<(), CgroupError> {
+    pub(crate) fn limit(
+        &self,
+        container: &Cgroup,
+        task: &Cgroup,
+        limits: &Limits,
+    ) -> Result<(), CgroupError> {
         let Limits { cpus, memory } = limits;
         if let (Some(cpus), Controller::Active) = (cpus, &self.cpu) {
             container.enable_controllers(&["cpu"])?;
@@ -114,7 +124,10 @@ pub(crate) fn root(config: &CgroupConfig) -> Result<PathBuf, CgroupError> {
 
 /// Lets a controller act in each cgroup from below `root` down to the children of `parent`.
 fn pass_down(root: &Path, parent: &Path, controller: &'static str) -> Controller {
-    let mut down: Vec<&Path> = parent.ancestors().take_while(|path| *path != root).collect();
+    let mut down: Vec<&Path> = parent
+        .ancestors()
+        .take_while(|path| *path != root)
+        .collect();
     down.push(root);
     for path in down.into_iter().rev() {
         let passed = Cgroup::open(path).and_then(|cgroup| cgroup.enable_controllers(&[controller]));
@@ -158,18 +171,32 @@ mod tests {
 
     #[test]
     fn a_limit_that_cannot_be_enforced_is_refused_with_the_reason() {
-        let refusal = tree(false).check(&limits(Some("1"), Some("64M"))).unwrap_err();
+        let refusal = tree(false)
+            .check(&limits(Some("1"), Some("64M")))
+            .unwrap_err();
         assert_eq!(
             refusal.to_string(),
             "this node cannot enforce --mem: the memory controller is not in its cgroup v2 (a reason)"
         );
-        assert_eq!(tree(false).check(&limits(Some("1"), None)).unwrap(), Enforcement::Full);
+        assert_eq!(
+            tree(false).check(&limits(Some("1"), None)).unwrap(),
+            Enforcement::Full
+        );
     }
 
     #[test]
     fn where_the_operator_allows_it_a_limit_is_known_to_be_lacking() {
-        assert_eq!(tree(true).check(&limits(None, Some("64M"))).unwrap(), Enforcement::Lacking);
-        assert_eq!(tree(true).check(&limits(Some("1"), None)).unwrap(), Enforcement::Full);
-        assert_eq!(tree(true).check(&Limits::default()).unwrap(), Enforcement::Full);
+        assert_eq!(
+            tree(true).check(&limits(None, Some("64M"))).unwrap(),
+            Enforcement::Lacking
+        );
+        assert_eq!(
+            tree(true).check(&limits(Some("1"), None)).unwrap(),
+            Enforcement::Full
+        );
+        assert_eq!(
+            tree(true).check(&Limits::default()).unwrap(),
+            Enforcement::Full
+        );
     }
 }

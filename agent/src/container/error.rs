@@ -6,6 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use weir_executor::record::Outcome;
 use weir_executor::spawn::{SpawnError, StartError};
 use weir_sys::cgroup::CgroupError;
 
@@ -177,12 +178,14 @@ impl Refusal {
 /// The refusals of `ports` carry their remedy behind a semicolon.
 fn cause_of(refusal: &ports::Refusal) -> String {
     let text = refusal.to_string();
-    text.split_once("; ").map_or_else(|| text.clone(), |(cause, _)| cause.to_owned())
+    text.split_once("; ")
+        .map_or_else(|| text.clone(), |(cause, _)| cause.to_owned())
 }
 
 fn remedy_of(refusal: &ports::Refusal) -> String {
     let text = refusal.to_string();
-    text.split_once("; ").map_or_else(String::new, |(_, remedy)| remedy.to_owned())
+    text.split_once("; ")
+        .map_or_else(String::new, |(_, remedy)| remedy.to_owned())
 }
 
 /// Says which step of a launch, an update or an end failed.
@@ -231,11 +234,17 @@ impl StepError {
     /// Returns what to do about it.
     pub fn remedy(&self) -> String {
         match self {
-            Self::Store(_) => "see the agent's log, and the space on the disk of its state directory".to_owned(),
+            Self::Store(_) => {
+                "see the agent's log, and the space on the disk of its state directory".to_owned()
+            }
             Self::File { .. } => "see the space and the permissions there".to_owned(),
             Self::Cgroup(_) => "`weir-agent doctor` checks the cgroups of this node".to_owned(),
             Self::Network(fault) => fault.remedy.clone(),
             Self::Spawn(_) => "see [agent] executor in the configuration".to_owned(),
+            Self::Start(StartError::Failed {
+                outcome: Outcome::ExecFailed { .. },
+            }) => "see whether the program is there, and may be executed by the container's user"
+                .to_owned(),
             Self::Start(_) => "see executor.log in the container's directory".to_owned(),
             Self::Process { .. } => "see the agent's log".to_owned(),
         }

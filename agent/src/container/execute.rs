@@ -77,12 +77,18 @@ pub(crate) enum LaunchFailure {
     /// Nothing is on record and nothing was made.
     NotRecorded(StepError),
     /// It was undone, and its end is on record.
-    Undone { error: StepError, outcome: Outcome, ended_at: UnixMs },
+    Undone {
+        error: StepError,
+        outcome: Outcome,
+        ended_at: UnixMs,
+    },
 }
 
 /// Returns the time of the node's clock.
 pub(crate) fn now() -> UnixMs {
-    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let since_1970 = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     UnixMs(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -102,12 +108,17 @@ pub(crate) async fn launch<N: ContainerNetwork>(
         Err(error) => {
             let reason = chain(&error);
             tracing::warn!(container = %row.name, id = %row.id, error = %reason, "launch failed");
-            let outcome = match &error {
-                StepError::Start(StartError::Failed { outcome }) => outcome.clone(),
-                _ => Outcome::Aborted { reason },
+            let outcome = if let StepError::Start(StartError::Failed { outcome }) = &error {
+                outcome.clone()
+            } else {
+                Outcome::Aborted { reason }
             };
             let end = end(tools, row, RanAs::Nothing { outcome }).await;
-            Err(LaunchFailure::Undone { error, outcome: end.outcome, ended_at: end.ended_at })
+            Err(LaunchFailure::Undone {
+                error,
+                outcome: end.outcome,
+                ended_at: end.ended_at,
+            })
         }
     }
 }
@@ -135,7 +146,10 @@ async fn make<N: ContainerNetwork>(
         init_pid,
     };
     let started_at = now();
-    let recorded = tools.store.set_running(row.id.clone(), identity.clone(), started_at).await;
+    let recorded = tools
+        .store
+        .set_running(row.id.clone(), identity.clone(), started_at)
+        .await;
     if let Err(error) = recorded {
         let (tools, id) = (Arc::clone(tools), row.id.clone());
         blocking(move || abandon(&tools, &id, spawned)).await;
@@ -153,7 +167,12 @@ async fn make<N: ContainerNetwork>(
     })
     .await;
     crash_point("launch-after-started");
-    Ok(Launched { identity, executor: Arc::new(executor), started_at, started })
+    Ok(Launched {
+        identity,
+        executor: Arc::new(executor),
+        started_at,
+        started,
+    })
 }
 
 /// Makes directories and cgroups, and returns the id of the task's cgroup.
@@ -164,13 +183,19 @@ fn make_places<N>(tools: &Tools<N>, row: &ContainerRow) -> Result<u64, StepError
     let sandbox = directory.join("sandbox");
     make_directory(&sandbox, 0o700)?;
     let user = &row.launch.user;
-    chown(&sandbox, Some(user.uid), Some(user.gid))
-        .map_err(|source| StepError::File { what: "give to its user", path: sandbox, source })?;
+    chown(&sandbox, Some(user.uid), Some(user.gid)).map_err(|source| StepError::File {
+        what: "give to its user",
+        path: sandbox,
+        source,
+    })?;
     let spec = executor_spec(row, &tools.places, &tools.config);
     let path = directory.join("spec.json");
     let text = serde_json::to_vec(&spec).expect("a specification is plain data");
-    write_private(&path, &text)
-        .map_err(|source| StepError::File { what: "write", path, source })?;
+    write_private(&path, &text).map_err(|source| StepError::File {
+        what: "write",
+        path,
+        source,
+    })?;
     crash_point("launch-after-directory");
 
     let container = Cgroup::create(&tools.places.cgroup(&row.id))?;
@@ -192,16 +217,19 @@ fn spawn_executor<N>(
     let spawned = spawn::spawn(&tools.executor, &spec, network)?;
     crash_point("launch-after-spawn");
     // From here on the executor must be reaped, whatever else fails.
-    let prepared = spawned.wait_ready(EXECUTOR_PATIENCE).map_err(StepError::from).and_then(|init| {
-        let started = process::start_time(Pid::from_raw(spawned.pid)).map_err(|source| {
-            StepError::Process {
-                what: "ask about",
-                pid: unsigned(spawned.pid),
-                source: io::Error::other(source),
-            }
-        })?;
-        Ok((unsigned(init), started.ticks()))
-    });
+    let prepared = spawned
+        .wait_ready(EXECUTOR_PATIENCE)
+        .map_err(StepError::from)
+        .and_then(|init| {
+            let started = process::start_time(Pid::from_raw(spawned.pid)).map_err(|source| {
+                StepError::Process {
+                    what: "ask about",
+                    pid: unsigned(spawned.pid),
+                    source: io::Error::other(source),
+                }
+            })?;
+            Ok((unsigned(init), started.ticks()))
+        });
     match prepared {
         Ok((init_pid, start_ticks)) => {
             crash_point("launch-after-ready");
@@ -309,12 +337,19 @@ pub(crate) async fn end<N: ContainerNetwork>(
     .await;
     let directory = tools.places.directory(id);
     let end = match ran {
-        RanAs::Nothing { ref outcome } => End { outcome: outcome.clone(), ended_at: now() },
+        RanAs::Nothing { ref outcome } => End {
+            outcome: outcome.clone(),
+            ended_at: now(),
+        },
         RanAs::Task => blocking(move || recorded_end(&directory)).await,
     };
     crash_point("end-after-record");
     retry(id, "detach it from the network", || async {
-        tools.network.detach(row.slot).await.map_err(StepError::from)
+        tools
+            .network
+            .detach(row.slot)
+            .await
+            .map_err(StepError::from)
     })
     .await;
     crash_point("end-after-detach");
@@ -325,13 +360,22 @@ pub(crate) async fn end<N: ContainerNetwork>(
     .await;
     crash_point("end-after-cgroup");
     let rests = match ran {
-        RanAs::Task => Grant { ports: row.ports.clone(), ephemeral: row.ephemeral }.all(),
+        RanAs::Task => Grant {
+            ports: row.ports.clone(),
+            ephemeral: row.ephemeral,
+        }
+        .all(),
         // No packet left from its ports.
         RanAs::Nothing { .. } => PortSet::new(),
     };
     retry(id, "record its end", || async {
-        let freed = Freed { ports: rests.clone(), released_at: end.ended_at };
-        let ended = tools.store.set_ended(id.clone(), end.outcome.clone(), end.ended_at, freed);
+        let freed = Freed {
+            ports: rests.clone(),
+            released_at: end.ended_at,
+        };
+        let ended = tools
+            .store
+            .set_ended(id.clone(), end.outcome.clone(), end.ended_at, freed);
         ended.await.map_err(StepError::from)
     })
     .await;
@@ -341,11 +385,15 @@ pub(crate) async fn end<N: ContainerNetwork>(
 
 /// Reads how a container ended whose executor is gone.
 fn recorded_end(directory: &Path) -> End {
-    let lost = |reason: String| End { outcome: Outcome::Aborted { reason }, ended_at: now() };
+    let lost = |reason: String| End {
+        outcome: Outcome::Aborted { reason },
+        ended_at: now(),
+    };
     match ExitRecord::read(directory) {
-        Ok(Some(record)) => {
-            End { outcome: record.outcome, ended_at: UnixMs(record.at_unix_ms) }
-        }
+        Ok(Some(record)) => End {
+            outcome: record.outcome,
+            ended_at: UnixMs(record.at_unix_ms),
+        },
         Ok(None) => lost("its executor was killed, and the container with it".to_owned()),
         Err(error) => lost(format!("the record of its end is lost: {}", chain(&error))),
     }
@@ -381,9 +429,11 @@ pub(crate) fn remove_directory(path: &Path) -> Result<(), StepError> {
     match fs::remove_dir_all(path) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => {
-            Err(StepError::File { what: "remove", path: path.to_owned(), source })
-        }
+        Err(source) => Err(StepError::File {
+            what: "remove",
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
@@ -421,13 +471,25 @@ pub(crate) async fn update_ports<N: ContainerNetwork>(
     row: &ContainerRow,
     change: &Change,
 ) -> Result<(), StepError> {
-    let freed = Freed { ports: change.removed.clone(), released_at: now() };
-    tools.store.set_ports(row.id.clone(), change.ports.clone(), freed).await?;
+    let freed = Freed {
+        ports: change.removed.clone(),
+        released_at: now(),
+    };
+    tools
+        .store
+        .set_ports(row.id.clone(), change.ports.clone(), freed)
+        .await?;
     crash_point("update-after-row");
     if let Err(fault) = tools.network.update_ports(row.slot, &change.ports).await {
         // Back to what it was, in the same order; what was added never worked, so it need not rest.
-        let nothing = Freed { ports: PortSet::new(), released_at: now() };
-        tools.store.set_ports(row.id.clone(), row.ports.clone(), nothing).await?;
+        let nothing = Freed {
+            ports: PortSet::new(),
+            released_at: now(),
+        };
+        tools
+            .store
+            .set_ports(row.id.clone(), row.ports.clone(), nothing)
+            .await?;
         if let Err(error) = tools.network.update_ports(row.slot, &row.ports).await {
             tracing::error!(id = %row.id, error = %chain(&error), "the former ports cannot be restored");
         }
@@ -482,7 +544,11 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 
 /// Makes a directory of exactly this mode; fine if it is there.
 pub(crate) fn make_directory(path: &Path, mode: u32) -> Result<(), StepError> {
-    let failed = |source| StepError::File { what: "create", path: path.to_owned(), source };
+    let failed = |source| StepError::File {
+        what: "create",
+        path: path.to_owned(),
+        source,
+    };
     match DirBuilder::new().mode(mode).create(path) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}

@@ -34,10 +34,24 @@ pub(super) enum Request {
         ports_in_use: PortSet,
         reply: Reply<ContainerView>,
     },
-    UpdatePorts { name: String, wanted: PortsWanted, ports_in_use: PortSet, reply: Reply<ContainerView> },
-    Kill { name: String, kill: Kill, reply: Reply<()> },
-    Wait { name: String, reply: Reply<Ended> },
-    Stop { reply: oneshot::Sender<()> },
+    UpdatePorts {
+        name: String,
+        wanted: PortsWanted,
+        ports_in_use: PortSet,
+        reply: Reply<ContainerView>,
+    },
+    Kill {
+        name: String,
+        kill: Kill,
+        reply: Reply<()>,
+    },
+    Wait {
+        name: String,
+        reply: Reply<Ended>,
+    },
+    Stop {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// How a container is killed.
@@ -85,10 +99,18 @@ impl ContainerHandle {
         let means = |view: &&std::sync::Arc<ContainerView>| {
             view.name.as_str() == name || view.id.as_str() == name
         };
-        let live = listing.iter().filter(|view| view.state.is_live()).find(means);
+        let live = listing
+            .iter()
+            .filter(|view| view.state.is_live())
+            .find(means);
         live.or_else(|| listing.iter().rev().find(means))
             .map(|view| ContainerView::clone(view))
-            .ok_or_else(|| Refusal::NoSuchContainer { name: name.to_owned() }.into())
+            .ok_or_else(|| {
+                Refusal::NoSuchContainer {
+                    name: name.to_owned(),
+                }
+                .into()
+            })
     }
 
     /// Runs a container, and returns when its program runs.
@@ -101,7 +123,14 @@ impl ContainerHandle {
             Ok::<_, Refusal>((random_id(), Box::new(launch), ports_in_use()))
         });
         let (id, launch, ports_in_use) = prepared.await?;
-        self.ask(|reply| Request::Launch { id, launch, wanted, ports_in_use, reply }).await
+        self.ask(|reply| Request::Launch {
+            id,
+            launch,
+            wanted,
+            ports_in_use,
+            reply,
+        })
+        .await
     }
 
     /// Gives a running container other ports.
@@ -111,7 +140,13 @@ impl ContainerHandle {
         wanted: PortsWanted,
     ) -> Result<ContainerView, ContainerError> {
         let ports_in_use = blocking(ports_in_use).await;
-        self.ask(|reply| Request::UpdatePorts { name, wanted, ports_in_use, reply }).await
+        self.ask(|reply| Request::UpdatePorts {
+            name,
+            wanted,
+            ports_in_use,
+            reply,
+        })
+        .await
     }
 
     /// Kills a container, and returns when it has been told; see [`Self::wait`] for its end.
@@ -142,28 +177,43 @@ impl ContainerHandle {
         }
         let (requests, received) = mpsc::channel(QUEUE_MAX);
         let (_, listing) = watch::channel(Listing::default());
-        (Self { requests, listing, config: ContainerConfig::default() }, Task(received))
+        (
+            Self {
+                requests,
+                listing,
+                config: ContainerConfig::default(),
+            },
+            Task(received),
+        )
     }
 
-    async fn ask<T>(
-        &self,
-        request: impl FnOnce(Reply<T>) -> Request,
-    ) -> Result<T, ContainerError> {
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, ContainerError> {
         let (reply, answer) = oneshot::channel();
-        self.requests.send(request(reply)).await.map_err(|_gone| ContainerError::Gone)?;
+        self.requests
+            .send(request(reply))
+            .await
+            .map_err(|_gone| ContainerError::Gone)?;
         answer.await.map_err(|_gone| ContainerError::Gone)?
     }
 }
 
 fn look_up(user: Option<&str>) -> Result<User, Refusal> {
     let text = user.unwrap_or(DEFAULT_USER);
-    let unknown = |reason: String| Refusal::User { user: text.to_owned(), reason };
+    let unknown = |reason: String| Refusal::User {
+        user: text.to_owned(),
+        reason,
+    };
     let found = weir_sys::user::look_up(text).map_err(|error| unknown(chain(&error)))?;
     if found.uid == u32::MAX || found.gid == u32::MAX {
         // setuid(2) and chown(2) take it for "no change".
         return Err(unknown("4294967295 is not a user to the kernel".to_owned()));
     }
-    Ok(User { name: found.name, uid: found.uid, gid: found.gid, groups: found.groups })
+    Ok(User {
+        name: found.name,
+        uid: found.uid,
+        gid: found.gid,
+        groups: found.groups,
+    })
 }
 
 /// What cannot be read is not known to be in use: the container's own bind would then say so.

@@ -23,7 +23,10 @@ pub struct ContainerId(String);
 impl ContainerId {
     /// Returns the id made of the lowest 60 bits.
     pub fn from_random(bits: u64) -> Self {
-        let letter = |index: usize| char::from(ALPHABET[(bits >> (5 * index)) as usize & 31]);
+        let letter = |index: usize| {
+            let five = u8::try_from(bits >> (5 * index) & 31).expect("five bits fit a byte");
+            char::from(ALPHABET[usize::from(five)])
+        };
         Self((0..ID_LENGTH).map(letter).collect())
     }
 
@@ -43,7 +46,11 @@ impl FromStr for ContainerId {
 
     fn from_str(text: &str) -> Result<Self, NotAnId> {
         let valid = text.len() == ID_LENGTH && text.bytes().all(|byte| ALPHABET.contains(&byte));
-        if valid { Ok(Self(text.to_owned())) } else { Err(NotAnId(text.to_owned())) }
+        if valid {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(NotAnId(text.to_owned()))
+        }
     }
 }
 
@@ -85,7 +92,9 @@ pub enum NotAName {
     #[error("a container's name cannot be empty")]
     Empty,
     /// Longer than a host name can be.
-    #[error("the name is {length} characters long; a container's name has at most {NAME_LENGTH_MAX}")]
+    #[error(
+        "the name is {length} characters long; a container's name has at most {NAME_LENGTH_MAX}"
+    )]
     TooLong {
         /// The length.
         length: usize,
@@ -117,16 +126,19 @@ impl FromStr for ContainerName {
             return Err(NotAName::Empty);
         }
         if text.chars().count() > NAME_LENGTH_MAX {
-            return Err(NotAName::TooLong { length: text.chars().count() });
+            return Err(NotAName::TooLong {
+                length: text.chars().count(),
+            });
         }
         let allowed = |(index, c): &(usize, char)| {
             c.is_ascii_alphanumeric() || (*index > 0 && matches!(c, '-' | '_' | '.'))
         };
         match text.char_indices().find(|place| !allowed(place)) {
             None => Ok(Self(text.to_owned())),
-            Some((_, character)) => {
-                Err(NotAName::Character { name: text.to_owned(), character })
-            }
+            Some((_, character)) => Err(NotAName::Character {
+                name: text.to_owned(),
+                character,
+            }),
         }
     }
 }
@@ -158,9 +170,7 @@ impl fmt::Debug for ContainerName {
 }
 
 /// The index of a container in every map of the data plane.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "u32", into = "u32")]
 pub struct Slot(u32);
 
@@ -185,7 +195,11 @@ impl TryFrom<u32> for Slot {
     type Error = NotASlot;
 
     fn try_from(index: u32) -> Result<Self, NotASlot> {
-        if index < weir_abi::SLOTS_MAX { Ok(Self(index)) } else { Err(NotASlot(index)) }
+        if index < weir_abi::SLOTS_MAX {
+            Ok(Self(index))
+        } else {
+            Err(NotASlot(index))
+        }
     }
 }
 
@@ -212,12 +226,22 @@ mod tests {
             assert_eq!(id.as_str().parse(), Ok(id.clone()));
         }
         assert_eq!(ContainerId::from_random(0).as_str(), "aaaaaaaaaaaa");
-        assert_ne!(ContainerId::from_random(1 << 59), ContainerId::from_random(0));
+        assert_ne!(
+            ContainerId::from_random(1 << 59),
+            ContainerId::from_random(0)
+        );
     }
 
     #[test]
     fn what_could_climb_out_of_a_directory_is_no_id() {
-        for text in ["", "../../../etc", "aaaaaaaaaaa", "aaaaaaaaaaaaa", "AAAAAAAAAAAA", "aaaaaaaaaaa0"] {
+        for text in [
+            "",
+            "../../../etc",
+            "aaaaaaaaaaa",
+            "aaaaaaaaaaaaa",
+            "AAAAAAAAAAAA",
+            "aaaaaaaaaaa0",
+        ] {
             assert!(text.parse::<ContainerId>().is_err(), "{text}");
         }
     }
@@ -227,7 +251,17 @@ mod tests {
         for name in ["web", "web-1", "a", "7.x_y"] {
             assert_eq!(name.parse::<ContainerName>().unwrap().as_str(), name);
         }
-        for name in ["", "-web", ".", "..", "a/b", "a b", "ä", "a\n", &"x".repeat(64)] {
+        for name in [
+            "",
+            "-web",
+            ".",
+            "..",
+            "a/b",
+            "a b",
+            "ä",
+            "a\n",
+            &"x".repeat(64),
+        ] {
             assert!(name.parse::<ContainerName>().is_err(), "{name:?}");
         }
     }

@@ -62,16 +62,22 @@ impl MemoryBytes {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAnAmount {
     /// Not a number of CPUs.
-    #[error("`{0}` is not a number of CPUs; write for example 2, 0.5 or 1.25, with at most three decimals")]
+    #[error(
+        "`{0}` is not a number of CPUs; write for example 2, 0.5 or 1.25, with at most three decimals"
+    )]
     Cpus(String),
     /// A number of CPUs that no limit can be.
     #[error("{0} CPUs cannot be a limit; it lies between 0.01 and 8192")]
     CpusRange(String),
     /// Not an amount of memory.
-    #[error("`{0}` is not an amount of memory; write bytes, or a whole number with K, M, G or T (powers of 1024), for example 512M")]
+    #[error(
+        "`{0}` is not an amount of memory; write bytes, or a whole number with K, M, G or T (powers of 1024), for example 512M"
+    )]
     Memory(String),
     /// An amount of memory that no limit can be.
-    #[error("{0} of memory cannot be a limit; it is at least a page, 4096 bytes, and below 2^63 bytes")]
+    #[error(
+        "{0} of memory cannot be a limit; it is at least a page, 4096 bytes, and below 2^63 bytes"
+    )]
     MemoryRange(String),
 }
 
@@ -87,7 +93,9 @@ impl FromStr for MilliCpus {
         }
         let out_of_range = || NotAnAmount::CpusRange(text.to_owned());
         let whole: u32 = whole.parse().map_err(|_overflow| out_of_range())?;
-        let thousandths: u32 = format!("{decimals:0<3}").parse().map_err(|_never| not_a_number())?;
+        let thousandths: u32 = format!("{decimals:0<3}")
+            .parse()
+            .map_err(|_never| not_a_number())?;
         whole
             .checked_mul(1000)
             .and_then(|n| n.checked_add(thousandths))
@@ -182,7 +190,13 @@ mod tests {
 
     #[test]
     fn cpus_are_exact_to_a_thousandth() {
-        for (text, thousandths) in [("2", 2000), ("0.5", 500), ("1.25", 1250), ("0.125", 125), ("0.01", 10)] {
+        for (text, thousandths) in [
+            ("2", 2000),
+            ("0.5", 500),
+            ("1.25", 1250),
+            ("0.125", 125),
+            ("0.01", 10),
+        ] {
             let cpus: MilliCpus = text.parse().unwrap();
             assert_eq!(cpus.thousandths(), thousandths);
             assert_eq!(cpus.to_string(), text);
@@ -192,26 +206,48 @@ mod tests {
 
     #[test]
     fn what_is_not_exact_is_refused() {
-        for text in ["", ".", "1.", ".5", "-1", "1.2345", "1e3", "NaN", "1,5", "+1"] {
-            assert!(matches!(text.parse::<MilliCpus>(), Err(NotAnAmount::Cpus(_))), "{text}");
+        for text in [
+            "", ".", "1.", ".5", "-1", "1.2345", "1e3", "NaN", "1,5", "+1",
+        ] {
+            assert!(
+                matches!(text.parse::<MilliCpus>(), Err(NotAnAmount::Cpus(_))),
+                "{text}"
+            );
         }
         for text in ["0", "0.009", "8193", "99999999999"] {
-            assert!(matches!(text.parse::<MilliCpus>(), Err(NotAnAmount::CpusRange(_))), "{text}");
+            assert!(
+                matches!(text.parse::<MilliCpus>(), Err(NotAnAmount::CpusRange(_))),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn memory_is_written_in_powers_of_1024() {
-        for (text, bytes) in [("4096", 4096), ("512M", 512 << 20), ("2Gi", 2 << 30), ("1TiB", 1 << 40)] {
+        for (text, bytes) in [
+            ("4096", 4096),
+            ("512M", 512 << 20),
+            ("2Gi", 2 << 30),
+            ("1TiB", 1 << 40),
+        ] {
             let memory: MemoryBytes = text.parse().unwrap();
             assert_eq!(memory.bytes(), bytes);
             assert_eq!(memory.to_string().parse(), Ok(memory));
         }
         for text in ["", "M", "1.5G", "-1", "1X", "1 G"] {
-            assert!(matches!(text.parse::<MemoryBytes>(), Err(NotAnAmount::Memory(_))), "{text}");
+            assert!(
+                matches!(text.parse::<MemoryBytes>(), Err(NotAnAmount::Memory(_))),
+                "{text}"
+            );
         }
         for text in ["0", "4095", "16777216T", "99999999999999999999"] {
-            assert!(matches!(text.parse::<MemoryBytes>(), Err(NotAnAmount::MemoryRange(_))), "{text}");
+            assert!(
+                matches!(
+                    text.parse::<MemoryBytes>(),
+                    Err(NotAnAmount::MemoryRange(_))
+                ),
+                "{text}"
+            );
         }
     }
 }

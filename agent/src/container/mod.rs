@@ -30,6 +30,7 @@
 mod adopt;
 mod cgroups;
 mod crash;
+mod entry;
 mod error;
 mod execute;
 mod facilities;

@@ -65,7 +65,10 @@ impl Books {
         for row in rows {
             match row.phase {
                 Phase::Starting | Phase::Running { .. } => {
-                    let grant = Grant { ports: row.ports.clone(), ephemeral: row.ephemeral };
+                    let grant = Grant {
+                        ports: row.ports.clone(),
+                        ephemeral: row.ephemeral,
+                    };
                     self.ledger.take(row.name.clone(), grant)?;
                     self.names.insert(row.name.clone(), row.id.clone());
                     self.slots.insert(row.slot);
@@ -86,10 +89,15 @@ impl Books {
         circumstances: &Circumstances<'_>,
     ) -> Result<Placement, Refusal> {
         let name = launch.name.clone().unwrap_or_else(|| {
-            id.as_str().parse().expect("an id is made of letters that names are made of")
+            id.as_str()
+                .parse()
+                .expect("an id is made of letters that names are made of")
         });
         if let Some(holder) = self.names.get(&name) {
-            return Err(Refusal::NameTaken { name, holder: holder.to_string() });
+            return Err(Refusal::NameTaken {
+                name,
+                holder: holder.to_string(),
+            });
         }
         let slot = self.next_slot()?;
         let request = PortRequest {
@@ -103,7 +111,12 @@ impl Books {
             .ledger
             .plan(&request, circumstances.ports_in_use, circumstances.now)
             .map_err(Refusal::Ports)?;
-        Ok(Placement { id, name, slot, grant })
+        Ok(Placement {
+            id,
+            name,
+            slot,
+            grant,
+        })
     }
 
     /// Writes down a placement that was planned a moment ago.
@@ -111,7 +124,8 @@ impl Books {
         self.ledger
             .take(placement.name.clone(), placement.grant.clone())
             .expect("the placement was planned from these books, and nothing came between");
-        self.names.insert(placement.name.clone(), placement.id.clone());
+        self.names
+            .insert(placement.name.clone(), placement.id.clone());
         self.slots.insert(placement.slot);
         self.last_slot = Some(placement.slot);
     }
@@ -124,14 +138,23 @@ impl Books {
         circumstances: &Circumstances<'_>,
     ) -> Result<Change, Refusal> {
         self.ledger
-            .plan_update(name, &assigned(wanted), circumstances.ports_in_use, circumstances.now)
+            .plan_update(
+                name,
+                &assigned(wanted),
+                circumstances.ports_in_use,
+                circumstances.now,
+            )
             .map_err(Refusal::Ports)
     }
 
     /// Writes down that `added` is taken, before the container really has it.
     pub(crate) fn widen(&mut self, name: &ContainerName, change: &Change, now: UnixMs) {
         let ports = change.ports.union(&change.removed);
-        let wider = Change { ports, added: change.added.clone(), removed: PortSet::new() };
+        let wider = Change {
+            ports,
+            added: change.added.clone(),
+            removed: PortSet::new(),
+        };
         self.replace(name, &wider, now);
     }
 
@@ -144,8 +167,11 @@ impl Books {
 
     /// Takes back all that a container held; its ports rest if it ever ran.
     pub(crate) fn release(&mut self, name: &ContainerName, slot: Slot, ran: bool, now: UnixMs) {
-        let _grant: Option<Grant> =
-            if ran { self.ledger.release(name, now) } else { self.ledger.give_back(name) };
+        let _grant: Option<Grant> = if ran {
+            self.ledger.release(name, now)
+        } else {
+            self.ledger.give_back(name)
+        };
         self.names.remove(name);
         self.slots.remove(&slot);
     }
@@ -155,10 +181,13 @@ impl Books {
     fn next_slot(&self) -> Result<Slot, Refusal> {
         let after = |slot: &Slot| self.last_slot.is_some_and(|last| *slot > last);
         let free = || Slot::all().filter(|slot| !self.slots.contains(slot));
-        free().find(after).or_else(|| free().next()).ok_or(Refusal::NoSlot {
-            live: self.slots.len(),
-            slots: weir_abi::SLOTS_MAX,
-        })
+        free()
+            .find(after)
+            .or_else(|| free().next())
+            .ok_or(Refusal::NoSlot {
+                live: self.slots.len(),
+                slots: weir_abi::SLOTS_MAX,
+            })
     }
 }
 
@@ -262,15 +291,28 @@ mod tests {
             argv: vec!["true".to_owned()],
             env: Vec::new(),
             working_directory: None,
-            user: User { name: "nobody".to_owned(), uid: 65534, gid: 65534, groups: vec![65534] },
+            user: User {
+                name: "nobody".to_owned(),
+                uid: 65534,
+                gid: 65534,
+                groups: vec![65534],
+            },
             network,
             limits: Limits::default(),
             capabilities: Vec::new(),
         }
     }
 
-    fn place(books: &mut Books, number: u64, name: &str, wanted: &str) -> Result<Placement, Refusal> {
-        let circumstances = Circumstances { ports_in_use: &PortSet::new(), now: NOW };
+    fn place(
+        books: &mut Books,
+        number: u64,
+        name: &str,
+        wanted: &str,
+    ) -> Result<Placement, Refusal> {
+        let circumstances = Circumstances {
+            ports_in_use: &PortSet::new(),
+            now: NOW,
+        };
         let placement = books.plan(
             ContainerId::from_random(number),
             &launch(name, NetworkMode::Isolated),
@@ -311,12 +353,19 @@ mod tests {
     #[test]
     fn only_an_isolated_container_has_a_block() {
         let mut books = books();
-        let circumstances = Circumstances { ports_in_use: &PortSet::new(), now: NOW };
+        let circumstances = Circumstances {
+            ports_in_use: &PortSet::new(),
+            now: NOW,
+        };
         let mut block = |network| {
             let id = ContainerId::from_random(1);
             let launch = launch("", network);
             let wanted = PortsWanted::default();
-            books.plan(id, &launch, &wanted, &circumstances).unwrap().grant.ephemeral
+            books
+                .plan(id, &launch, &wanted, &circumstances)
+                .unwrap()
+                .grant
+                .ephemeral
         };
         assert!(block(NetworkMode::Isolated).is_some());
         assert_eq!(block(NetworkMode::Host), None);
@@ -335,9 +384,14 @@ mod tests {
     fn what_an_update_adds_is_taken_before_it_is_there_and_what_it_removes_after() {
         let mut books = books();
         let web = place(&mut books, 1, "web", "31000-31009").unwrap();
-        let circumstances = Circumstances { ports_in_use: &PortSet::new(), now: NOW };
+        let circumstances = Circumstances {
+            ports_in_use: &PortSet::new(),
+            now: NOW,
+        };
         let wanted = PortsWanted::Set(ports("31005-31014"));
-        let change = books.plan_update(&web.name, &wanted, &circumstances).unwrap();
+        let change = books
+            .plan_update(&web.name, &wanted, &circumstances)
+            .unwrap();
         books.widen(&web.name, &change, NOW);
         assert!(place(&mut books, 2, "a", "31000").is_err());
         assert!(place(&mut books, 2, "a", "31014").is_err());

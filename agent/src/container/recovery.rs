@@ -87,13 +87,23 @@ pub(crate) fn plan_recovery(rows: &[ContainerRow], observed: &Observed) -> Vec<S
         }
     }
     let stray = |names: &BTreeSet<String>, owned: &BTreeSet<&str>| -> Vec<String> {
-        names.iter().filter(|name| !owned.contains(name.as_str())).cloned().collect()
+        names
+            .iter()
+            .filter(|name| !owned.contains(name.as_str()))
+            .cloned()
+            .collect()
     };
     let cgroups = stray(&observed.cgroups, &live);
     let directories = stray(&observed.directories, &known);
-    let mut all: Vec<Step> =
-        cgroups.into_iter().map(|name| Step::RemoveCgroup { name }).collect();
-    all.extend(directories.into_iter().map(|name| Step::RemoveDirectory { name }));
+    let mut all: Vec<Step> = cgroups
+        .into_iter()
+        .map(|name| Step::RemoveCgroup { name })
+        .collect();
+    all.extend(
+        directories
+            .into_iter()
+            .map(|name| Step::RemoveDirectory { name }),
+    );
     all.append(&mut steps);
     all
 }
@@ -125,7 +135,12 @@ mod tests {
                 argv: vec!["true".to_owned()],
                 env: Vec::new(),
                 working_directory: None,
-                user: User { name: "nobody".to_owned(), uid: 1, gid: 1, groups: Vec::new() },
+                user: User {
+                    name: "nobody".to_owned(),
+                    uid: 1,
+                    gid: 1,
+                    groups: Vec::new(),
+                },
                 network: NetworkMode::Isolated,
                 limits: Limits::default(),
                 capabilities: Vec::new(),
@@ -139,9 +154,16 @@ mod tests {
     }
 
     fn running() -> Phase {
-        let executor =
-            ExecutorIdentity { pid: 7, start_ticks: 8, boot_id: "boot".to_owned(), init_pid: 9 };
-        Phase::Running { executor, started_at: UnixMs(0) }
+        let executor = ExecutorIdentity {
+            pid: 7,
+            start_ticks: 8,
+            boot_id: "boot".to_owned(),
+            init_pid: 9,
+        };
+        Phase::Running {
+            executor,
+            started_at: UnixMs(0),
+        }
     }
 
     fn ended() -> Phase {
@@ -156,7 +178,10 @@ mod tests {
     fn a_container_that_was_starting_is_undone_whatever_there_is() {
         let rows = [row(1, Phase::Starting)];
         let mut observed = Observed::default();
-        let undone = vec![Step::End { id: id(1), ran: false }];
+        let undone = vec![Step::End {
+            id: id(1),
+            ran: false,
+        }];
         assert_eq!(plan_recovery(&rows, &observed), undone);
         observed.cgroups.insert(id(1).to_string());
         observed.directories.insert(id(1).to_string());
@@ -167,15 +192,28 @@ mod tests {
     fn a_container_whose_executor_lives_is_adopted() {
         let rows = [row(1, running()), row(2, running()), row(3, running())];
         let observed = Observed {
-            executors: [(id(1), ExecutorSeen::WithInit), (id(2), ExecutorSeen::WithoutInit)].into(),
+            executors: [
+                (id(1), ExecutorSeen::WithInit),
+                (id(2), ExecutorSeen::WithoutInit),
+            ]
+            .into(),
             ..Observed::default()
         };
         assert_eq!(
             plan_recovery(&rows, &observed),
             [
-                Step::Adopt { id: id(1), network: true },
-                Step::Adopt { id: id(2), network: false },
-                Step::End { id: id(3), ran: true },
+                Step::Adopt {
+                    id: id(1),
+                    network: true
+                },
+                Step::Adopt {
+                    id: id(2),
+                    network: false
+                },
+                Step::End {
+                    id: id(3),
+                    ran: true
+                },
             ]
         );
     }
@@ -183,7 +221,12 @@ mod tests {
     #[test]
     fn strays_go_before_anything_else_happens() {
         let rows = [row(1, running()), row(2, ended())];
-        let names = || [id(1), id(2), id(3)].iter().map(ToString::to_string).collect();
+        let names = || {
+            [id(1), id(2), id(3)]
+                .iter()
+                .map(ToString::to_string)
+                .collect()
+        };
         let observed = Observed {
             executors: [(id(1), ExecutorSeen::WithInit)].into(),
             cgroups: names(),
@@ -202,7 +245,10 @@ mod tests {
             [
                 // The directory of an ended container is its output: it stays.
                 Step::RemoveDirectory { name: name(3) },
-                Step::Adopt { id: id(1), network: true },
+                Step::Adopt {
+                    id: id(1),
+                    network: true
+                },
             ]
         );
     }

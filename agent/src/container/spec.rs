@@ -126,11 +126,22 @@ impl Launch {
         if let Some(directory) = &working_directory {
             let climbs = directory.components().any(|c| c == Component::ParentDir);
             if !directory.is_absolute() || climbs || holds_nul(&directory.to_string_lossy()) {
-                return Err(Refusal::WorkingDirectory { directory: directory.clone() });
+                return Err(Refusal::WorkingDirectory {
+                    directory: directory.clone(),
+                });
             }
         }
         let capabilities = allowed(&capabilities, &config.capabilities_allowed)?;
-        Ok(Self { name, argv, env, working_directory, user, network, limits, capabilities })
+        Ok(Self {
+            name,
+            argv,
+            env,
+            working_directory,
+            user,
+            network,
+            limits,
+            capabilities,
+        })
     }
 }
 
@@ -163,7 +174,10 @@ fn check_words(argv: &[String], env: &[(String, String)]) -> Result<(), Refusal>
     }
     let words = argv.len() + env.len();
     if words > WORDS_MAX {
-        return Err(Refusal::TooManyWords { words, words_max: WORDS_MAX });
+        return Err(Refusal::TooManyWords {
+            words,
+            words_max: WORDS_MAX,
+        });
     }
     for (name, _) in env {
         if name.is_empty() || name.contains('=') {
@@ -173,10 +187,15 @@ fn check_words(argv: &[String], env: &[(String, String)]) -> Result<(), Refusal>
     let pairs = env.iter().flat_map(|(name, value)| [name, value]);
     for word in argv.iter().chain(pairs) {
         if holds_nul(word) {
-            return Err(Refusal::NulInWord { word: word.replace('\0', "\\0") });
+            return Err(Refusal::NulInWord {
+                word: word.replace('\0', "\\0"),
+            });
         }
         if word.len() > WORD_BYTES_MAX {
-            return Err(Refusal::WordTooLong { bytes: word.len(), bytes_max: WORD_BYTES_MAX });
+            return Err(Refusal::WordTooLong {
+                bytes: word.len(),
+                bytes_max: WORD_BYTES_MAX,
+            });
         }
     }
     Ok(())
@@ -207,23 +226,43 @@ mod tests {
     fn launch(change: impl FnOnce(&mut LaunchRequest)) -> Result<Launch, Refusal> {
         let mut request = request();
         change(&mut request);
-        let user = User { name: "nobody".to_owned(), uid: 65534, gid: 65534, groups: vec![65534] };
+        let user = User {
+            name: "nobody".to_owned(),
+            uid: 65534,
+            gid: 65534,
+            groups: vec![65534],
+        };
         Launch::new(request, user, &ContainerConfig::default())
     }
 
     #[test]
     fn an_empty_command_is_refused() {
-        assert!(matches!(launch(|r| r.argv.clear()), Err(Refusal::NoProgram)));
-        assert!(matches!(launch(|r| r.argv[0].clear()), Err(Refusal::NoProgram)));
+        assert!(matches!(
+            launch(|r| r.argv.clear()),
+            Err(Refusal::NoProgram)
+        ));
+        assert!(matches!(
+            launch(|r| r.argv[0].clear()),
+            Err(Refusal::NoProgram)
+        ));
     }
 
     #[test]
     fn words_that_the_kernel_would_cut_are_refused() {
-        assert!(matches!(launch(|r| r.argv.push("a\0b".to_owned())), Err(Refusal::NulInWord { .. })));
+        assert!(matches!(
+            launch(|r| r.argv.push("a\0b".to_owned())),
+            Err(Refusal::NulInWord { .. })
+        ));
         let long = "x".repeat(WORD_BYTES_MAX + 1);
-        assert!(matches!(launch(|r| r.argv.push(long)), Err(Refusal::WordTooLong { .. })));
+        assert!(matches!(
+            launch(|r| r.argv.push(long)),
+            Err(Refusal::WordTooLong { .. })
+        ));
         let many = vec!["x".to_owned(); WORDS_MAX];
-        assert!(matches!(launch(|r| r.argv.extend(many)), Err(Refusal::TooManyWords { .. })));
+        assert!(matches!(
+            launch(|r| r.argv.extend(many)),
+            Err(Refusal::TooManyWords { .. })
+        ));
     }
 
     #[test]
@@ -251,7 +290,9 @@ mod tests {
     fn a_capability_must_be_allowed() {
         let refused = launch(|r| r.capabilities.push("SYS_ADMIN".to_owned())).unwrap_err();
         assert!(refused.to_string().contains("SYS_ADMIN"), "{refused}");
-        let twice = launch(|r| r.capabilities = vec!["SETUID".to_owned(), "KILL".to_owned(), "KILL".to_owned()]);
+        let twice = launch(|r| {
+            r.capabilities = vec!["SETUID".to_owned(), "KILL".to_owned(), "KILL".to_owned()]
+        });
         assert_eq!(twice.unwrap().capabilities, ["KILL", "SETUID"]);
         let written_out = launch(|r| r.capabilities = vec!["cap_setuid".to_owned()]);
         assert_eq!(written_out.unwrap().capabilities, ["SETUID"]);

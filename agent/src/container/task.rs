@@ -1,31 +1,30 @@
 //! The task that owns what containers hold, and starts what takes time.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep_until};
-use weir_executor::record::Outcome;
 use weir_executor::spawn::StartError;
 use weir_resources::PortSet;
 
 use super::adopt;
 use super::cgroups::{CgroupTree, Enforcement};
+use super::entry::{Entry, EntryState};
 use super::error::{ContainerError, RecoveryError, Refusal, StepError};
-use super::execute::{self, End, Launched, LaunchFailure, RanAs, Tools, chain, now};
+use super::execute::{self, End, LaunchFailure, Launched, RanAs, Tools, chain, now};
 use super::facilities::ContainerNetwork;
 use super::handle::{ContainerHandle, Ended, Kill, QUEUE_MAX, Reply, Request};
 use super::id::ContainerId;
 use super::plan::{Books, Circumstances};
 use super::spec::{Launch, PortsWanted};
-use super::view::{ContainerView, Listing, State};
+use super::view::{ContainerView, Listing};
 use crate::config::ContainerConfig;
 use crate::ports::{Change, Pools, UnixMs};
-use crate::store::{ContainerRow, ExecutorIdentity, Phase, StoreHandle};
+use crate::store::{ContainerRow, Phase, StoreHandle};
 
 /// How long a stop waits for launches and ends that are under way. What is not finished then is
 /// finished by the next agent.
@@ -67,7 +66,11 @@ impl ContainerTask {
         let (published, listing) = watch::channel(Listing::default());
         let config = settings.config.clone();
         let owner = adopt::recover(settings, store, network, received, published).await?;
-        let handle = ContainerHandle { requests, listing, config };
+        let handle = ContainerHandle {
+            requests,
+            listing,
+            config,
+        };
         Ok((handle, Self(tokio::spawn(owner.run()))))
     }
 
@@ -79,48 +82,26 @@ impl ContainerTask {
     }
 }
 
-/// One container, as the task knows it.
-pub(super) struct Entry {
-    /// As it was recorded at first; `ports` follows updates.
-    row: ContainerRow,
-    state: EntryState,
-    view: Arc<ContainerView>,
-    /// Held by whoever changes the container's network; in it, the ports that are recorded.
-    turn: Arc<Mutex<PortSet>>,
-    waiters: Vec<Reply<Ended>>,
-}
-
-pub(super) enum EntryState {
-    Starting {
-        reply: Reply<ContainerView>,
-        /// Kills that came before there was anything to kill.
-        kills: Vec<(Kill, Reply<()>)>,
-    },
-    Running {
-        executor: Arc<OwnedFd>,
-        identity: ExecutorIdentity,
-        started_at: UnixMs,
-        updating: bool,
-        /// Whoever asked for a task that then did not start: answered when all is taken back.
-        failed: Option<(Reply<ContainerView>, StartError)>,
-    },
-    Ending {
-        started_at: Option<UnixMs>,
-        failed: Option<(Reply<ContainerView>, StartError)>,
-    },
-    Ended {
-        started_at: Option<UnixMs>,
-        ended_at: UnixMs,
-        outcome: Outcome,
-    },
-}
-
 /// A job that is done.
 pub(super) enum Done {
-    Launched { id: ContainerId, result: Result<Launched, LaunchFailure> },
-    Updated { id: ContainerId, change: Change, result: Result<(), StepError>, reply: Reply<ContainerView> },
-    ExecutorGone { id: ContainerId },
-    Ended { id: ContainerId, end: End, ran: bool },
+    Launched {
+        id: ContainerId,
+        result: Result<Launched, LaunchFailure>,
+    },
+    Updated {
+        id: ContainerId,
+        change: Change,
+        result: Result<(), StepError>,
+        reply: Reply<ContainerView>,
+    },
+    ExecutorGone {
+        id: ContainerId,
+    },
+    Ended {
+        id: ContainerId,
+        end: End,
+        ran: bool,
+    },
     /// Something that nobody waits for.
     Cleaned,
 }
@@ -177,7 +158,11 @@ impl<N: ContainerNetwork> Owner<N> {
 
     /// Gives the network back if nobody uses it any more.
     async fn leave(&self) {
-        let live = self.entries.values().filter(|entry| entry.view.state.is_live()).count();
+        let live = self
+            .entries
+            .values()
+            .filter(|entry| entry.view.state.is_live())
+            .count();
         if live > 0 {
             tracing::info!(containers = live, "containers go on without the agent");
         } else if let Err(fault) = self.tools.network.stop_if_unused().await {
@@ -198,18 +183,25 @@ impl<N: ContainerNetwork> Owner<N> {
             Request::Launch { reply, .. } | Request::UpdatePorts { reply, .. } if stopping => {
                 answer(reply, Err(Refusal::Stopping.into()));
             }
-            Request::Launch { id, launch, wanted, ports_in_use, reply } => {
-                match self.plan_launch(id, *launch, &wanted, &ports_in_use) {
-                    Ok(row) => self.start_launch(row, reply),
-                    Err(refusal) => answer(reply, Err(refusal.into())),
-                }
-            }
-            Request::UpdatePorts { name, wanted, ports_in_use, reply } => {
-                match self.plan_update(&name, &wanted, &ports_in_use) {
-                    Ok((id, change)) => self.start_update(id, change, reply),
-                    Err(refusal) => answer(reply, Err(refusal.into())),
-                }
-            }
+            Request::Launch {
+                id,
+                launch,
+                wanted,
+                ports_in_use,
+                reply,
+            } => match self.plan_launch(id, *launch, &wanted, &ports_in_use) {
+                Ok(row) => self.start_launch(row, reply),
+                Err(refusal) => answer(reply, Err(refusal.into())),
+            },
+            Request::UpdatePorts {
+                name,
+                wanted,
+                ports_in_use,
+                reply,
+            } => match self.plan_update(&name, &wanted, &ports_in_use) {
+                Ok((id, change)) => self.start_update(id, change, reply),
+                Err(refusal) => answer(reply, Err(refusal.into())),
+            },
             Request::Kill { name, kill, reply } => self.handle_kill(&name, kill, reply),
             Request::Wait { name, reply } => self.handle_wait(&name, reply),
             Request::Stop { .. } => unreachable!("the loop takes these"),
@@ -226,7 +218,10 @@ impl<N: ContainerNetwork> Owner<N> {
         ports_in_use: &PortSet,
     ) -> Result<ContainerRow, Refusal> {
         let enforcement = self.tools.cgroups.check(&launch.limits)?;
-        let circumstances = Circumstances { ports_in_use, now: now() };
+        let circumstances = Circumstances {
+            ports_in_use,
+            now: now(),
+        };
         let placement = self.books.plan(id, &launch, wanted, &circumstances)?;
         self.books.take(&placement);
         Ok(ContainerRow {
@@ -245,7 +240,10 @@ impl<N: ContainerNetwork> Owner<N> {
     fn start_launch(&mut self, row: ContainerRow, reply: Reply<ContainerView>) {
         let id = row.id.clone();
         tracing::info!(container = %row.name, %id, ports = %row.ports, slot = %row.slot, "launching");
-        let state = EntryState::Starting { reply, kills: Vec::new() };
+        let state = EntryState::Starting {
+            reply,
+            kills: Vec::new(),
+        };
         self.insert(row.clone(), state);
         let tools = Arc::clone(&self.tools);
         self.jobs.spawn(async move {
@@ -255,21 +253,34 @@ impl<N: ContainerNetwork> Owner<N> {
     }
 
     fn handle_launched(&mut self, id: &ContainerId, result: Result<Launched, LaunchFailure>) {
-        let entry = self.entries.get_mut(id).expect("an entry stays while it has a job");
-        let starting = EntryState::Ending { started_at: None, failed: None };
+        let entry = self
+            .entries
+            .get_mut(id)
+            .expect("an entry stays while it has a job");
+        let starting = EntryState::Ending {
+            started_at: None,
+            failed: None,
+        };
         let EntryState::Starting { reply, kills } = std::mem::replace(&mut entry.state, starting)
         else {
             unreachable!("only a container that starts has been launched");
         };
         match result {
-            Ok(Launched { identity, executor, started_at, started }) => {
+            Ok(Launched {
+                identity,
+                executor,
+                started_at,
+                started,
+            }) => {
                 let (reply, failed) = match started {
                     Ok(()) => (Some(reply), None),
                     Err(error) => (None, Some((reply, error))),
                 };
                 let hangs = failed.as_ref().is_some_and(|(_, error)| is_hanging(error));
-                let (container, pid) = (&entry.row.name, identity.pid);
-                tracing::info!(%container, %id, executor = pid, "running");
+                if failed.is_none() {
+                    let (container, pid) = (&entry.row.name, identity.pid);
+                    tracing::info!(%container, %id, executor = pid, "running");
+                }
                 entry.state = EntryState::Running {
                     executor,
                     identity,
@@ -291,12 +302,17 @@ impl<N: ContainerNetwork> Owner<N> {
             }
             Err(LaunchFailure::NotRecorded(error)) => {
                 let entry = self.entries.remove(id).expect("it was there a moment ago");
-                self.books.release(&entry.row.name, entry.row.slot, false, now());
+                self.books
+                    .release(&entry.row.name, entry.row.slot, false, now());
                 self.publish_all();
                 answer(reply, Err(error.into()));
                 refuse_kills(kills, &entry.row);
             }
-            Err(LaunchFailure::Undone { error, outcome, ended_at }) => {
+            Err(LaunchFailure::Undone {
+                error,
+                outcome,
+                ended_at,
+            }) => {
                 refuse_kills(kills, &entry.row);
                 self.handle_ended(id, End { outcome, ended_at }, false);
                 answer(reply, Err(error.into()));
@@ -315,14 +331,22 @@ impl<N: ContainerNetwork> Owner<N> {
         let id = self.find(name)?;
         let entry = self.entries.get_mut(&id).expect("find names entries only");
         let EntryState::Running { updating, .. } = &mut entry.state else {
-            return Err(not_running(&entry.row, &entry.view.state));
+            return Err(entry.not_running());
         };
         if *updating {
-            return Err(Refusal::Updating { name: name.to_owned() });
+            return Err(Refusal::Updating {
+                name: name.to_owned(),
+            });
         }
-        let circumstances = Circumstances { ports_in_use, now: now() };
-        let change = self.books.plan_update(&entry.row.name, wanted, &circumstances)?;
-        self.books.widen(&entry.row.name, &change, circumstances.now);
+        let circumstances = Circumstances {
+            ports_in_use,
+            now: now(),
+        };
+        let change = self
+            .books
+            .plan_update(&entry.row.name, wanted, &circumstances)?;
+        self.books
+            .widen(&entry.row.name, &change, circumstances.now);
         *updating = true;
         Ok((id, change))
     }
@@ -338,7 +362,12 @@ impl<N: ContainerNetwork> Owner<N> {
                 ports.clone_from(&change.ports);
             }
             drop(ports);
-            Done::Updated { id, change, result, reply }
+            Done::Updated {
+                id,
+                change,
+                result,
+                reply,
+            }
         });
     }
 
@@ -350,10 +379,16 @@ impl<N: ContainerNetwork> Owner<N> {
         reply: Reply<ContainerView>,
     ) {
         let Some(entry) = self.entries.get_mut(id) else {
-            return answer(reply, Err(Refusal::NoSuchContainer { name: id.to_string() }.into()));
+            return answer(
+                reply,
+                Err(Refusal::NoSuchContainer {
+                    name: id.to_string(),
+                }
+                .into()),
+            );
         };
         if !entry.view.state.is_live() {
-            return answer(reply, Err(not_running(&entry.row, &entry.view.state).into()));
+            return answer(reply, Err(entry.not_running().into()));
         }
         if let EntryState::Running { updating, .. } = &mut entry.state {
             *updating = false;
@@ -396,7 +431,7 @@ impl<N: ContainerNetwork> Owner<N> {
             // It is on its way already.
             EntryState::Ending { .. } => answer(reply, Ok(())),
             EntryState::Ended { .. } => {
-                answer(reply, Err(not_running(&entry.row, &entry.view.state).into()));
+                answer(reply, Err(entry.not_running().into()));
             }
         }
     }
@@ -427,8 +462,14 @@ impl<N: ContainerNetwork> Owner<N> {
             Err(refusal) => return answer(reply, Err(refusal.into())),
         };
         let entry = self.entries.get_mut(&id).expect("find names entries only");
-        if let EntryState::Ended { outcome, ended_at, .. } = &entry.state {
-            let ended = Ended { outcome: outcome.clone(), ended_at: *ended_at };
+        if let EntryState::Ended {
+            outcome, ended_at, ..
+        } = &entry.state
+        {
+            let ended = Ended {
+                outcome: outcome.clone(),
+                ended_at: *ended_at,
+            };
             return answer(reply, Ok(ended));
         }
         // Those who went away make room; each of the others holds a connection, which are bounded.
@@ -440,7 +481,10 @@ impl<N: ContainerNetwork> Owner<N> {
 
     /// Starts to wait for the end of a running container's executor.
     pub(super) fn start_watch(&mut self, id: &ContainerId) {
-        let Some(Entry { state: EntryState::Running { executor, .. }, .. }) = self.entries.get(id)
+        let Some(Entry {
+            state: EntryState::Running { executor, .. },
+            ..
+        }) = self.entries.get(id)
         else {
             return;
         };
@@ -456,12 +500,21 @@ impl<N: ContainerNetwork> Owner<N> {
 
     /// Starts to take back what a container holds.
     pub(super) fn start_end(&mut self, id: ContainerId, ran: RanAs) {
-        let entry = self.entries.get_mut(&id).expect("whoever ends it has found it");
-        let ending = EntryState::Ending { started_at: None, failed: None };
+        let entry = self
+            .entries
+            .get_mut(&id)
+            .expect("whoever ends it has found it");
+        let ending = EntryState::Ending {
+            started_at: None,
+            failed: None,
+        };
         entry.state = match std::mem::replace(&mut entry.state, ending) {
-            EntryState::Running { started_at, failed, .. } => {
-                EntryState::Ending { started_at: Some(started_at), failed }
-            }
+            EntryState::Running {
+                started_at, failed, ..
+            } => EntryState::Ending {
+                started_at: Some(started_at),
+                failed,
+            },
             other @ (EntryState::Starting { .. }
             | EntryState::Ending { .. }
             | EntryState::Ended { .. }) => other,
@@ -474,31 +527,53 @@ impl<N: ContainerNetwork> Owner<N> {
             row.ports = turn.lock().await.clone();
             let has_run = ran == RanAs::Task;
             let end = execute::end(&tools, &row, ran).await;
-            Done::Ended { id, end, ran: has_run }
+            Done::Ended {
+                id,
+                end,
+                ran: has_run,
+            }
         });
     }
 
     fn handle_ended(&mut self, id: &ContainerId, end: End, ran: bool) {
         let End { outcome, ended_at } = end;
-        let entry = self.entries.get_mut(id).expect("an entry stays while it has a job");
+        let entry = self
+            .entries
+            .get_mut(id)
+            .expect("an entry stays while it has a job");
         tracing::info!(container = %entry.row.name, %id, ?outcome, "ended");
-        self.books.release(&entry.row.name, entry.row.slot, ran, ended_at);
-        let ended = EntryState::Ended { started_at: None, ended_at, outcome: outcome.clone() };
-        let before = std::mem::replace(&mut entry.state, ended);
-        if let EntryState::Ending { started_at, failed } = before {
-            entry.state = EntryState::Ended { started_at, ended_at, outcome: outcome.clone() };
-            if let Some((reply, error)) = failed {
-                answer(reply, Err(StepError::from(error).into()));
+        self.books
+            .release(&entry.row.name, entry.row.slot, ran, ended_at);
+        let (started_at, failed) = match &mut entry.state {
+            EntryState::Ending { started_at, failed } => (*started_at, failed.take()),
+            EntryState::Starting { .. } | EntryState::Running { .. } | EntryState::Ended { .. } => {
+                unreachable!("only what is ending ends")
             }
-        }
-        for waiter in entry.waiters.drain(..) {
-            answer(waiter, Ok(Ended { outcome: outcome.clone(), ended_at }));
-        }
+        };
+        entry.state = EntryState::Ended {
+            started_at,
+            ended_at,
+            outcome: outcome.clone(),
+        };
+        let waiters = std::mem::take(&mut entry.waiters);
         self.publish(id);
         self.forget_oldest();
         self.ends = self.ends.wrapping_add(1);
         if self.ends.is_multiple_of(ENDS_PER_CLEANING) {
             self.start_cleaning();
+        }
+        // Last, so that whoever is answered finds everything as the answer says.
+        if let Some((reply, error)) = failed {
+            answer(reply, Err(StepError::from(error).into()));
+        }
+        for waiter in waiters {
+            answer(
+                waiter,
+                Ok(Ended {
+                    outcome: outcome.clone(),
+                    ended_at,
+                }),
+            );
         }
     }
 
@@ -548,7 +623,12 @@ impl<N: ContainerNetwork> Owner<N> {
     fn handle_done(&mut self, done: Done) {
         match done {
             Done::Launched { id, result } => self.handle_launched(&id, result),
-            Done::Updated { id, change, result, reply } => {
+            Done::Updated {
+                id,
+                change,
+                result,
+                reply,
+            } => {
                 self.handle_updated(&id, &change, result, reply);
             }
             Done::ExecutorGone { id } => self.start_end(id, RanAs::Task),
@@ -562,9 +642,8 @@ impl<N: ContainerNetwork> Owner<N> {
     /// Adds a container.
     pub(super) fn insert(&mut self, row: ContainerRow, state: EntryState) {
         let id = row.id.clone();
-        let turn = Arc::new(Mutex::new(row.ports.clone()));
-        let view = Arc::new(view(&row, &state, &self.tools));
-        self.entries.insert(id, Entry { row, state, view, turn, waiters: Vec::new() });
+        self.entries
+            .insert(id, Entry::new(row, state, &self.tools.places));
         self.publish_all();
     }
 
@@ -575,53 +654,27 @@ impl<N: ContainerNetwork> Owner<N> {
             .filter(|entry| entry.row.name.as_str() == name || entry.row.id.as_str() == name)
             .max_by_key(|entry| (entry.view.state.is_live(), entry.row.created_at))
             .map(|entry| entry.row.id.clone())
-            .ok_or_else(|| Refusal::NoSuchContainer { name: name.to_owned() })
+            .ok_or_else(|| Refusal::NoSuchContainer {
+                name: name.to_owned(),
+            })
     }
 
     /// Tells those who watch that a container has changed.
     fn publish(&mut self, id: &ContainerId) {
         if let Some(entry) = self.entries.get_mut(id) {
-            entry.view = Arc::new(view(&entry.row, &entry.state, &self.tools));
+            entry.refresh(&self.tools.places);
         }
         self.publish_all();
     }
 
     fn publish_all(&self) {
-        let mut views: Vec<_> = self.entries.values().map(|entry| Arc::clone(&entry.view)).collect();
+        let mut views: Vec<_> = self
+            .entries
+            .values()
+            .map(|entry| Arc::clone(&entry.view))
+            .collect();
         views.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
         self.published.send_replace(Arc::new(views));
-    }
-}
-
-fn view<N>(row: &ContainerRow, state: &EntryState, tools: &Tools<N>) -> ContainerView {
-    let state = match state {
-        EntryState::Starting { .. } => State::Starting,
-        EntryState::Running { identity, started_at, .. } => State::Running {
-            started_at: *started_at,
-            executor_pid: identity.pid,
-            init_pid: identity.init_pid,
-        },
-        EntryState::Ending { started_at, .. } => State::Ending { started_at: *started_at },
-        EntryState::Ended { started_at, ended_at, outcome } => State::Ended {
-            started_at: *started_at,
-            ended_at: *ended_at,
-            outcome: outcome.clone(),
-        },
-    };
-    ContainerView {
-        id: row.id.clone(),
-        name: row.name.clone(),
-        state,
-        slot: row.slot,
-        network: row.launch.network,
-        ports: row.ports.clone(),
-        ephemeral: row.ephemeral,
-        user: row.launch.user.name.clone(),
-        argv: row.launch.argv.clone(),
-        limits: row.launch.limits,
-        unenforced: row.unenforced,
-        created_at: row.created_at,
-        directory: tools.places.directory(&row.id),
     }
 }
 
@@ -630,25 +683,18 @@ fn is_hanging(error: &StartError) -> bool {
     match error {
         // It said so, and ends by itself; or it is gone.
         StartError::Failed { .. } | StartError::Lost { .. } => false,
-        StartError::TimedOut { .. } | StartError::Unexpected { .. } | StartError::Control { .. } => {
-            true
-        }
+        StartError::TimedOut { .. }
+        | StartError::Unexpected { .. }
+        | StartError::Control { .. } => true,
     }
-}
-
-fn not_running(row: &ContainerRow, state: &State) -> Refusal {
-    let state = match state {
-        State::Starting => "is still starting",
-        State::Running { .. } => "is running",
-        State::Ending { .. } => "is ending",
-        State::Ended { .. } => "has ended",
-    };
-    Refusal::NotRunning { name: row.name.to_string(), state }
 }
 
 fn refuse_kills(kills: Vec<(Kill, Reply<()>)>, row: &ContainerRow) {
     for (_, reply) in kills {
-        let refusal = Refusal::NotRunning { name: row.name.to_string(), state: "did not start" };
+        let refusal = Refusal::NotRunning {
+            name: row.name.to_string(),
+            state: "did not start",
+        };
         answer(reply, Err(refusal.into()));
     }
 }

@@ -10,6 +10,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::config::Config;
+use crate::network;
 
 /// What was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -48,7 +49,12 @@ pub enum Status {
 impl Check {
     /// Says that something is there.
     pub fn ok(name: &'static str, detail: impl Into<String>) -> Self {
-        Self { name, status: Status::Ok, detail: detail.into(), lost: String::new() }
+        Self {
+            name,
+            status: Status::Ok,
+            detail: detail.into(),
+            lost: String::new(),
+        }
     }
 
     /// Says that something is not there, and what follows.
@@ -57,23 +63,32 @@ impl Check {
         detail: impl Into<String>,
         lost: impl Into<String>,
     ) -> Self {
-        Self { name, status: Status::Degraded, detail: detail.into(), lost: lost.into() }
+        Self {
+            name,
+            status: Status::Degraded,
+            detail: detail.into(),
+            lost: lost.into(),
+        }
     }
 
     /// Says that something is not there without which nothing goes.
-    pub fn missing(
-        name: &'static str,
-        detail: impl Into<String>,
-        lost: impl Into<String>,
-    ) -> Self {
-        Self { name, status: Status::Missing, detail: detail.into(), lost: lost.into() }
+    pub fn missing(name: &'static str, detail: impl Into<String>, lost: impl Into<String>) -> Self {
+        Self {
+            name,
+            status: Status::Missing,
+            detail: detail.into(),
+            lost: lost.into(),
+        }
     }
 }
 
 impl Report {
     /// Collects checks.
     pub fn new(checks: Vec<Check>) -> Self {
-        Self { ready: checks.iter().all(|check| check.status != Status::Missing), checks }
+        Self {
+            ready: checks.iter().all(|check| check.status != Status::Missing),
+            checks,
+        }
     }
 }
 
@@ -89,5 +104,7 @@ impl fmt::Display for Status {
 
 /// Examines the node.
 pub fn examine(config: &Config) -> Report {
-    Report::new(node::checks(config))
+    let mut checks = node::checks(config);
+    checks.extend(network::checks(&config.network));
+    Report::new(checks)
 }

@@ -53,7 +53,11 @@ fn kernel() -> Check {
             format!("{release}, older than {}.{}", LEAST.0, LEAST.1),
             "containers cannot be made; install a newer kernel",
         ),
-        None => Check::degraded(NAME, format!("`{release}` is not a version"), "nothing is known of it"),
+        None => Check::degraded(
+            NAME,
+            format!("`{release}` is not a version"),
+            "nothing is known of it",
+        ),
     }
 }
 
@@ -67,7 +71,11 @@ fn cgroups(config: &CgroupConfig) -> Vec<Check> {
     let root = match cgroup_root(config) {
         Ok(root) => root,
         Err(error) => {
-            return vec![Check::missing(NAME, chain(&error), "no container can be kept apart")];
+            return vec![Check::missing(
+                NAME,
+                chain(&error),
+                "no container can be kept apart",
+            )];
         }
     };
     let cgroup = match Cgroup::open(&root) {
@@ -80,7 +88,11 @@ fn cgroups(config: &CgroupConfig) -> Vec<Check> {
     let mut checks = vec![Check::ok(NAME, root.display().to_string())];
     let controllers = cgroup.controllers().unwrap_or_default();
     for (name, option) in [("cpu", "--cpus"), ("memory", "--mem")] {
-        let label = if name == "cpu" { "cpu controller" } else { "memory controller" };
+        let label = if name == "cpu" {
+            "cpu controller"
+        } else {
+            "memory controller"
+        };
         checks.push(if controllers.iter().any(|found| found == name) {
             Check::ok(label, "in cgroup v2")
         } else {
@@ -99,7 +111,10 @@ fn cgroups(config: &CgroupConfig) -> Vec<Check> {
 /// The root has no `cgroup.kill`: every other cgroup has.
 fn kill_file(root: &Cgroup) -> Check {
     const NAME: &str = "cgroup.kill";
-    let child = root.children().ok().and_then(|children| children.into_iter().next());
+    let child = root
+        .children()
+        .ok()
+        .and_then(|children| children.into_iter().next());
     match child {
         Some(child) if child.path().join("cgroup.kill").exists() => Check::ok(NAME, "there"),
         Some(_) => Check::degraded(
@@ -130,7 +145,8 @@ fn executor(config: &Config) -> Check {
 fn state_directory(path: &Path) -> Check {
     const NAME: &str = "state directory";
     // The nearest that is there: the agent makes the rest.
-    let there = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
+    let there = path.ancestors().find(|ancestor| ancestor.exists());
+    let there = there.unwrap_or_else(|| Path::new("/"));
     match statfs(there) {
         Ok(found) if found.filesystem_type() == TMPFS_MAGIC => Check::degraded(
             NAME,
@@ -152,9 +168,7 @@ fn state_directory(path: &Path) -> Check {
 fn ports(config: &Config) -> Check {
     match plan_ports(&config.network) {
         Ok(plan) => Check::ok("port plan", plan.to_string().trim_end().to_owned()),
-        Err(error) => {
-            Check::missing("port plan", chain(&error), "no container can get ports")
-        }
+        Err(error) => Check::missing("port plan", chain(&error), "no container can get ports"),
     }
 }
 
@@ -167,7 +181,9 @@ fn ports_in_use(config: &Config) -> Check {
             if common.is_empty() {
                 return Check::ok(NAME, "none of the pools'");
             }
-            let blocks = pools.blocks().filter(|block| !common.is_disjoint_from_range(*block));
+            let blocks = pools
+                .blocks()
+                .filter(|block| !common.is_disjoint_from_range(*block));
             Check::degraded(
                 NAME,
                 format!("processes of the node use {common}"),
@@ -178,9 +194,11 @@ fn ports_in_use(config: &Config) -> Check {
                 ),
             )
         }
-        Err(error) => {
-            Check::degraded(NAME, error.to_string(), "a container may be given a port in use")
-        }
+        Err(error) => Check::degraded(
+            NAME,
+            error.to_string(),
+            "a container may be given a port in use",
+        ),
     }
 }
 
@@ -207,7 +225,11 @@ mod tests {
     #[test]
     fn every_check_that_is_not_ok_says_what_is_lost() {
         for check in checks(&Config::default()) {
-            assert_eq!(check.lost.is_empty(), check.status == Status::Ok, "{check:?}");
+            assert_eq!(
+                check.lost.is_empty(),
+                check.status == Status::Ok,
+                "{check:?}"
+            );
         }
     }
 }

@@ -53,25 +53,39 @@ pub enum ClientError {
 impl Client {
     /// Connects to the daemon at `path`.
     pub async fn connect(path: &Path) -> Result<Self, ClientError> {
-        let unreachable =
-            |source| ClientError::Unreachable { path: path.to_owned(), source };
+        let unreachable = |source| ClientError::Unreachable {
+            path: path.to_owned(),
+            source,
+        };
         let stream = UnixStream::connect(path).await.map_err(unreachable)?;
-        Ok(Self { stream, path: path.to_owned() })
+        Ok(Self {
+            stream,
+            path: path.to_owned(),
+        })
     }
 
     /// Asks, and waits for the answer.
     pub async fn ask(&mut self, request: &Request) -> Result<Answer, ClientError> {
-        let lost = |source| ClientError::Lost { path: self.path.clone(), source };
-        frame::write(&mut self.stream, request).await.map_err(lost)?;
+        let lost = |source| ClientError::Lost {
+            path: self.path.clone(),
+            source,
+        };
+        frame::write(&mut self.stream, request)
+            .await
+            .map_err(lost)?;
         match frame::read(&mut self.stream).await.map_err(lost)? {
             Some(Response::Answer(answer)) => Ok(answer),
             Some(Response::Fault(fault)) => Err(ClientError::Fault(fault)),
-            None => Err(lost(FrameError::Broken(io::ErrorKind::UnexpectedEof.into()))),
+            None => Err(lost(FrameError::Broken(
+                io::ErrorKind::UnexpectedEof.into(),
+            ))),
         }
     }
 
     /// Returns the error for an answer to another question.
     pub fn mismatch(&self) -> ClientError {
-        ClientError::Mismatch { path: self.path.clone() }
+        ClientError::Mismatch {
+            path: self.path.clone(),
+        }
     }
 }

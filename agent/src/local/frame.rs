@@ -40,19 +40,30 @@ where
     if first == 0 {
         return Ok(None);
     }
-    stream.read_exact(&mut length[first..]).await.map_err(FrameError::Broken)?;
+    stream
+        .read_exact(&mut length[first..])
+        .await
+        .map_err(FrameError::Broken)?;
     let announced = u32::from_be_bytes(length);
     let bytes = usize::try_from(announced).unwrap_or(usize::MAX);
     if bytes > FRAME_BYTES_MAX {
-        return Err(FrameError::TooLong { bytes: u64::from(announced) });
+        return Err(FrameError::TooLong {
+            bytes: u64::from(announced),
+        });
     }
     let mut content = Vec::with_capacity(bytes.min(FIRST_BYTES));
     let limit = u64::from(announced);
-    let read = stream.take(limit).read_to_end(&mut content).await.map_err(FrameError::Broken)?;
+    let read = stream
+        .take(limit)
+        .read_to_end(&mut content)
+        .await
+        .map_err(FrameError::Broken)?;
     if read < bytes {
         return Err(FrameError::Broken(io::ErrorKind::UnexpectedEof.into()));
     }
-    serde_json::from_slice(&content).map(Some).map_err(FrameError::Content)
+    serde_json::from_slice(&content)
+        .map(Some)
+        .map_err(FrameError::Content)
 }
 
 /// Writes one frame.
@@ -62,13 +73,21 @@ where
     W: AsyncWrite + Unpin,
 {
     let content = serde_json::to_vec(value).map_err(FrameError::Content)?;
-    let too_long = || FrameError::TooLong { bytes: content.len() as u64 };
+    let too_long = || FrameError::TooLong {
+        bytes: content.len() as u64,
+    };
     let length = u32::try_from(content.len()).map_err(|_overflow| too_long())?;
     if content.len() > FRAME_BYTES_MAX {
         return Err(too_long());
     }
-    stream.write_all(&length.to_be_bytes()).await.map_err(FrameError::Broken)?;
-    stream.write_all(&content).await.map_err(FrameError::Broken)?;
+    stream
+        .write_all(&length.to_be_bytes())
+        .await
+        .map_err(FrameError::Broken)?;
+    stream
+        .write_all(&content)
+        .await
+        .map_err(FrameError::Broken)?;
     stream.flush().await.map_err(FrameError::Broken)
 }
 
@@ -89,8 +108,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_huge_length_is_refused_before_it_is_believed() {
-        let error = read::<String, _>(&mut b"\xff\xff\xff\xff".as_slice()).await.unwrap_err();
-        assert!(matches!(error, FrameError::TooLong { bytes: 0xffff_ffff }), "{error}");
+        let error = read::<String, _>(&mut b"\xff\xff\xff\xff".as_slice())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(error, FrameError::TooLong { bytes: 0xffff_ffff }),
+            "{error}"
+        );
     }
 
     #[tokio::test]
@@ -103,10 +127,19 @@ mod tests {
 
     #[tokio::test]
     async fn any_bytes_are_an_error_and_no_more() {
-        for content in [b"".as_slice(), b"{", b"\xff\xfe", b"null", b"[1]", &[b'['; 5000]] {
+        for content in [
+            b"".as_slice(),
+            b"{",
+            b"\xff\xfe",
+            b"null",
+            b"[1]",
+            &[b'['; 5000],
+        ] {
             let mut frame = u32::try_from(content.len()).unwrap().to_be_bytes().to_vec();
             frame.extend_from_slice(content);
-            let error = read::<Vec<String>, _>(&mut frame.as_slice()).await.unwrap_err();
+            let error = read::<Vec<String>, _>(&mut frame.as_slice())
+                .await
+                .unwrap_err();
             assert!(matches!(error, FrameError::Content(_)), "{error}");
         }
     }

@@ -51,7 +51,10 @@ impl Doorkeeper {
     /// Takes the agent's own namespace, and the path of the parent cgroup below the root of cgroups.
     pub(crate) fn new(parent: &str) -> io::Result<Self> {
         let containers = format!("/{}", parent.trim_matches('/'));
-        Ok(Self { containers, pid_namespace: fs::read_link("/proc/self/ns/pid")? })
+        Ok(Self {
+            containers,
+            pid_namespace: fs::read_link("/proc/self/ns/pid")?,
+        })
     }
 
     /// Refuses everyone but root outside of containers.
@@ -59,7 +62,9 @@ impl Doorkeeper {
         let unknown = |_errno: Errno| PeerRefusal::Unknown;
         let credentials = getsockopt(socket, PeerCredentials).map_err(unknown)?;
         if credentials.uid() != 0 {
-            return Err(PeerRefusal::NotRoot { uid: credentials.uid() });
+            return Err(PeerRefusal::NotRoot {
+                uid: credentials.uid(),
+            });
         }
         // Linux 6.5: the pid then stays the peer's for as long as this is held. Before, a peer that
         // is gone could have left its pid to another process; it would have to be uid 0 to connect.
@@ -70,14 +75,21 @@ impl Doorkeeper {
             Err(_) => return Err(PeerRefusal::Unknown),
         };
         let pid = match &held {
-            Some(held) => pidfd::process_id(held.as_fd()).ok().flatten().map(nix::unistd::Pid::as_raw),
+            Some(held) => pidfd::process_id(held.as_fd())
+                .ok()
+                .flatten()
+                .map(nix::unistd::Pid::as_raw),
             None => Some(credentials.pid()).filter(|pid| *pid > 0),
         };
         let pid = pid.ok_or(PeerRefusal::Unknown)?;
         self.check_process(Path::new("/proc"), pid)?;
         // What was read was the peer's only if it is still there.
         let gone = held.is_some_and(|held| !matches!(pidfd::process_id(held.as_fd()), Ok(Some(_))));
-        if gone { Err(PeerRefusal::Unknown) } else { Ok(()) }
+        if gone {
+            Err(PeerRefusal::Unknown)
+        } else {
+            Ok(())
+        }
     }
 
     fn check_process(&self, proc: &Path, pid: i32) -> Result<(), PeerRefusal> {
@@ -85,7 +97,10 @@ impl Doorkeeper {
         let process = proc.join(pid.to_string());
         let cgroups = fs::read_to_string(process.join("cgroup")).map_err(unreadable)?;
         if let Some(cgroup) = self.container_of(&cgroups) {
-            return Err(PeerRefusal::InContainer { pid, cgroup: cgroup.to_owned() });
+            return Err(PeerRefusal::InContainer {
+                pid,
+                cgroup: cgroup.to_owned(),
+            });
         }
         let namespace = fs::read_link(process.join("ns/pid")).map_err(unreadable)?;
         if namespace == self.pid_namespace {
@@ -115,10 +130,19 @@ mod tests {
     #[test]
     fn a_process_below_the_parent_is_in_a_container() {
         let keeper = doorkeeper();
-        for inside in ["0::/weir/abc/task\n", "1:cpu:/\n0::/weir\n", "0::/weir/abc/task (deleted)\n"] {
+        for inside in [
+            "0::/weir/abc/task\n",
+            "1:cpu:/\n0::/weir\n",
+            "0::/weir/abc/task (deleted)\n",
+        ] {
             assert!(keeper.container_of(inside).is_some(), "{inside}");
         }
-        for outside in ["0::/\n", "0::/weirdo/x\n", "1:cpu:/weir/abc\n0::/system.slice\n", ""] {
+        for outside in [
+            "0::/\n",
+            "0::/weirdo/x\n",
+            "1:cpu:/weir/abc\n0::/system.slice\n",
+            "",
+        ] {
             assert_eq!(keeper.container_of(outside), None, "{outside}");
         }
     }
@@ -137,9 +161,15 @@ mod tests {
         fs::write(process.join("cgroup"), "0::/\n").unwrap();
         std::os::unix::fs::symlink("pid:[1]", process.join("ns/pid")).unwrap();
         let refusal = doorkeeper().check_process(proc.path(), 7).unwrap_err();
-        assert!(matches!(refusal, PeerRefusal::OtherPidNamespace { pid: 7 }), "{refusal}");
+        assert!(
+            matches!(refusal, PeerRefusal::OtherPidNamespace { pid: 7 }),
+            "{refusal}"
+        );
         let refusal = doorkeeper().check_process(proc.path(), 8).unwrap_err();
-        assert!(matches!(refusal, PeerRefusal::Unreadable { pid: 8, .. }), "{refusal}");
+        assert!(
+            matches!(refusal, PeerRefusal::Unreadable { pid: 8, .. }),
+            "{refusal}"
+        );
     }
 
     #[test]

@@ -106,14 +106,23 @@ impl Fault {
             ContainerError::Refused(_) => FaultKind::Refused,
             ContainerError::Failed(_) | ContainerError::Gone => FaultKind::Failed,
         };
-        Self { kind, object: object.into(), what: chain(error), remedy: error.remedy() }
+        Self {
+            kind,
+            object: object.into(),
+            what: chain(error),
+            remedy: error.remedy(),
+        }
     }
 }
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.what)?;
-        if self.remedy.is_empty() { Ok(()) } else { write!(f, "; {}", self.remedy) }
+        if self.remedy.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "; {}", self.remedy)
+        }
     }
 }
 
@@ -126,7 +135,10 @@ mod tests {
         for (request, json) in [
             (Request::List { all: true }, r#"{"list":{"all":true}}"#),
             (
-                Request::Kill { name: "web".to_owned(), kill: Kill::AtOnce },
+                Request::Kill {
+                    name: "web".to_owned(),
+                    kill: Kill::AtOnce,
+                },
                 r#"{"kill":{"name":"web","kill":"at_once"}}"#,
             ),
             (
@@ -144,7 +156,13 @@ mod tests {
 
     #[test]
     fn an_unknown_word_is_refused() {
-        for json in [r#"{"list":{"all":true,"x":1}}"#, r#"{"lst":{}}"#, "{}", "[]", "1"] {
+        for json in [
+            r#"{"list":{"all":true,"x":1}}"#,
+            r#"{"lst":{}}"#,
+            "{}",
+            "[]",
+            "1",
+        ] {
             assert!(serde_json::from_str::<Request>(json).is_err(), "{json}");
         }
     }

@@ -90,7 +90,10 @@ impl Phase {
 
 /// Reads everything.
 pub(super) fn load(connection: &Connection) -> Result<Stored, StoreError> {
-    let failed = |source| StoreError::Write { what: "read the containers".to_owned(), source };
+    let failed = |source| StoreError::Write {
+        what: "read the containers".to_owned(),
+        source,
+    };
     let mut statement = connection
         .prepare("SELECT * FROM containers ORDER BY created_ms, id")
         .map_err(failed)?;
@@ -110,21 +113,30 @@ pub(super) fn load(connection: &Connection) -> Result<Stored, StoreError> {
             id: "freed_ports".to_owned(),
             what: format!("ports `{text}`: {error}"),
         })?;
-        freed.push(Freed { ports, released_at: from_sql(row.get("freed_ms").map_err(failed)?) });
+        freed.push(Freed {
+            ports,
+            released_at: from_sql(row.get("freed_ms").map_err(failed)?),
+        });
     }
     Ok(Stored { containers, freed })
 }
 
 fn read(row: &Row<'_>) -> Result<ContainerRow, StoreError> {
-    let key: String = row
-        .get("id")
-        .map_err(|source| StoreError::Write { what: "read a container's id".to_owned(), source })?;
-    let wrong = |what: String| StoreError::Row { id: key.clone(), what };
+    let key: String = row.get("id").map_err(|source| StoreError::Write {
+        what: "read a container's id".to_owned(),
+        source,
+    })?;
+    let wrong = |what: String| StoreError::Row {
+        id: key.clone(),
+        what,
+    };
     let sql = |error: rusqlite::Error| wrong(error.to_string());
     let text = |column: &str| row.get::<_, String>(column).map_err(sql);
     let optional = |column: &str| row.get::<_, Option<String>>(column).map_err(sql);
     let moment = |column: &str| {
-        row.get::<_, Option<i64>>(column).map(|ms| ms.map(from_sql)).map_err(sql)
+        row.get::<_, Option<i64>>(column)
+            .map(|ms| ms.map(from_sql))
+            .map_err(sql)
     };
     let required = |column: &'static str, value: Option<UnixMs>| {
         value.ok_or_else(|| wrong(format!("{column} is missing")))
@@ -159,11 +171,15 @@ fn read(row: &Row<'_>) -> Result<ContainerRow, StoreError> {
         .transpose()?;
     Ok(ContainerRow {
         id: key.parse().map_err(|error| wrong(format!("{error}")))?,
-        name: text("name")?.parse().map_err(|error| wrong(format!("{error}")))?,
+        name: text("name")?
+            .parse()
+            .map_err(|error| wrong(format!("{error}")))?,
         phase,
         launch: json("launch", &text("launch")?).map_err(wrong)?,
         slot: Slot::try_from(slot).map_err(|error| wrong(error.to_string()))?,
-        ports: text("ports")?.parse().map_err(|error| wrong(format!("ports: {error}")))?,
+        ports: text("ports")?
+            .parse()
+            .map_err(|error| wrong(format!("ports: {error}")))?,
         ephemeral,
         unenforced: row.get("unenforced").map_err(sql)?,
         created_at: required("created_ms", moment("created_ms")?)?,
@@ -174,12 +190,29 @@ fn read(row: &Row<'_>) -> Result<ContainerRow, StoreError> {
 #[derive(Clone, Debug)]
 pub(super) enum Change {
     Insert(Box<ContainerRow>),
-    SetRunning { id: ContainerId, executor: ExecutorIdentity, started_at: UnixMs },
-    SetPorts { id: ContainerId, ports: PortSet, freed: Freed },
-    SetEnded { id: ContainerId, outcome: Outcome, ended_at: UnixMs, freed: Freed },
-    Forget { id: ContainerId },
+    SetRunning {
+        id: ContainerId,
+        executor: ExecutorIdentity,
+        started_at: UnixMs,
+    },
+    SetPorts {
+        id: ContainerId,
+        ports: PortSet,
+        freed: Freed,
+    },
+    SetEnded {
+        id: ContainerId,
+        outcome: Outcome,
+        ended_at: UnixMs,
+        freed: Freed,
+    },
+    Forget {
+        id: ContainerId,
+    },
     /// Forgets freed ports whose rest is over.
-    ForgetFreed { before: UnixMs },
+    ForgetFreed {
+        before: UnixMs,
+    },
 }
 
 impl Change {
@@ -199,7 +232,11 @@ impl Change {
     pub(super) fn execute(&self, connection: &Connection) -> Result<(), rusqlite::Error> {
         match self {
             Self::Insert(row) => insert(connection, row),
-            Self::SetRunning { id, executor, started_at } => one_row(connection.execute(
+            Self::SetRunning {
+                id,
+                executor,
+                started_at,
+            } => one_row(connection.execute(
                 "UPDATE containers SET phase = 'running', executor = :executor, started_ms = :at
                  WHERE id = :id AND phase = 'starting'",
                 named_params! {
@@ -213,7 +250,12 @@ impl Change {
                 )?)?;
                 free(connection, freed)
             }
-            Self::SetEnded { id, outcome, ended_at, freed } => {
+            Self::SetEnded {
+                id,
+                outcome,
+                ended_at,
+                freed,
+            } => {
                 one_row(connection.execute(
                     "UPDATE containers SET phase = 'ended', outcome = :outcome, ended_ms = :at
                      WHERE id = :id AND phase <> 'ended'",
@@ -297,7 +339,11 @@ fn from_sql(ms: i64) -> UnixMs {
 }
 
 fn one_row(changed: usize) -> Result<(), rusqlite::Error> {
-    if changed == 1 { Ok(()) } else { Err(rusqlite::Error::StatementChangedRows(changed)) }
+    if changed == 1 {
+        Ok(())
+    } else {
+        Err(rusqlite::Error::StatementChangedRows(changed))
+    }
 }
 
 fn to_json(value: &impl Serialize) -> Result<String, rusqlite::Error> {
@@ -308,7 +354,9 @@ fn to_json(value: &impl Serialize) -> Result<String, rusqlite::Error> {
 /// Returns the value of a pragma as text.
 pub(super) fn pragma(connection: &Connection, name: &str) -> Result<String, rusqlite::Error> {
     let value = connection
-        .query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, rusqlite::types::Value>(0))
+        .query_row(&format!("PRAGMA {name}"), [], |row| {
+            row.get::<_, rusqlite::types::Value>(0)
+        })
         .optional()?;
     Ok(match value {
         None | Some(rusqlite::types::Value::Null) => String::new(),

@@ -26,9 +26,17 @@ fn row(number: u64, name: &str, slot: u32) -> ContainerRow {
             argv: vec!["sh".to_owned(), "-c".to_owned(), "echo 'ü'".to_owned()],
             env: vec![("A".to_owned(), "B".to_owned())],
             working_directory: Some("/tmp".into()),
-            user: User { name: "nobody".to_owned(), uid: 65534, gid: 65534, groups: vec![1] },
+            user: User {
+                name: "nobody".to_owned(),
+                uid: 65534,
+                gid: 65534,
+                groups: vec![1],
+            },
             network: NetworkMode::Isolated,
-            limits: Limits { cpus: Some("0.5".parse().unwrap()), memory: None },
+            limits: Limits {
+                cpus: Some("0.5".parse().unwrap()),
+                memory: None,
+            },
             capabilities: vec!["KILL".to_owned()],
         },
         slot: Slot::try_from(slot).unwrap(),
@@ -40,11 +48,19 @@ fn row(number: u64, name: &str, slot: u32) -> ContainerRow {
 }
 
 fn executor() -> ExecutorIdentity {
-    ExecutorIdentity { pid: 7, start_ticks: 8, boot_id: "boot".to_owned(), init_pid: 9 }
+    ExecutorIdentity {
+        pid: 7,
+        start_ticks: 8,
+        boot_id: "boot".to_owned(),
+        init_pid: 9,
+    }
 }
 
 fn freed(ports: &str, at: u64) -> Freed {
-    Freed { ports: ports.parse().unwrap(), released_at: UnixMs(at) }
+    Freed {
+        ports: ports.parse().unwrap(),
+        released_at: UnixMs(at),
+    }
 }
 
 /// Opens, does something, and closes again.
@@ -61,28 +77,50 @@ async fn a_container_is_the_same_after_each_step_and_restart() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("agent.db");
     let mut expected = row(1, "web", 5);
-    with(&path, async |store| store.insert(expected.clone()).await.unwrap()).await;
+    with(&path, async |store| {
+        store.insert(expected.clone()).await.unwrap()
+    })
+    .await;
     let stored = || with(&path, async |store| store.load().await.unwrap());
     assert_eq!(stored().await.containers, [expected.clone()]);
 
     let started_at = UnixMs(1_700_000_000_500);
     with(&path, async |store| {
-        store.set_running(id(1), executor(), started_at).await.unwrap();
+        store
+            .set_running(id(1), executor(), started_at)
+            .await
+            .unwrap();
         let ports: PortSet = "31000".parse().unwrap();
-        store.set_ports(id(1), ports, freed("31001-31009", 1)).await.unwrap();
+        store
+            .set_ports(id(1), ports, freed("31001-31009", 1))
+            .await
+            .unwrap();
     })
     .await;
-    expected.phase = Phase::Running { executor: executor(), started_at };
+    expected.phase = Phase::Running {
+        executor: executor(),
+        started_at,
+    };
     expected.ports = "31000".parse().unwrap();
     assert_eq!(stored().await.containers, [expected.clone()]);
 
-    let outcome = Outcome::Signaled { signal: 9, core_dumped: false };
+    let outcome = Outcome::Signaled {
+        signal: 9,
+        core_dumped: false,
+    };
     let ended_at = UnixMs(1_700_000_001_000);
     with(&path, async |store| {
-        store.set_ended(id(1), outcome.clone(), ended_at, freed("31000", 2)).await.unwrap();
+        store
+            .set_ended(id(1), outcome.clone(), ended_at, freed("31000", 2))
+            .await
+            .unwrap();
     })
     .await;
-    expected.phase = Phase::Ended { outcome, started_at: Some(started_at), ended_at };
+    expected.phase = Phase::Ended {
+        outcome,
+        started_at: Some(started_at),
+        ended_at,
+    };
     let after = stored().await;
     assert_eq!(after.containers, [expected]);
     assert_eq!(after.freed, [freed("31001-31009", 1), freed("31000", 2)]);
@@ -108,7 +146,10 @@ async fn two_that_live_cannot_share_a_name_or_a_slot() {
             assert!(matches!(error, StoreError::Write { .. }), "{error}");
         }
         let ended = Outcome::Exited { code: 0 };
-        store.set_ended(id(1), ended, UnixMs(1), freed("", 1)).await.unwrap();
+        store
+            .set_ended(id(1), ended, UnixMs(1), freed("", 1))
+            .await
+            .unwrap();
         store.insert(row(2, "web", 1)).await.unwrap();
     })
     .await;
@@ -126,9 +167,22 @@ async fn a_step_out_of_order_is_refused_and_spoils_nothing() {
         assert!(unknown.is_err());
         inserted.unwrap();
         let ended = || Outcome::Exited { code: 0 };
-        store.set_ended(id(1), ended(), UnixMs(1), freed("", 1)).await.unwrap();
-        assert!(store.set_ended(id(1), ended(), UnixMs(2), freed("1", 2)).await.is_err());
-        assert!(store.set_running(id(1), executor(), UnixMs(2)).await.is_err());
+        store
+            .set_ended(id(1), ended(), UnixMs(1), freed("", 1))
+            .await
+            .unwrap();
+        assert!(
+            store
+                .set_ended(id(1), ended(), UnixMs(2), freed("1", 2))
+                .await
+                .is_err()
+        );
+        assert!(
+            store
+                .set_running(id(1), executor(), UnixMs(2))
+                .await
+                .is_err()
+        );
         assert_eq!(store.load().await.unwrap().freed, []);
     })
     .await;
@@ -156,7 +210,11 @@ async fn many_callers_at_once_are_all_served() {
 fn what_is_not_a_database_is_refused_with_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("agent.db");
-    fs::write(&path, "this is not a database, but it is long enough to look at".repeat(100)).unwrap();
+    fs::write(
+        &path,
+        "this is not a database, but it is long enough to look at".repeat(100),
+    )
+    .unwrap();
     let error = open(&path).unwrap_err();
     assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
     assert!(error.to_string().contains("move it"), "{error}");
@@ -169,7 +227,10 @@ async fn a_damaged_page_is_found_at_the_start() {
     with(&path, async |store| {
         for number in 0..200_u32 {
             let name = format!("c{number}");
-            store.insert(row(u64::from(number), &name, number)).await.unwrap();
+            store
+                .insert(row(u64::from(number), &name, number))
+                .await
+                .unwrap();
         }
     })
     .await;
@@ -186,7 +247,9 @@ async fn a_database_of_another_program_or_a_newer_agent_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("other.db");
     let other = Connection::open(&path).unwrap();
-    other.execute_batch("CREATE TABLE t (x); PRAGMA user_version = 3;").unwrap();
+    other
+        .execute_batch("CREATE TABLE t (x); PRAGMA user_version = 3;")
+        .unwrap();
     drop(other);
     let error = open(&path).unwrap_err();
     assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
@@ -204,9 +267,14 @@ async fn a_database_of_another_program_or_a_newer_agent_is_left_alone() {
 async fn a_row_that_was_edited_by_hand_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("agent.db");
-    with(&path, async |store| store.insert(row(1, "web", 1)).await.unwrap()).await;
+    with(&path, async |store| {
+        store.insert(row(1, "web", 1)).await.unwrap()
+    })
+    .await;
     let editor = Connection::open(&path).unwrap();
-    editor.execute_batch("UPDATE containers SET launch = '{}'").unwrap();
+    editor
+        .execute_batch("UPDATE containers SET launch = '{}'")
+        .unwrap();
     drop(editor);
     let error = with(&path, async |store| store.load().await.unwrap_err()).await;
     assert!(error.to_string().contains(id(1).as_str()), "{error}");

@@ -83,7 +83,12 @@ impl StoreHandle {
         executor: ExecutorIdentity,
         started_at: UnixMs,
     ) -> Result<(), StoreError> {
-        self.change(Change::SetRunning { id, executor, started_at }).await
+        self.change(Change::SetRunning {
+            id,
+            executor,
+            started_at,
+        })
+        .await
     }
 
     /// Records the ports that a container owns from now on, and those it no longer does.
@@ -104,7 +109,13 @@ impl StoreHandle {
         ended_at: UnixMs,
         freed: Freed,
     ) -> Result<(), StoreError> {
-        self.change(Change::SetEnded { id, outcome, ended_at, freed }).await
+        self.change(Change::SetEnded {
+            id,
+            outcome,
+            ended_at,
+            freed,
+        })
+        .await
     }
 
     /// Forgets a container that has ended; fine when it is not known.
@@ -148,36 +159,61 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
     // A few pages: the whole check takes less than a launch.
     let verdict = row::pragma(&connection, "quick_check").map_err(sort)?;
     if verdict != "ok" {
-        return Err(StoreError::Damaged { path: owned(), what: verdict });
+        return Err(StoreError::Damaged {
+            path: owned(),
+            what: verdict,
+        });
     }
 
-    connection.pragma_update(None, "journal_mode", "wal").map_err(sort)?;
-    connection.pragma_update(None, "synchronous", "full").map_err(sort)?;
+    connection
+        .pragma_update(None, "journal_mode", "wal")
+        .map_err(sort)?;
+    connection
+        .pragma_update(None, "synchronous", "full")
+        .map_err(sort)?;
     // Asserted and not assumed: on a file system without shared memory SQLite silently stays
     // with its old journal.
     for (pragma, wanted) in [("journal_mode", "wal"), ("synchronous", "2")] {
         let found = row::pragma(&connection, pragma).map_err(sort)?;
         if found != wanted {
-            return Err(StoreError::NotDurable { path: owned(), pragma, found, wanted });
+            return Err(StoreError::NotDurable {
+                path: owned(),
+                pragma,
+                found,
+                wanted,
+            });
         }
     }
 
-    migrations().to_latest(&mut connection).map_err(|source| match source {
-        rusqlite_migration::Error::MigrationDefinition(
-            MigrationDefinitionError::DatabaseTooFarAhead,
-        ) => StoreError::Newer { path: owned() },
-        source => StoreError::Migrate { path: owned(), source },
+    let too_far_ahead = rusqlite_migration::Error::MigrationDefinition(
+        MigrationDefinitionError::DatabaseTooFarAhead,
+    );
+    migrations().to_latest(&mut connection).map_err(|source| {
+        if source == too_far_ahead {
+            StoreError::Newer { path: owned() }
+        } else {
+            StoreError::Migrate {
+                path: owned(),
+                source,
+            }
+        }
     })?;
-    connection.pragma_update(None, "application_id", APPLICATION_ID).map_err(sort)?;
+    connection
+        .pragma_update(None, "application_id", APPLICATION_ID)
+        .map_err(sort)?;
     Ok(connection)
 }
 
 fn classify(path: &Path, source: rusqlite::Error) -> StoreError {
     match source.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-            StoreError::Damaged { path: path.to_owned(), what: source.to_string() }
-        }
-        Some(_) | None => StoreError::Open { path: path.to_owned(), source },
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged {
+            path: path.to_owned(),
+            what: source.to_string(),
+        },
+        Some(_) | None => StoreError::Open {
+            path: path.to_owned(),
+            source,
+        },
     }
 }
 
@@ -195,7 +231,11 @@ fn serve(mut connection: Connection, mut requests: mpsc::Receiver<Request>) {
                 }
                 Request::Change(change, answer) => group.push((change, answer)),
             }
-            next = if group.len() < GROUP_MAX { requests.try_recv().ok() } else { None };
+            next = if group.len() < GROUP_MAX {
+                requests.try_recv().ok()
+            } else {
+                None
+            };
         }
         commit(&mut connection, &mut group);
     }
@@ -214,7 +254,14 @@ fn commit(connection: &mut Connection, group: &mut Vec<Waiting>) {
         Err(source) => {
             let reason = source.to_string();
             tracing::error!(%reason, changes = changes.len(), "commit failed");
-            changes.iter().map(|_| Err(StoreError::Commit { reason: reason.clone() })).collect()
+            changes
+                .iter()
+                .map(|_| {
+                    Err(StoreError::Commit {
+                        reason: reason.clone(),
+                    })
+                })
+                .collect()
         }
     };
     for (answer, result) in answers.into_iter().zip(results) {
@@ -241,11 +288,13 @@ fn commit_all(
             }
             Err(source) => {
                 savepoint.finish()?;
-                results.push(Err(StoreError::Write { what: change.describe(), source }));
+                results.push(Err(StoreError::Write {
+                    what: change.describe(),
+                    source,
+                }));
             }
         }
     }
     transaction.commit()?;
     Ok(results)
 }
-

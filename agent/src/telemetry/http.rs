@@ -64,7 +64,10 @@ impl HttpServer {
         let failed = |source| HttpError { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { address, task: tokio::spawn(serve(listener, telemetry)) })
+        Ok(Self {
+            address,
+            task: tokio::spawn(serve(listener, telemetry)),
+        })
     }
 
     /// Returns where it listens: the port that was given where 0 was asked for.
@@ -81,7 +84,10 @@ impl HttpServer {
 async fn serve(listener: TcpListener, telemetry: Telemetry) {
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let permit = Arc::clone(&room).acquire_owned().await.expect("we never close the semaphore");
+        let permit = Arc::clone(&room)
+            .acquire_owned()
+            .await
+            .expect("we never close the semaphore");
         match listener.accept().await {
             Ok((stream, _)) => {
                 let telemetry = telemetry.clone();
@@ -121,7 +127,9 @@ async fn serve_connection(stream: TcpStream, telemetry: Telemetry) {
 async fn respond(request: &Request<Incoming>, telemetry: &Telemetry) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        response
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
     match request.uri().path() {
@@ -132,7 +140,10 @@ async fn respond(request: &Request<Incoming>, telemetry: &Telemetry) -> Response
             }
             Err(error) => {
                 tracing::error!(%error, "metrics cannot be written");
-                text(StatusCode::INTERNAL_SERVER_ERROR, "metrics cannot be written; see the log\n")
+                text(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "metrics cannot be written; see the log\n",
+                )
             }
         },
         "/monitor/statistics.json" | "/monitor/statistics" => {
@@ -142,7 +153,10 @@ async fn respond(request: &Request<Incoming>, telemetry: &Telemetry) -> Response
             full(StatusCode::OK, "application/json", body)
         }
         "/health" if telemetry.is_healthy() => text(StatusCode::OK, "ok\n"),
-        "/health" => text(StatusCode::SERVICE_UNAVAILABLE, "the container task is gone\n"),
+        "/health" => text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "the container task is gone\n",
+        ),
         _ => text(
             StatusCode::NOT_FOUND,
             "there are /metrics, /monitor/statistics.json and /health\n",
@@ -154,14 +168,12 @@ fn text(status: StatusCode, body: &'static str) -> Response<Full<Bytes>> {
     full(status, "text/plain; charset=utf-8", body)
 }
 
-fn full(
-    status: StatusCode,
-    kind: &'static str,
-    body: impl Into<Bytes>,
-) -> Response<Full<Bytes>> {
+fn full(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 
@@ -210,15 +222,25 @@ mod tests {
 
     async fn get(path: &str) -> String {
         let (containers, _task) = ContainerHandle::without_task();
-        ask(containers, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")).await
+        ask(
+            containers,
+            &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+        )
+        .await
     }
 
     #[tokio::test]
     async fn metrics_are_served_as_text() {
         let answer = get("/metrics").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
-        assert!(answer.contains("content-type: text/plain; version=0.0.4"), "{answer}");
-        assert!(answer.contains("\nweir_agent_containers{state=\"running\"} 0\n"), "{answer}");
+        assert!(
+            answer.contains("content-type: text/plain; version=0.0.4"),
+            "{answer}"
+        );
+        assert!(
+            answer.contains("\nweir_agent_containers{state=\"running\"} 0\n"),
+            "{answer}"
+        );
     }
 
     #[tokio::test]

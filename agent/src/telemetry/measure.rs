@@ -75,7 +75,10 @@ impl Telemetry {
     pub async fn statistics(&self, only: Option<ContainerId>) -> Vec<ContainerStatistics> {
         let sources = Arc::clone(&self.0);
         let measured = blocking(move || sources.measure_containers(only.as_ref())).await;
-        measured.into_iter().map(|measurement| measurement.statistics).collect()
+        measured
+            .into_iter()
+            .map(|measurement| measurement.statistics)
+            .collect()
     }
 
     /// Measures everything.
@@ -95,7 +98,9 @@ impl Sources {
         let containers = self.measure_containers(None);
         let mut states = [0; 4];
         for view in self.containers.list().iter() {
-            let index = State::NAMES.iter().position(|name| *name == view.state.name());
+            let index = State::NAMES
+                .iter()
+                .position(|name| *name == view.state.name());
             states[index.expect("every state has its name in the list")] += 1;
         }
         let node = self.counted("the node's counters", self.network.node_counters());
@@ -112,8 +117,11 @@ impl Sources {
     fn measure_containers(&self, only: Option<&ContainerId>) -> Vec<Measurement> {
         let listing = self.containers.list();
         let mut windows = self.windows.blocking_lock();
-        let live: BTreeSet<&ContainerId> =
-            listing.iter().filter(|view| view.state.is_live()).map(|view| &view.id).collect();
+        let live: BTreeSet<&ContainerId> = listing
+            .iter()
+            .filter(|view| view.state.is_live())
+            .map(|view| &view.id)
+            .collect();
         windows.retain(|id, _| live.contains(id));
         let wanted = |view: &&Arc<ContainerView>| only.is_none_or(|id| *id == view.id);
         listing
@@ -142,9 +150,15 @@ impl Sources {
                 return None;
             }
         };
-        let cpu = self.counted("cpu.stat", cgroup.cpu_statistics()).unwrap_or_default();
-        let processes = self.counted("cgroup.procs", cgroup.processes()).unwrap_or_default();
-        let charged = self.counted("memory.current", cgroup.memory_bytes()).flatten();
+        let cpu = self
+            .counted("cpu.stat", cgroup.cpu_statistics())
+            .unwrap_or_default();
+        let processes = self
+            .counted("cgroup.procs", cgroup.processes())
+            .unwrap_or_default();
+        let charged = self
+            .counted("memory.current", cgroup.memory_bytes())
+            .flatten();
         let (memory_bytes, memory_source) = match charged {
             Some(bytes) => (bytes, MemorySource::Cgroup),
             None => (
@@ -156,7 +170,10 @@ impl Sources {
         let threads = fs::read_to_string(path.join("cgroup.threads"))
             .map_or(processes.len(), |text| text.lines().count());
         let counters = self.counted("a container's counters", self.network.counters(view.slot));
-        let rtt = self.counted("a container's round-trip times", self.network.rtt(view.slot));
+        let rtt = self.counted(
+            "a container's round-trip times",
+            self.network.rtt(view.slot),
+        );
         let window = windows.entry(view.id.clone()).or_default();
         let tcp_rtt = rtt.and_then(|rtt| window.percentiles(rtt, Instant::now()));
         let sockets = match view.network {
@@ -199,7 +216,11 @@ impl Sources {
     }
 
     /// Counts and logs what could not be read: a measurement that is missing is not zero.
-    fn counted<T, E: std::error::Error + 'static>(&self, what: &str, result: Result<T, E>) -> Option<T> {
+    fn counted<T, E: std::error::Error + 'static>(
+        &self,
+        what: &str,
+        result: Result<T, E>,
+    ) -> Option<T> {
         match result {
             Ok(value) => Some(value),
             Err(error) => {
@@ -230,6 +251,8 @@ fn traffic(counters: &Counters) -> Traffic {
 
 impl fmt::Debug for Telemetry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Telemetry").field("cgroup_parent", &self.0.cgroup_parent).finish_non_exhaustive()
+        f.debug_struct("Telemetry")
+            .field("cgroup_parent", &self.0.cgroup_parent)
+            .finish_non_exhaustive()
     }
 }

@@ -106,9 +106,19 @@ impl Usage {
                 cpus_system_time_secs: fraction(*cpu_system_us, 1e6),
                 cpus_limit: enforced(limits.cpus.map(|cpus| f64::from(cpus.thousandths()) / 1e3)),
                 mem_total_bytes: total,
-                mem_rss_bytes: if total.is_some() { *memory_anonymous_bytes } else { Some(*memory_bytes) },
-                mem_limit_bytes: if *unenforced { None } else { limits.memory.map(|limit| limit.bytes()) },
-                link: network.and_then(|network| network.traffic.as_ref()).map(Link::of),
+                mem_rss_bytes: if total.is_some() {
+                    *memory_anonymous_bytes
+                } else {
+                    Some(*memory_bytes)
+                },
+                mem_limit_bytes: if *unenforced {
+                    None
+                } else {
+                    limits.memory.map(|limit| limit.bytes())
+                },
+                link: network
+                    .and_then(|network| network.traffic.as_ref())
+                    .map(Link::of),
                 net_tcp_active_connections: network.and_then(|network| network.tcp_active),
                 net_tcp_time_wait_connections: network.and_then(|network| network.tcp_time_wait),
                 rtt: rtt.map(|rtt| Rtt {

@@ -64,7 +64,9 @@ const FAMILIES: &[Family] = &[
         labels: &["state"],
         samples: |snapshot| {
             let states = State::NAMES.iter().zip(snapshot.states);
-            states.map(|(name, count)| sample([*name], float(count))).collect()
+            states
+                .map(|(name, count)| sample([*name], float(count)))
+                .collect()
         },
     },
     Family {
@@ -90,7 +92,10 @@ const FAMILIES: &[Family] = &[
             each(snapshot, |container| {
                 let limit = container.limits.cpus.filter(|_| !container.unenforced);
                 let cores = limit.map(|cpus| f64::from(cpus.thousandths()) / 1e3);
-                cores.map(|cores| container.sample(&[], cores)).into_iter().collect()
+                cores
+                    .map(|cores| container.sample(&[], cores))
+                    .into_iter()
+                    .collect()
             })
         },
     },
@@ -115,7 +120,10 @@ const FAMILIES: &[Family] = &[
             each(snapshot, |container| {
                 let limit = container.limits.memory.filter(|_| !container.unenforced);
                 let bytes = limit.map(|memory| float(memory.bytes()));
-                bytes.map(|bytes| container.sample(&[], bytes)).into_iter().collect()
+                bytes
+                    .map(|bytes| container.sample(&[], bytes))
+                    .into_iter()
+                    .collect()
             })
         },
     },
@@ -183,11 +191,17 @@ const FAMILIES: &[Family] = &[
         labels: &["container", "direction", "reason"],
         samples: |snapshot| {
             each(snapshot, |container| {
-                let Some(traffic) = container.network.as_ref().and_then(|use_| use_.traffic.as_ref())
+                let Some(traffic) = container
+                    .network
+                    .as_ref()
+                    .and_then(|use_| use_.traffic.as_ref())
                 else {
                     return Vec::new();
                 };
-                let directions = [("receive", &traffic.rx_drops), ("transmit", &traffic.tx_drops)];
+                let directions = [
+                    ("receive", &traffic.rx_drops),
+                    ("transmit", &traffic.tx_drops),
+                ];
                 let samples = directions.into_iter().flat_map(|(direction, drops)| {
                     drops.iter().map(move |(reason, count)| {
                         container.sample(&[direction, reason], float(*count))
@@ -244,8 +258,12 @@ const FAMILIES: &[Family] = &[
                     ("active", use_.and_then(|use_| use_.tcp_active)),
                     ("time_wait", use_.and_then(|use_| use_.tcp_time_wait)),
                 ];
-                let known = states.into_iter().filter_map(|(state, count)| Some((state, count?)));
-                known.map(|(state, count)| container.sample(&[state], float(count))).collect()
+                let known = states
+                    .into_iter()
+                    .filter_map(|(state, count)| Some((state, count?)));
+                known
+                    .map(|(state, count)| container.sample(&[state], float(count)))
+                    .collect()
             })
         },
     },
@@ -257,7 +275,10 @@ const FAMILIES: &[Family] = &[
         samples: |snapshot| {
             let times = |measurement: &Measurement| {
                 let labels = vec![measurement.statistics.name.to_string()];
-                measurement.rtt.map(|rtt| Sample { labels, value: Value::Times(Box::new(rtt)) })
+                measurement.rtt.map(|rtt| Sample {
+                    labels,
+                    value: Value::Times(Box::new(rtt)),
+                })
             };
             snapshot.containers.iter().filter_map(times).collect()
         },
@@ -297,7 +318,9 @@ const FAMILIES: &[Family] = &[
         labels: &["program"],
         samples: |snapshot| {
             let programs = snapshot.programs.iter();
-            programs.map(|p| sample([&p.name], float(p.run_time_ns) / NS)).collect()
+            programs
+                .map(|p| sample([&p.name], float(p.run_time_ns) / NS))
+                .collect()
         },
     },
     Family {
@@ -307,7 +330,9 @@ const FAMILIES: &[Family] = &[
         labels: &["program"],
         samples: |snapshot| {
             let programs = snapshot.programs.iter();
-            programs.map(|p| sample([&p.name], float(p.run_count))).collect()
+            programs
+                .map(|p| sample([&p.name], float(p.run_count)))
+                .collect()
         },
     },
     Family {
@@ -315,7 +340,12 @@ const FAMILIES: &[Family] = &[
         help: "Readings of counters, cgroups or processes that failed; what they are about is missing here.",
         kind: Kind::Counter,
         labels: &[],
-        samples: |snapshot| vec![Sample { labels: Vec::new(), value: Value::Number(float(snapshot.failures)) }],
+        samples: |snapshot| {
+            vec![Sample {
+                labels: Vec::new(),
+                value: Value::Number(float(snapshot.failures)),
+            }]
+        },
     },
 ];
 
@@ -337,11 +367,23 @@ struct Measured {
 impl Measured {
     fn new(snapshot: Snapshot) -> Result<Self, prometheus::Error> {
         let describe = |family: &Family| {
-            let labels = family.labels.iter().map(|label| (*label).to_owned()).collect();
-            Desc::new(full_name(family), family.help.to_owned(), labels, HashMap::new())
+            let labels = family
+                .labels
+                .iter()
+                .map(|label| (*label).to_owned())
+                .collect();
+            Desc::new(
+                full_name(family),
+                family.help.to_owned(),
+                labels,
+                HashMap::new(),
+            )
         };
         let descriptions = FAMILIES.iter().map(describe).collect::<Result<_, _>>()?;
-        Ok(Self { snapshot, descriptions })
+        Ok(Self {
+            snapshot,
+            descriptions,
+        })
     }
 }
 
@@ -351,7 +393,10 @@ impl Collector for Measured {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        FAMILIES.iter().map(|family| family.collect(&self.snapshot)).collect()
+        FAMILIES
+            .iter()
+            .map(|family| family.collect(&self.snapshot))
+            .collect()
     }
 }
 
@@ -365,7 +410,9 @@ impl Family {
             Kind::Gauge => MetricType::GAUGE,
             Kind::Histogram => MetricType::HISTOGRAM,
         });
-        let metrics = (self.samples)(snapshot).into_iter().map(|sample| self.metric(sample));
+        let metrics = (self.samples)(snapshot)
+            .into_iter()
+            .map(|sample| self.metric(sample));
         family.set_metric(metrics.collect());
         family
     }
@@ -409,7 +456,8 @@ fn histogram(times: &RttHistogram) -> Histogram {
         let last = index * STEPS + counts.len() - 1;
         // The last bucket also holds what is longer: it is the encoder's +Inf.
         if last + 1 < times.buckets.len() {
-            let upper_us = bucket_upper_us(u32::try_from(last).expect("there are a hundred buckets"));
+            let upper_us =
+                bucket_upper_us(u32::try_from(last).expect("there are a hundred buckets"));
             let mut bucket = Bucket::default();
             bucket.set_upper_bound(float(upper_us) / US);
             bucket.set_cumulative_count(seen);
@@ -431,20 +479,32 @@ impl ContainerStatistics {
     fn sample(&self, labels: &[&str], value: f64) -> Sample {
         let name = self.name.to_string();
         let labels = std::iter::once(name).chain(labels.iter().map(|label| (*label).to_owned()));
-        Sample { labels: labels.collect(), value: Value::Number(value) }
+        Sample {
+            labels: labels.collect(),
+            value: Value::Number(value),
+        }
     }
 }
 
 fn sample<const N: usize>(labels: [&str; N], value: f64) -> Sample {
-    Sample { labels: labels.map(str::to_owned).to_vec(), value: Value::Number(value) }
+    Sample {
+        labels: labels.map(str::to_owned).to_vec(),
+        value: Value::Number(value),
+    }
 }
 
 fn each(snapshot: &Snapshot, samples: impl Fn(&ContainerStatistics) -> Vec<Sample>) -> Vec<Sample> {
-    snapshot.containers.iter().flat_map(|measurement| samples(&measurement.statistics)).collect()
+    snapshot
+        .containers
+        .iter()
+        .flat_map(|measurement| samples(&measurement.statistics))
+        .collect()
 }
 
 fn gauge(snapshot: &Snapshot, value: fn(&ContainerStatistics) -> u64) -> Vec<Sample> {
-    each(snapshot, |container| vec![container.sample(&[], float(value(container)))])
+    each(snapshot, |container| {
+        vec![container.sample(&[], float(value(container)))]
+    })
 }
 
 fn network(
@@ -453,12 +513,19 @@ fn network(
 ) -> Vec<Sample> {
     each(snapshot, |container| {
         let value = container.network.as_ref().and_then(value);
-        value.map(|value| container.sample(&[], float(value))).into_iter().collect()
+        value
+            .map(|value| container.sample(&[], float(value)))
+            .into_iter()
+            .collect()
     })
 }
 
 fn node(snapshot: &Snapshot, value: fn(&weir_abi::NodeCounters) -> u64) -> Vec<Sample> {
-    snapshot.node.iter().map(|node| sample([], float(value(node)))).collect()
+    snapshot
+        .node
+        .iter()
+        .map(|node| sample([], float(value(node))))
+        .collect()
 }
 
 /// Prometheus' numbers are doubles; 2^53 of anything here is far away.
@@ -484,9 +551,15 @@ mod tests {
         rtt.sum_us = 203;
         let statistics = super::super::mesos::tests::statistics();
         Snapshot {
-            containers: vec![Measurement { statistics, rtt: Some(rtt) }],
+            containers: vec![Measurement {
+                statistics,
+                rtt: Some(rtt),
+            }],
             states: [0, 1, 0, 2],
-            node: Some(weir_abi::NodeCounters { bind_refused: 5, ..Default::default() }),
+            node: Some(weir_abi::NodeCounters {
+                bind_refused: 5,
+                ..Default::default()
+            }),
             programs: vec![crate::telemetry::ProgramStatistics {
                 name: "uplink".to_owned(),
                 run_time_ns: 1_500_000_000,
@@ -516,7 +589,10 @@ mod tests {
             "weir_agent_program_run_seconds_total{program=\"uplink\"} 1.5",
             "weir_agent_telemetry_failed_reads_total 0",
         ] {
-            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is missing in\n{text}"
+            );
         }
     }
 
@@ -533,7 +609,12 @@ mod tests {
         for family in FAMILIES {
             assert!(names.insert(family.name), "{} twice", family.name);
             let is_counter = matches!(family.kind, Kind::Counter);
-            assert_eq!(family.name.ends_with("_total"), is_counter, "{}", family.name);
+            assert_eq!(
+                family.name.ends_with("_total"),
+                is_counter,
+                "{}",
+                family.name
+            );
             assert!(family.help.ends_with('.'), "{}", family.help);
             for unit in ["_ms", "_us", "_ns", "_milliseconds", "_kb"] {
                 assert!(!family.name.contains(unit), "{}", family.name);

@@ -59,7 +59,13 @@ fn parse_pss_bytes(text: &str) -> Option<u64> {
 
 /// Returns a value of a file of `name value` lines, such as `memory.stat`.
 pub(crate) fn flat_value(text: &str, name: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+    text.lines().find_map(|line| {
+        line.strip_prefix(name)?
+            .strip_prefix(' ')?
+            .trim()
+            .parse()
+            .ok()
+    })
 }
 
 #[cfg(test)]
@@ -70,13 +76,22 @@ mod tests {
     fn both_families_count() {
         let v4 = "sockets: used 9\nTCP: inuse 5 orphan 0 tw 3 alloc 7 mem 1\nUDP: inuse 2 mem 0\n";
         let v6 = "TCP6: inuse 2\nUDP6: inuse 1\n";
-        assert_eq!(parse_tcp_sockets(v4, v6), TcpSockets { active: 7, time_wait: 3 });
+        assert_eq!(
+            parse_tcp_sockets(v4, v6),
+            TcpSockets {
+                active: 7,
+                time_wait: 3
+            }
+        );
         assert_eq!(parse_tcp_sockets("", ""), TcpSockets::default());
     }
 
     #[test]
     fn the_sum_of_shares_is_in_bytes() {
-        assert_eq!(parse_pss_bytes("x\nRss:  9 kB\nPss:                 12 kB\n"), Some(12 * 1024));
+        assert_eq!(
+            parse_pss_bytes("x\nRss:  9 kB\nPss:                 12 kB\n"),
+            Some(12 * 1024)
+        );
         assert_eq!(parse_pss_bytes("Pss: twelve kB\n"), None);
         assert!(read_pss_bytes([nix::unistd::getpid().as_raw(), i32::MAX]) > 0);
     }
@@ -84,7 +99,12 @@ mod tests {
     #[test]
     fn this_process_has_sockets() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        assert!(read_tcp_sockets(nix::unistd::getpid().as_raw().unsigned_abs()).unwrap().active > 0);
+        assert!(
+            read_tcp_sockets(nix::unistd::getpid().as_raw().unsigned_abs())
+                .unwrap()
+                .active
+                > 0
+        );
         drop(listener);
     }
 

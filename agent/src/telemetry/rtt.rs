@@ -34,14 +34,22 @@ impl RttWindow {
         now: Instant,
     ) -> Option<RttPercentiles> {
         // The newest reading that is older than the window is where the window begins.
-        while self.readings.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW) {
+        while self
+            .readings
+            .get(1)
+            .is_some_and(|(at, _)| now.duration_since(*at) >= WINDOW)
+        {
             self.readings.pop_front();
         }
         let recent = match self.readings.front() {
             Some((_, before)) => since(&reading, before),
             None => reading,
         };
-        if self.readings.back().is_none_or(|(at, _)| now.duration_since(*at) >= STEP) {
+        if self
+            .readings
+            .back()
+            .is_none_or(|(at, _)| now.duration_since(*at) >= STEP)
+        {
             self.readings.push_back((now, reading));
         }
         percentiles(&recent)
@@ -75,7 +83,13 @@ pub(crate) fn percentiles(histogram: &RttHistogram) -> Option<RttPercentiles> {
         let bucket = bucket.expect("the ranks end with the samples");
         bucket_upper_us(u32::try_from(bucket).expect("there are a hundred buckets"))
     };
-    Some(RttPercentiles { p50_us: at(50), p90_us: at(90), p95_us: at(95), p99_us: at(99), samples })
+    Some(RttPercentiles {
+        p50_us: at(50),
+        p90_us: at(90),
+        p95_us: at(95),
+        p99_us: at(99),
+        samples,
+    })
 }
 
 #[cfg(test)]
@@ -96,7 +110,10 @@ mod tests {
     #[test]
     fn percentiles_are_nearest_ranks() {
         let times = percentiles(&histogram(&[(1, 50), (2, 40), (3, 9), (1000, 1)])).unwrap();
-        assert_eq!((times.p50_us, times.p90_us, times.p95_us, times.p99_us), (1, 2, 3, 3));
+        assert_eq!(
+            (times.p50_us, times.p90_us, times.p95_us, times.p99_us),
+            (1, 2, 3, 3)
+        );
         assert_eq!(times.samples, 100);
         let one = percentiles(&histogram(&[(3, 1)])).unwrap();
         assert_eq!((one.p50_us, one.p99_us), (3, 3));
@@ -109,9 +126,18 @@ mod tests {
         let begin = Instant::now();
         let after = |seconds| begin + Duration::from_secs(seconds);
         let mut total = vec![(1, 1000)];
-        assert_eq!(window.percentiles(histogram(&total), begin).unwrap().p99_us, 1);
+        assert_eq!(
+            window.percentiles(histogram(&total), begin).unwrap().p99_us,
+            1
+        );
         total.push((3, 10));
-        assert_eq!(window.percentiles(histogram(&total), after(30)).unwrap().p50_us, 3);
+        assert_eq!(
+            window
+                .percentiles(histogram(&total), after(30))
+                .unwrap()
+                .p50_us,
+            3
+        );
         // Nothing new since the reading a minute ago.
         assert_eq!(window.percentiles(histogram(&total), after(90)), None);
     }

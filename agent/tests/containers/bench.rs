@@ -46,7 +46,8 @@ pub(crate) struct FakeNetwork {
 }
 
 fn next_fault(faults: &Mutex<VecDeque<&'static str>>) -> Result<(), NetworkFault> {
-    match faults.lock().unwrap().pop_front() {
+    let fault = faults.lock().unwrap().pop_front();
+    match fault {
         None => Ok(()),
         Some(what) => Err(NetworkFault {
             what: what.to_owned(),
@@ -69,7 +70,10 @@ impl ContainerNetwork for FakeNetwork {
             }
             NetworkMode::Host => None,
         };
-        self.attached.lock().unwrap().insert(attachment.slot, attachment);
+        self.attached
+            .lock()
+            .unwrap()
+            .insert(attachment.slot, attachment);
         Ok(Attached { netns })
     }
 
@@ -86,7 +90,9 @@ impl ContainerNetwork for FakeNetwork {
     }
 
     async fn recover(&self, live: Vec<LiveAttachment>) -> Result<(), NetworkFault> {
-        let by_slot = live.iter().map(|live| (live.attachment.slot, live.attachment.clone()));
+        let by_slot = live
+            .iter()
+            .map(|live| (live.attachment.slot, live.attachment.clone()));
         *self.attached.lock().unwrap() = by_slot.collect();
         *self.recovered.lock().unwrap() = live;
         Ok(())
@@ -121,7 +127,10 @@ impl Bench {
 
     pub(crate) fn with_network(network: FakeNetwork) -> Self {
         static COUNTER: AtomicU32 = AtomicU32::new(0);
-        assert!(nix::unistd::geteuid().is_root(), "these tests make containers: run them as root");
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "these tests make containers: run them as root"
+        );
         build_executor();
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         Self {
@@ -162,15 +171,29 @@ impl Bench {
             quarantine: QUARANTINE,
         };
         let network = Arc::clone(&self.network);
-        let (containers, task) = ContainerTask::spawn(settings, store, network).await.unwrap();
-        Agent { containers, task, thread }
+        let (containers, task) = ContainerTask::spawn(settings, store, network)
+            .await
+            .unwrap();
+        Agent {
+            containers,
+            task,
+            thread,
+        }
     }
 
     /// Returns the names of the cgroups of containers.
     pub(crate) fn cgroups(&self) -> Vec<String> {
-        let children = Cgroup::open(&self.cgroup_parent()).unwrap().children().unwrap();
+        let children = Cgroup::open(&self.cgroup_parent())
+            .unwrap()
+            .children()
+            .unwrap();
         let name = |cgroup: &Cgroup| {
-            cgroup.path().file_name().unwrap().to_string_lossy().into_owned()
+            cgroup
+                .path()
+                .file_name()
+                .unwrap()
+                .to_string_lossy()
+                .into_owned()
         };
         children.iter().map(name).collect()
     }
@@ -188,7 +211,11 @@ impl Drop for Bench {
 impl Agent {
     /// Ends the agent as a kill would: nothing is finished, nothing is told.
     pub(crate) async fn vanish(self) {
-        let Self { containers, mut task, thread } = self;
+        let Self {
+            containers,
+            mut task,
+            thread,
+        } = self;
         drop(containers);
         task.ended().await;
         tokio::task::spawn_blocking(|| thread.join()).await.unwrap();
@@ -235,7 +262,11 @@ pub(crate) fn shell(name: &str, script: &str) -> LaunchRequest {
 /// Tests and programs are built into one directory.
 fn executor_path() -> PathBuf {
     let test = env::current_exe().unwrap();
-    test.parent().unwrap().parent().unwrap().join("weir-executor")
+    test.parent()
+        .unwrap()
+        .parent()
+        .unwrap()
+        .join("weir-executor")
 }
 
 /// The executor is another package's program, which building this test does not build.
@@ -243,10 +274,20 @@ fn build_executor() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "weir-executor", "--bin", "weir-executor"]);
+        build.args([
+            "build",
+            "--quiet",
+            "--package",
+            "weir-executor",
+            "--bin",
+            "weir-executor",
+        ]);
         if !cfg!(debug_assertions) {
             build.arg("--release");
         }
-        assert!(build.status().unwrap().success(), "weir-executor does not build");
+        assert!(
+            build.status().unwrap().success(),
+            "weir-executor does not build"
+        );
     });
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
@@ -12,14 +13,17 @@ use weir_agent::container::{
 use weir_executor::record::Outcome;
 use weir_executor::spec::NetworkMode;
 
-use crate::bench::{Bench, FakeNetwork, shell};
+use crate::bench::{Bench, DEADLINE, FakeNetwork, shell};
 
 fn ports(text: &str) -> PortsWanted {
     PortsWanted::Set(text.parse().unwrap())
 }
 
 fn with_ports(name: &str, script: &str, text: &str) -> LaunchRequest {
-    LaunchRequest { ports: ports(text), ..shell(name, script) }
+    LaunchRequest {
+        ports: ports(text),
+        ..shell(name, script)
+    }
 }
 
 fn outcome(state: &State) -> Option<&Outcome> {
@@ -42,12 +46,21 @@ async fn a_task_runs_and_its_end_is_known() {
     let sandbox = view.directory.join("sandbox");
     let stdout = fs::read_to_string(view.directory.join("stdout")).unwrap();
     assert_eq!(stdout, format!("to stdout\n65534\n{}\n", sandbox.display()));
-    assert_eq!(fs::read_to_string(view.directory.join("stderr")).unwrap(), "to stderr\n");
-    assert_eq!(fs::metadata(&view.directory).unwrap().permissions().mode() & 0o7777, 0o711);
+    assert_eq!(
+        fs::read_to_string(view.directory.join("stderr")).unwrap(),
+        "to stderr\n"
+    );
+    assert_eq!(
+        fs::metadata(&view.directory).unwrap().permissions().mode() & 0o7777,
+        0o711
+    );
     assert_eq!(fs::metadata(&sandbox).unwrap().uid(), 65534);
     assert_eq!(bench.cgroups(), Vec::<String>::new());
     assert!(bench.network.attached.lock().unwrap().is_empty());
-    assert_eq!(outcome(&agent.containers.find("web").unwrap().state), Some(&ended.outcome));
+    assert_eq!(
+        outcome(&agent.containers.find("web").unwrap().state),
+        Some(&ended.outcome)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,11 +84,20 @@ async fn a_program_that_is_not_there_is_a_failure_that_names_it() {
     let mut request = shell("web", "");
     request.argv = vec!["/nonexistent/program".to_owned()];
     let error = agent.containers.launch(request).await.unwrap_err();
-    assert!(matches!(error, ContainerError::Failed(StepError::Start(_))), "{error}");
-    assert!(error.to_string().contains("/nonexistent/program"), "{error}");
+    assert!(
+        matches!(error, ContainerError::Failed(StepError::Start(_))),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("/nonexistent/program"),
+        "{error}"
+    );
     // Answered when all is taken back: the name is free.
     let view = agent.containers.find("web").unwrap();
-    assert!(matches!(outcome(&view.state), Some(Outcome::ExecFailed { .. })), "{view:?}");
+    assert!(
+        matches!(outcome(&view.state), Some(Outcome::ExecFailed { .. })),
+        "{view:?}"
+    );
     agent.containers.launch(shell("web", "true")).await.unwrap();
 }
 
@@ -86,7 +108,13 @@ async fn a_kill_is_gentle_or_not() {
     let script = "trap 'exit 9' TERM; echo up; while :; do sleep 0.01; done";
     for (kill, expected) in [
         (Kill::Gracefully, Outcome::Exited { code: 9 }),
-        (Kill::AtOnce, Outcome::Signaled { signal: 9, core_dumped: false }),
+        (
+            Kill::AtOnce,
+            Outcome::Signaled {
+                signal: 9,
+                core_dumped: false,
+            },
+        ),
     ] {
         let view = agent.containers.launch(shell("web", script)).await.unwrap();
         let output = view.directory.join("stdout");
@@ -97,21 +125,34 @@ async fn a_kill_is_gentle_or_not() {
         let ended = agent.containers.wait("web".to_owned()).await.unwrap();
         assert_eq!(ended.outcome, expected);
     }
-    let again = agent.containers.kill("web".to_owned(), Kill::AtOnce).await.unwrap_err();
-    assert!(matches!(again, ContainerError::Refused(Refusal::NotRunning { .. })), "{again}");
+    let again = agent
+        .containers
+        .kill("web".to_owned(), Kill::AtOnce)
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(again, ContainerError::Refused(Refusal::NotRunning { .. })),
+        "{again}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn launches_of_different_containers_do_not_wait_for_each_other() {
     const LAUNCHES: usize = 8;
     let meeting = Some(Barrier::new(LAUNCHES));
-    let bench = Bench::with_network(FakeNetwork { meeting, ..FakeNetwork::default() });
+    let bench = Bench::with_network(FakeNetwork {
+        meeting,
+        ..FakeNetwork::default()
+    });
     let agent = bench.start().await;
     let mut launches = JoinSet::new();
     for number in 0..LAUNCHES {
         let containers = agent.containers.clone();
         launches.spawn(async move {
-            containers.launch(shell(&format!("c{number}"), "true")).await.map(drop)
+            containers
+                .launch(shell(&format!("c{number}"), "true"))
+                .await
+                .map(drop)
         });
     }
     // Each waits in `attach` for all the others: one after the other would never end.
@@ -123,33 +164,67 @@ async fn launches_of_different_containers_do_not_wait_for_each_other() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_launch_that_the_network_refuses_leaves_nothing() {
     let bench = Bench::new();
-    bench.network.attach_faults.lock().unwrap().push_back("no link today");
+    bench
+        .network
+        .attach_faults
+        .lock()
+        .unwrap()
+        .push_back("no link today");
     let agent = bench.start().await;
-    let error = agent.containers.launch(with_ports("web", "true", "31000")).await.unwrap_err();
+    let error = agent
+        .containers
+        .launch(with_ports("web", "true", "31000"))
+        .await
+        .unwrap_err();
     assert_eq!(error.to_string(), "no link today");
     assert_eq!(error.remedy(), "try something else");
     assert_eq!(bench.cgroups(), Vec::<String>::new());
     let view = agent.containers.find("web").unwrap();
-    assert!(matches!(outcome(&view.state), Some(Outcome::Aborted { reason }) if reason == "no link today"));
+    assert!(
+        matches!(outcome(&view.state), Some(Outcome::Aborted { reason }) if reason == "no link today")
+    );
     // Nothing ran, so nothing rests.
-    agent.containers.launch(with_ports("web", "true", "31000")).await.unwrap();
+    agent
+        .containers
+        .launch(with_ports("web", "true", "31000"))
+        .await
+        .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_detached_stays_owned_until_it_is() {
     let bench = Bench::new();
-    bench.network.detach_faults.lock().unwrap().extend(["busy", "still busy"]);
+    bench
+        .network
+        .detach_faults
+        .lock()
+        .unwrap()
+        .extend(["busy", "still busy"]);
     let agent = bench.start().await;
-    agent.containers.launch(with_ports("web", "true", "31000")).await.unwrap();
-    let is_ending = |view: &weir_agent::container::ContainerView| {
-        matches!(view.state, State::Ending { .. })
-    };
+    agent
+        .containers
+        .launch(with_ports("web", "true", "31000"))
+        .await
+        .unwrap();
+    let is_ending =
+        |view: &weir_agent::container::ContainerView| matches!(view.state, State::Ending { .. });
     agent.wait_for("web", "ending", is_ending).await;
-    let refused = agent.containers.launch(with_ports("web", "true", "")).await.unwrap_err();
-    assert!(matches!(refused, ContainerError::Refused(Refusal::NameTaken { .. })), "{refused}");
+    let refused = agent
+        .containers
+        .launch(with_ports("web", "true", ""))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(refused, ContainerError::Refused(Refusal::NameTaken { .. })),
+        "{refused}"
+    );
     agent.containers.wait("web".to_owned()).await.unwrap();
     assert!(bench.network.attached.lock().unwrap().is_empty());
-    let refused = agent.containers.launch(with_ports("a", "true", "31000")).await.unwrap_err();
+    let refused = agent
+        .containers
+        .launch(with_ports("a", "true", "31000"))
+        .await
+        .unwrap_err();
     assert!(refused.to_string().contains("freed"), "{refused}");
 }
 
@@ -160,11 +235,23 @@ async fn ports_of_a_running_container_change() {
     let launched = with_ports("web", "sleep 1000", "31000-31009");
     let view = agent.containers.launch(launched).await.unwrap();
     let update = |text: &str| agent.containers.update_ports("web".to_owned(), ports(text));
-    assert_eq!(update("31005-31014").await.unwrap().ports.to_string(), "31005-31014");
-    let known = || bench.network.attached.lock().unwrap()[&view.slot].ports.to_string();
+    assert_eq!(
+        update("31005-31014").await.unwrap().ports.to_string(),
+        "31005-31014"
+    );
+    let known = || {
+        bench.network.attached.lock().unwrap()[&view.slot]
+            .ports
+            .to_string()
+    };
     assert_eq!(known(), "31005-31014");
 
-    bench.network.update_faults.lock().unwrap().push_back("no room in the map");
+    bench
+        .network
+        .update_faults
+        .lock()
+        .unwrap()
+        .push_back("no room in the map");
     let error = update("31100").await.unwrap_err();
     assert_eq!(error.to_string(), "no room in the map");
     let view = agent.containers.find("web").unwrap();
@@ -172,8 +259,17 @@ async fn ports_of_a_running_container_change() {
     assert_eq!(known(), "31005-31014");
 
     let error = update("40000").await.unwrap_err();
-    assert!(error.to_string().contains("outside the agent's 31000-31999"), "{error}");
-    agent.containers.kill("web".to_owned(), Kill::AtOnce).await.unwrap();
+    assert!(
+        error
+            .to_string()
+            .contains("outside the agent's 31000-31999"),
+        "{error}"
+    );
+    agent
+        .containers
+        .kill("web".to_owned(), Kill::AtOnce)
+        .await
+        .unwrap();
     agent.containers.wait("web".to_owned()).await.unwrap();
     assert!(update("31000").await.is_err());
 }
@@ -191,15 +287,28 @@ async fn only_the_newest_of_those_that_ended_are_kept() {
         agent.containers.wait(name).await.unwrap();
     }
     let names = |agent: &crate::bench::Agent| -> Vec<String> {
-        agent.containers.list().iter().map(|view| view.name.to_string()).collect()
+        agent
+            .containers
+            .list()
+            .iter()
+            .map(|view| view.name.to_string())
+            .collect()
     };
     assert_eq!(names(&agent), ["c2", "c3"]);
     agent.containers.stop().await;
     agent.vanish().await;
     let agent = bench.start().await;
     assert_eq!(names(&agent), ["c2", "c3"]);
-    let is_there: Vec<bool> = directories.iter().map(|directory| directory.exists()).collect();
-    assert_eq!(is_there, [false, false, true, true]);
+    // Directories are removed behind the answer.
+    let deadline = std::time::Instant::now() + DEADLINE;
+    loop {
+        let is_there: Vec<bool> = directories.iter().map(|path| path.exists()).collect();
+        if is_there == [false, false, true, true] {
+            break;
+        }
+        assert!(std::time::Instant::now() < deadline, "{is_there:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -215,7 +324,10 @@ async fn a_limit_that_cannot_hold_is_refused_or_said() {
             return;
         }
         Err(error) => assert!(
-            matches!(error, ContainerError::Refused(Refusal::Unenforceable { .. })),
+            matches!(
+                error,
+                ContainerError::Refused(Refusal::Unenforceable { .. })
+            ),
             "{error}"
         ),
     }
@@ -229,16 +341,28 @@ async fn a_limit_that_cannot_hold_is_refused_or_said() {
 async fn a_stop_gives_the_network_back_only_when_nothing_runs() {
     let bench = Bench::new();
     let agent = bench.start().await;
-    agent.containers.launch(shell("web", "sleep 1000")).await.unwrap();
+    agent
+        .containers
+        .launch(shell("web", "sleep 1000"))
+        .await
+        .unwrap();
     agent.containers.stop().await;
     assert_eq!(bench.network.stopped.load(Ordering::Relaxed), 0);
     agent.vanish().await;
 
     let agent = bench.start().await;
-    agent.containers.kill("web".to_owned(), Kill::AtOnce).await.unwrap();
+    agent
+        .containers
+        .kill("web".to_owned(), Kill::AtOnce)
+        .await
+        .unwrap();
     agent.containers.wait("web".to_owned()).await.unwrap();
     agent.containers.stop().await;
     assert_eq!(bench.network.stopped.load(Ordering::Relaxed), 1);
-    let late = agent.containers.launch(shell("late", "true")).await.unwrap_err();
+    let late = agent
+        .containers
+        .launch(shell("late", "true"))
+        .await
+        .unwrap_err();
     assert!(matches!(late, ContainerError::Gone), "{late}");
 }

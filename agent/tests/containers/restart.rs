@@ -13,9 +13,14 @@ use crate::bench::{Bench, DEADLINE, shell};
 
 fn pids(view: &ContainerView) -> (i32, i32) {
     match view.state {
-        State::Running { executor_pid, init_pid, .. } => {
-            (executor_pid.try_into().unwrap(), init_pid.try_into().unwrap())
-        }
+        State::Running {
+            executor_pid,
+            init_pid,
+            ..
+        } => (
+            executor_pid.try_into().unwrap(),
+            init_pid.try_into().unwrap(),
+        ),
         State::Starting | State::Ending { .. } | State::Ended { .. } => {
             panic!("{} runs: {:?}", view.name, view.state)
         }
@@ -26,7 +31,10 @@ fn pids(view: &ContainerView) -> (i32, i32) {
 async fn a_container_outlives_the_agent_and_is_taken_over() {
     let bench = Bench::new();
     let agent = bench.start().await;
-    let mut launched = shell("web", "while [ ! -e end ]; do sleep 0.01; done; echo over; exit 4");
+    let mut launched = shell(
+        "web",
+        "while [ ! -e end ]; do sleep 0.01; done; echo over; exit 4",
+    );
     launched.ports = PortsWanted::Set("31000".parse().unwrap());
     let before = agent.containers.launch(launched).await.unwrap();
     agent.vanish().await;
@@ -37,7 +45,10 @@ async fn a_container_outlives_the_agent_and_is_taken_over() {
     let recovered = bench.network.recovered.lock().unwrap().clone();
     assert_eq!(recovered.len(), 1);
     assert_eq!(recovered[0].attachment.slot, before.slot);
-    assert_eq!(i32::try_from(recovered[0].init_pid).unwrap(), pids(&before).1);
+    assert_eq!(
+        i32::try_from(recovered[0].init_pid).unwrap(),
+        pids(&before).1
+    );
     let mut rival = shell("rival", "true");
     rival.ports = PortsWanted::Set("31000".parse().unwrap());
     let refused = agent.containers.launch(rival).await.unwrap_err();
@@ -46,22 +57,38 @@ async fn a_container_outlives_the_agent_and_is_taken_over() {
     fs::write(after.directory.join("sandbox/end"), "").unwrap();
     let ended = agent.containers.wait("web".to_owned()).await.unwrap();
     assert_eq!(ended.outcome, Outcome::Exited { code: 4 });
-    assert_eq!(fs::read_to_string(after.directory.join("stdout")).unwrap(), "over\n");
+    assert_eq!(
+        fs::read_to_string(after.directory.join("stdout")).unwrap(),
+        "over\n"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_end_without_an_agent_is_known_to_the_next() {
     let bench = Bench::new();
     let agent = bench.start().await;
-    let view = agent.containers.launch(shell("web", "sleep 1000")).await.unwrap();
+    let view = agent
+        .containers
+        .launch(shell("web", "sleep 1000"))
+        .await
+        .unwrap();
     agent.vanish().await;
-    Cgroup::open(&bench.cgroup_parent().join(view.id.as_str()).join("task")).unwrap().kill().unwrap();
+    Cgroup::open(&bench.cgroup_parent().join(view.id.as_str()).join("task"))
+        .unwrap()
+        .kill()
+        .unwrap();
     let container = Cgroup::open(&bench.cgroup_parent().join(view.id.as_str())).unwrap();
     assert!(container.wait_empty(DEADLINE).unwrap());
 
     let agent = bench.start().await;
     let ended = agent.containers.wait("web".to_owned()).await.unwrap();
-    assert_eq!(ended.outcome, Outcome::Signaled { signal: 9, core_dumped: false });
+    assert_eq!(
+        ended.outcome,
+        Outcome::Signaled {
+            signal: 9,
+            core_dumped: false
+        }
+    );
     assert!(bench.network.recovered.lock().unwrap().is_empty());
     assert_eq!(bench.cgroups(), Vec::<String>::new());
 }
@@ -70,7 +97,11 @@ async fn an_end_without_an_agent_is_known_to_the_next() {
 async fn an_executor_that_is_killed_takes_its_container_along() {
     let bench = Bench::new();
     let agent = bench.start().await;
-    let view = agent.containers.launch(shell("web", "sleep 1000 & sleep 1000")).await.unwrap();
+    let view = agent
+        .containers
+        .launch(shell("web", "sleep 1000 & sleep 1000"))
+        .await
+        .unwrap();
     kill(Pid::from_raw(pids(&view).0), Signal::SIGKILL).unwrap();
     let ended = agent.containers.wait("web".to_owned()).await.unwrap();
     assert!(matches!(&ended.outcome, Outcome::Aborted { reason } if reason.contains("executor")));
@@ -125,7 +156,11 @@ async fn an_agent_that_vanishes_in_a_launch_leaves_nothing_that_runs() {
     let agent = bench.start().await;
     for view in agent.containers.list().iter() {
         if let State::Running { .. } = view.state {
-            agent.containers.kill(view.id.to_string(), Kill::AtOnce).await.unwrap();
+            agent
+                .containers
+                .kill(view.id.to_string(), Kill::AtOnce)
+                .await
+                .unwrap();
         }
         agent.containers.wait(view.id.to_string()).await.unwrap();
     }

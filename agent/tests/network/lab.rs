@@ -25,6 +25,8 @@ use weir_executor::spec::NetworkMode;
 use weir_resources::{PortRange, PortSet};
 use weir_sys::netns;
 
+use crate::log;
+
 /// Every wait in these tests ends here: far beyond what a loaded machine needs.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -35,8 +37,14 @@ pub(crate) const WIRE_V6: &str = "fd09::1";
 /// An address beyond the gateway.
 pub(crate) const FAR_V4: &str = "172.31.5.5";
 pub(crate) const FAR_V6: &str = "fd31::5";
+/// The node and the machine at the other end of a second wire.
+pub(crate) const SECOND_NODE_V4: &str = "10.8.0.2";
+pub(crate) const SECOND_NODE_V6: &str = "fd08::2";
+pub(crate) const SECOND_WIRE_V4: &str = "10.8.0.1";
+pub(crate) const SECOND_WIRE_V6: &str = "fd08::1";
 
-static COUNTER: AtomicU32 = AtomicU32::new(0);
+static LABS: AtomicU32 = AtomicU32::new(0);
+static CONTAINERS: AtomicU32 = AtomicU32::new(0);
 
 /// How the programs are attached in this run: `WEIR_TEST_ATTACH=clsact` forces the older way.
 pub(crate) fn attach_mode() -> AttachMode {
@@ -145,7 +153,8 @@ impl Lab {
 
     /// Builds the networks only.
     pub(crate) fn without_agent() -> Self {
-        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        log::capture();
+        let number = LABS.fetch_add(1, Ordering::Relaxed);
         let name = format!("weir-test-{}-{number}", std::process::id());
         let directory = std::env::temp_dir().join(&name);
         let pins = directory.join("bpf");
@@ -155,6 +164,8 @@ impl Lab {
         let (node, wire, far) = (Place::new(), Place::new(), Place::new());
         join(&node, "up0", &wire, "w0");
         join(&wire, "w1", &far, "f0");
+        // The default would overlap with the blocks of the containers; a real agent sees to it.
+        node.write_setting("net/ipv4/ip_local_port_range", "55000 60999");
         node.ip("addr add 10.9.0.2/24 dev up0");
         node.ip("-6 addr add fd09::2/64 dev up0 nodad");
         node.ip("route add default via 10.9.0.1");
@@ -183,6 +194,27 @@ impl Lab {
             program_statistics: false,
         };
         Self { node, wire, far, directory, cgroup, settings, agent: None }
+    }
+
+    /// Joins the node to another machine by a second link, named `name` on the node and `w0` there.
+    pub(crate) fn second_wire(&self, name: &str) -> Place {
+        let other = Place::new();
+        join(&self.node, name, &other, "w0");
+        self.node.ip(&format!("addr add {SECOND_NODE_V4}/24 dev {name}"));
+        self.node.ip(&format!("-6 addr add {SECOND_NODE_V6}/64 dev {name} nodad"));
+        other.ip(&format!("addr add {SECOND_WIRE_V4}/24 dev w0"));
+        other.ip(&format!("-6 addr add {SECOND_WIRE_V6}/64 dev w0 nodad"));
+        other
+    }
+
+    /// Where the maps are pinned.
+    pub(crate) fn maps(&self) -> PathBuf {
+        self.settings.pins.join(format!("v{}/maps", weir_abi::LAYOUT_VERSION))
+    }
+
+    /// Where the links are pinned.
+    pub(crate) fn links(&self) -> PathBuf {
+        self.settings.pins.join(format!("v{}/links", weir_abi::LAYOUT_VERSION))
     }
 
     /// Changes what the next [`Lab::start`] is given.
@@ -275,7 +307,8 @@ impl Drop for Lab {
 pub(crate) fn attachment(slot: u32, ports: &str) -> Attachment {
     let first = 40_000 / 512 * 512 + 512 * u16::try_from(slot).unwrap();
     Attachment {
-        container: ContainerId::from_random(u64::from(slot) + 1000),
+        // Not the slot, which every laboratory counts from one: the log is that of them all.
+        container: ContainerId::from_random(CONTAINERS.fetch_add(1, Ordering::Relaxed).into()),
         slot: Slot::try_from(slot).unwrap(),
         mode: NetworkMode::Isolated,
         ports: ports.parse::<PortSet>().unwrap(),
@@ -300,7 +333,8 @@ pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) ->
             return value;
         }
         assert!(Instant::now() < end, "not within {DEADLINE:?}: {what}");
-        std::thread::yield_now();
+        // Between two looks, not instead of one.
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
 

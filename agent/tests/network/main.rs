@@ -4,6 +4,10 @@
 #![expect(clippy::disallowed_methods, reason = "these tests build networks with iproute2")]
 #![allow(clippy::cast_possible_truncation, reason = "test data")]
 
+mod drops;
+mod frames;
 mod lab;
+mod log;
 mod paths;
+mod refusals;
 mod talk;

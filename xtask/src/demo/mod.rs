@@ -116,18 +116,7 @@ fn say_what_next() {
         println!("  {}", NODE.curl_text(path));
     }
     println!("\nTry next:");
-    println!("  {}", NODE.weir_agent_text("ps"));
-    println!("  {}", NODE.weir_agent_text("stats"));
-    println!("  {} web", NODE.weir_agent_text("logs"));
-    println!(
-        "  {} web --ports 31000,31300-31309",
-        NODE.weir_agent_text("update")
-    );
-    println!(
-        "  {} --name mine --ports 5 --user nobody -- sh -c 'echo $WEIR_PORTS'",
-        NODE.weir_agent_text("exec")
-    );
-    println!("  {}", NODE.weir_agent_text("doctor"));
+    println!("  alias weir='{}'", NODE.weir_agent_text());
     println!(
         "  nsenter --net={} curl http://{}:{}/",
         NODE.wire_namespace().display(),

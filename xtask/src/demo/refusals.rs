@@ -57,7 +57,7 @@ pub(super) fn spoof(node: Node) -> Result<()> {
             "forger",
             "--user",
             "nobody",
-            "--capability",
+            "--cap-add",
             "NET_RAW",
         ],
         &[&program(node, "python3")?, "-c", &script],

@@ -47,20 +47,16 @@ impl Container {
 }
 
 impl Node {
-    /// Returns `weir-agent`, told which node is meant; arguments of the command follow.
+    /// Returns `weir-agent`, told which agent is meant; arguments of the command follow.
     pub(crate) fn weir_agent(self, subcommand: &str) -> Command {
         let mut agent = command(program());
-        agent.arg(subcommand).arg("--config").arg(self.config());
+        agent.arg("--socket").arg(self.socket()).arg(subcommand);
         agent
     }
 
     /// Returns how to type that.
-    pub(crate) fn weir_agent_text(self, subcommand: &str) -> String {
-        format!(
-            "{} {subcommand} --config {}",
-            program().display(),
-            self.config().display()
-        )
+    pub(crate) fn weir_agent_text(self) -> String {
+        format!("{} --socket {}", program().display(), self.socket().display())
     }
 
     /// Returns how to ask the agent for `path` by hand: its address is inside the namespace.
@@ -102,6 +98,10 @@ impl Node {
 
     fn config(self) -> PathBuf {
         self.home().join("agent.toml")
+    }
+
+    fn socket(self) -> PathBuf {
+        self.run_directory().join("agent.sock")
     }
 
     fn process_file(self) -> PathBuf {
@@ -265,14 +265,13 @@ listen = "{LISTEN}"
 
 /// Returns the agent that [`build`] builds.
 fn program() -> PathBuf {
-    tree::target().join("release").join("weir-agent")
+    tree::target().join("debug").join("weir-agent")
 }
 
 /// Builds the agent and the executor.
 pub(crate) fn build() -> Result<()> {
     crate::command::run(crate::command::cargo().args([
         "build",
-        "--release",
         "--locked",
         "--package=weir-agent",
         "--package=weir-executor",

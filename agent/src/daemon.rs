@@ -24,7 +24,7 @@ use weir_sys::cgroup::CgroupError;
 
 use crate::config::{Config, NetworkConfig};
 use crate::container::{
-    CgroupTree, ContainerTask, NetworkFault, RecoveryError, Settings, Slot, cgroup_root, chain,
+    CgroupTree, ContainerTask, HierarchyError, NetworkFault, RecoveryError, Settings, Slot, cgroup_root, chain,
 };
 use crate::local::{LocalServer, ServeError, Served};
 use crate::network::{self, NetworkHandle, NetworkSettings, StartError};
@@ -83,6 +83,9 @@ pub enum DaemonError {
     /// The parent cgroup.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
+    /// What was changed in the cgroups.
+    #[error(transparent)]
+    Hierarchy(#[from] HierarchyError),
     /// The node's ports.
     #[error(transparent)]
     Ports(#[from] NodePlanError),
@@ -135,7 +138,7 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     let executor = executor_path(&config)?;
     let _lock = StateLock::take(&config.agent.state_directory)?;
     let (store, store_thread) = store::open(&config.agent.state_directory.join(DATABASE_FILE))?;
-    let cgroups = CgroupTree::prepare(&config.cgroup)?;
+    let cgroups = CgroupTree::prepare(&config.cgroup, &config.agent.state_directory)?;
     let plan = plan_ports(&config.network)?;
     tracing::info!(containers = plan.containers(), "ports are planned");
 

@@ -3,6 +3,7 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -54,8 +55,12 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
 }
 
 /// Runs `command` silently and returns how it ended and what it wrote.
+///
+/// In a process group of its own: a Ctrl-C in the terminal is for us, and what was begun by then is
+/// finished or taken back, not broken off.
 pub(crate) fn output(command: &mut Command) -> Result<Output> {
     command
+        .process_group(0)
         .output()
         .with_context(|| format!("cannot run `{}`", text(command)))
 }

@@ -31,7 +31,13 @@ pub(crate) fn container_out(ctx: TcContext) -> i32 {
     };
     let mut packet = Packet::empty();
     let refused = packet.parse(skb);
-    let reason = if refused != 0 {
+    // The kernel has taken a VLAN tag off the frame and keeps it beside: sent on, the frame would
+    // have it again, and a container has no business in a VLAN.
+    // SAFETY: as above.
+    let is_tagged = unsafe { (&raw const (*skb).vlan_present).read_volatile() } != 0;
+    let reason = if is_tagged {
+        DropReason::NotIp as u32
+    } else if refused != 0 {
         refused - 1
     } else {
         match decide(&ctx, &packet, slot, container, node) {

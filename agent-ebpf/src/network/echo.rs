@@ -82,11 +82,9 @@ pub(super) fn restore(
 /// Finds the entry of this destination and identifier, or takes a free one.
 #[inline(always)]
 fn claim(packet: &Packet, slot: Slot, container: &Container) -> Option<u32> {
-    let destination = &packet.destination.0;
     let id = u32::from(packet.echo_id);
-    let hash = (destination[0] ^ destination[1] ^ destination[2] ^ destination[3] ^ (id << 16))
-        .wrapping_mul(0x9e37_79b1)
-        >> 16;
+    // As many bits as there are entries.
+    let hash = packet.spread(id) >> (32 - EchoEntry::PER_SLOT.trailing_zeros());
     // A block may be smaller than the table; both are powers of two.
     let count = u32::from(container.ephemeral_count);
     let mask = if count < EchoEntry::PER_SLOT {

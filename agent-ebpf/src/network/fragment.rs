@@ -5,13 +5,26 @@ use weir_abi::{FragmentEntry, FragmentKey, Slot};
 use super::maps::{FRAGMENTS_IN, FRAGMENTS_OUT};
 use super::packet::Packet;
 
+/// Returns the protocol as far as it tells fragmented packets apart.
+///
+/// In IPv6 it does not (RFC 8200, 4.5): where more extension headers follow that of the fragment, the
+/// first piece names the protocol behind them, and the others name the first of them.
+#[inline(always)]
+fn protocol_of(packet: &Packet) -> u32 {
+    if packet.is_v4() {
+        u32::from(packet.protocol)
+    } else {
+        0
+    }
+}
+
 #[inline(always)]
 fn key_in(packet: &Packet) -> FragmentKey {
     FragmentKey {
         source: packet.source,
         destination: packet.destination,
         id: packet.fragment_id,
-        protocol: u32::from(packet.protocol),
+        protocol: protocol_of(packet),
     }
 }
 
@@ -32,15 +45,9 @@ pub(super) fn receiver_in(packet: &Packet) -> Option<Slot> {
 
 #[inline(always)]
 fn entry_out(packet: &Packet, slot: Slot) -> Option<*mut FragmentEntry> {
-    let destination = &packet.destination.0;
-    let hash = (destination[0]
-        ^ destination[1]
-        ^ destination[2]
-        ^ destination[3]
-        ^ packet.fragment_id
-        ^ u32::from(packet.protocol))
-    .wrapping_mul(0x9e37_79b1)
-        >> 16;
+    // As many bits as there are entries.
+    let hash = packet.spread(packet.fragment_id ^ protocol_of(packet))
+        >> (32 - FragmentEntry::PER_SLOT.trailing_zeros());
     FRAGMENTS_OUT
         .get_ptr_mut(slot * FragmentEntry::PER_SLOT + (hash & (FragmentEntry::PER_SLOT - 1)))
 }
@@ -57,7 +64,7 @@ pub(super) fn remember_out(packet: &Packet, slot: Slot, receiver: u32) {
     unsafe {
         (*entry).destination = packet.destination;
         (*entry).id = packet.fragment_id;
-        (*entry).protocol = u32::from(packet.protocol);
+        (*entry).protocol = protocol_of(packet);
         (*entry).receiver = receiver;
     }
 }
@@ -70,7 +77,7 @@ pub(super) fn receiver_out(packet: &Packet, slot: Slot) -> Option<u32> {
     unsafe {
         let same = (*entry).destination.same(&packet.destination)
             && (*entry).id == packet.fragment_id
-            && (*entry).protocol == u32::from(packet.protocol);
+            && (*entry).protocol == protocol_of(packet);
         if same { Some((*entry).receiver) } else { None }
     }
 }

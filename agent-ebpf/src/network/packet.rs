@@ -29,6 +29,9 @@ const DESTINATION_OPTIONS: u8 = 60;
 /// traffic has one or two.
 const EXTENSIONS_MAX: usize = 6;
 
+/// The bits of a VLAN tag that name the VLAN.
+const VLAN_ID: u32 = 0x0fff;
+
 /// Where in a fragmented packet this piece lies.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Piece {
@@ -227,16 +230,15 @@ impl Packet {
     #[inline(never)]
     pub(super) fn parse(&mut self, skb: *mut __sk_buff) -> Refused {
         // SAFETY: `skb` is the program's context.
-        let (ethertype, vlan) = unsafe {
+        let (ethertype, tag) = unsafe {
             (
                 (&raw const (*skb).protocol).read_volatile(),
-                (&raw const (*skb).vlan_present).read_volatile(),
+                (&raw const (*skb).vlan_tci).read_volatile(),
             )
         };
-        // The kernel has taken a VLAN tag off the frame and keeps it beside: sent on, the frame
-        // would have it again. A container has no business in a VLAN, and what comes tagged from
-        // the wire is seen a second time, without the tag, on the VLAN's own interface.
-        if vlan != 0 {
+        // What comes tagged from the wire is seen a second time, without the tag, on the VLAN's own
+        // interface. A tag of VLAN zero is none: it only has a priority, and some cards leave it on.
+        if tag & VLAN_ID != 0 {
             return refused(DropReason::NotIp);
         }
         if ethertype == ETHERTYPE_V4 {
@@ -468,6 +470,18 @@ impl Packet {
             }
             _ => {}
         }
+    }
+
+    /// Returns a number that differs where the destination or `salt` does; of its bits, the highest
+    /// are the best.
+    #[inline(always)]
+    pub(super) fn spread(&self, salt: u32) -> u32 {
+        let words = &self.destination.0;
+        // Odd factors, and the highest bits: each depends on all lower ones, so also neighbours in
+        // one network, which differ in the last byte alone, are told apart.
+        (words[0] ^ words[1] ^ words[2] ^ words[3])
+            .wrapping_mul(0x9e37_79b1)
+            .wrapping_add(salt.wrapping_mul(0x85eb_ca6b))
     }
 
     /// Returns whether the packet is IPv4.

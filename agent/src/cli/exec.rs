@@ -142,14 +142,15 @@ async fn reconnect(
 ) -> Result<Client, Failure> {
     let deadline = Instant::now() + AGENT_PATIENCE;
     while Instant::now() < deadline {
-        if let Ok(client) = Client::connect(socket).await {
-            return Ok(client);
-        }
+        // First the pause: an agent that is being killed closes one socket after the other.
         tokio::select! {
             () = sleep(AGENT_PAUSE) => {}
             signal = interrupts.next() => {
                 return Err(Failure::failed(format!("{signal}: the container goes on")));
             }
+        }
+        if let Ok(client) = Client::connect(socket).await {
+            return Ok(client);
         }
     }
     Err(lost.into())

@@ -95,7 +95,7 @@ pub(super) fn report(report: &Report) -> String {
             text.push_str(&format!("          {line}\n"));
         }
         if !check.lost.is_empty() {
-            text.push_str(&format!("          without it: {}\n", check.lost));
+            text.push_str(&format!("          lost: {}\n", check.lost));
         }
     }
     let degraded = report
@@ -261,7 +261,7 @@ mod tests {
             text,
             "ok        root: uid 0\n\
              degraded  cpu controller: not in cgroup v2\n          \
-             without it: --cpus is refused\n\
+             lost: --cpus is refused\n\
              this node is ready, 1 things degraded\n"
         );
     }

@@ -13,12 +13,14 @@ use std::path::{Path, PathBuf};
 use weir_sys::cgroup::{Cgroup, CgroupError, find_hierarchy};
 
 use super::error::Refusal;
+use super::hierarchy::{HierarchyChanges, HierarchyError};
 use super::limits::Limits;
 use crate::config::CgroupConfig;
 
 /// The cgroup of all containers, and the controllers that act in it.
 #[derive(Clone, Debug)]
 pub struct CgroupTree {
+    state_directory: PathBuf,
     parent: Cgroup,
     cpu: Controller,
     memory: Controller,
@@ -36,17 +38,28 @@ pub enum Controller {
 
 impl CgroupTree {
     /// Makes the parent cgroup and passes the controllers down to it, as far as they are there.
-    pub fn prepare(config: &CgroupConfig) -> Result<Self, CgroupError> {
+    ///
+    /// What that changes is written down in the state directory, for [`Self::give_back`].
+    pub fn prepare(config: &CgroupConfig, state_directory: &Path) -> Result<Self, HierarchyError> {
         let root = root(config)?;
-        let parent = Cgroup::create(&root.join(&config.parent))?;
-        let cpu = pass_down(&root, parent.path(), "cpu");
-        let memory = pass_down(&root, parent.path(), "memory");
+        let mut changes = HierarchyChanges::open(state_directory)?;
+        let parent = changes.make(&root, &root.join(&config.parent))?;
+        let mut pass_down = |controller| {
+            controller_of(changes.pass_down(&root, parent.path(), controller))
+        };
+        let (cpu, memory) = (pass_down("cpu")?, pass_down("memory")?);
         Ok(Self {
+            state_directory: state_directory.to_owned(),
             parent,
             cpu,
             memory,
             allow_unenforced: config.allow_unenforced_limits,
         })
+    }
+
+    /// Leaves the hierarchy as it was before the first agent. No container may be left.
+    pub fn give_back(&self) -> Result<(), HierarchyError> {
+        HierarchyChanges::open(&self.state_directory)?.give_back()
     }
 
     /// Returns the cgroup that holds every container's.
@@ -122,30 +135,29 @@ pub(crate) fn root(config: &CgroupConfig) -> Result<PathBuf, CgroupError> {
     }
 }
 
-/// Lets a controller act in each cgroup from below `root` down to the children of `parent`.
-fn pass_down(root: &Path, parent: &Path, controller: &'static str) -> Controller {
-    let mut down: Vec<&Path> = parent
-        .ancestors()
-        .take_while(|path| *path != root)
-        .collect();
-    down.push(root);
-    for path in down.into_iter().rev() {
-        let passed = Cgroup::open(path).and_then(|cgroup| cgroup.enable_controllers(&[controller]));
-        if let Err(error) = passed {
-            return Controller::Missing(match error {
-                CgroupError::NotAvailable { .. } => {
-                    format!("not in cgroup.controllers of {}", path.display())
-                }
-                CgroupError::Failed { source, .. } => {
-                    format!("cannot be passed on by {}: {source}", path.display())
-                }
-                error @ (CgroupError::Mounts { .. }
-                | CgroupError::NoHierarchy
-                | CgroupError::Busy { .. }) => error.to_string(),
-            });
+/// Returns what came of passing a controller down.
+fn controller_of(passed: Result<(), HierarchyError>) -> Result<Controller, HierarchyError> {
+    match passed {
+        Ok(()) => Ok(Controller::Active),
+        Err(HierarchyError::Cgroup(CgroupError::NotAvailable { path, .. })) => {
+            let path = path.display();
+            Ok(Controller::Missing(format!("not in cgroup.controllers of {path}")))
         }
+        Err(HierarchyError::Cgroup(CgroupError::Failed { path, source, .. })) => {
+            let path = path.display();
+            Ok(Controller::Missing(format!("cannot be passed on by {path}: {source}")))
+        }
+        Err(HierarchyError::Cgroup(
+            error @ (CgroupError::Mounts { .. }
+            | CgroupError::NoHierarchy
+            | CgroupError::Busy { .. }),
+        )) => Ok(Controller::Missing(error.to_string())),
+        Err(
+            error @ (HierarchyError::Record { .. }
+            | HierarchyError::Damaged { .. }
+            | HierarchyError::Boot(_)),
+        ) => Err(error),
     }
-    Controller::Active
 }
 
 #[cfg(test)]
@@ -155,6 +167,7 @@ mod tests {
     fn tree(allow_unenforced: bool) -> CgroupTree {
         let root = find_hierarchy().expect("this test needs cgroup v2");
         CgroupTree {
+            state_directory: "/nonexistent".into(),
             parent: Cgroup::open(&root).unwrap(),
             cpu: Controller::Active,
             memory: Controller::Missing("a reason".to_owned()),

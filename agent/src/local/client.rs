@@ -70,13 +70,15 @@ impl Client {
             path: self.path.clone(),
             source,
         };
-        frame::write(&mut self.stream, request)
-            .await
-            .map_err(lost)?;
-        match frame::read(&mut self.stream).await.map_err(lost)? {
-            Some(Response::Answer(answer)) => Ok(answer),
-            Some(Response::Fault(fault)) => Err(ClientError::Fault(fault)),
-            None => Err(lost(FrameError::Broken(
+        let written = frame::write(&mut self.stream, request).await;
+        // A daemon that refuses the connection says so and closes, perhaps before it is asked: what
+        // it said is there to be read even where writing failed.
+        let answer = frame::read(&mut self.stream).await;
+        match (written, answer) {
+            (_, Ok(Some(Response::Answer(answer)))) => Ok(answer),
+            (_, Ok(Some(Response::Fault(fault)))) => Err(ClientError::Fault(fault)),
+            (Err(error), _) | (Ok(()), Err(error)) => Err(lost(error)),
+            (Ok(()), Ok(None)) => Err(lost(FrameError::Broken(
                 io::ErrorKind::UnexpectedEof.into(),
             ))),
         }

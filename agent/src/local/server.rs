@@ -2,11 +2,14 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::socket::{MsgFlags, recv};
+use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -211,17 +214,22 @@ async fn serve_connection(mut stream: UnixStream, keeper: &Doorkeeper, served: &
 /// Returns when the peer has closed; what it sends meanwhile stays to be read.
 async fn closed(stream: &UnixStream) {
     loop {
-        let Ok(ready) = stream
-            .ready(tokio::io::Interest::READABLE | tokio::io::Interest::ERROR)
-            .await
-        else {
-            return;
-        };
-        if ready.is_read_closed() || ready.is_error() {
+        if stream.readable().await.is_err() {
             return;
         }
-        // Readable and open: a next request came early. It is read after this answer.
-        std::future::pending::<()>().await;
+        // Looked at and not taken. That nothing is there, after all, clears the readiness that the
+        // last read left behind.
+        let peeked = stream.try_io(Interest::READABLE, || {
+            let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+            Ok(recv(stream.as_raw_fd(), &mut [0], flags)?)
+        });
+        match peeked {
+            Ok(0) => return,
+            // The next request came early. It is read after this answer.
+            Ok(_) => std::future::pending().await,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return,
+        }
     }
 }
 
@@ -421,6 +429,18 @@ mod tests {
             "{answers}"
         );
         server.stop();
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_goes_away_while_it_waits_is_noticed() {
+        let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(b"x").await.unwrap();
+        ours.read_exact(&mut [0]).await.unwrap();
+        let early = timeout(Duration::from_millis(50), closed(&ours)).await;
+        assert!(early.is_err(), "it is still there");
+        let waiting = closed(&ours);
+        drop(theirs);
+        timeout(PEER_PATIENCE, waiting).await.unwrap();
     }
 
     #[tokio::test]

@@ -233,6 +233,17 @@ impl Owner {
     fn follow_node(&mut self) -> Result<(), NetworkError> {
         let view = observe::observe(&mut self.netlink)?;
         let plan = node::plan(&view, &self.settings.uplinks);
+        // Also where nothing seems to have changed: an interface that was removed and made anew under
+        // its old index has lost its program.
+        for &index in plan.uplinks.keys() {
+            self.programs.attach_interface(
+                &mut self.netlink,
+                &uplink_link(index),
+                "uplink_in",
+                index,
+            )?;
+        }
+        self.host.add_qdiscs(self.programs.qdiscs())?;
         if plan == self.plan && self.slots.values().all(|joined| joined.agrees(&plan)) {
             return Ok(());
         }
@@ -241,7 +252,7 @@ impl Owner {
                 warn!("{refused}");
             }
         }
-        // New addresses and uplinks before what uses them, old ones after.
+        // What is new is there before it is used; what is gone goes last.
         let address = |ip: &IpAddr| Address::from(*ip);
         let addresses: Vec<Address> = plan.inside.addresses.iter().map(address).collect();
         let cookie = netns::cookie().map_err(NetworkError::NodeNamespace)?;
@@ -267,12 +278,6 @@ impl Owner {
         self.tables.set_uplinks(&uplinks)?;
         for (&index, uplink) in &plan.uplinks {
             if !self.plan.uplinks.contains_key(&index) {
-                self.programs.attach_interface(
-                    &mut self.netlink,
-                    &uplink_link(index),
-                    "uplink_in",
-                    index,
-                )?;
                 info!(uplink = %uplink.name, index, mtu = uplink.mtu, "uplink in use");
             }
         }
@@ -283,7 +288,6 @@ impl Owner {
                 info!(uplink = %uplink.name, index, "uplink no longer in use");
             }
         }
-        self.host.add_qdiscs(self.programs.qdiscs())?;
         self.shared.set_inside(&plan.inside);
         self.plan = plan;
         self.follow_inside();

@@ -183,6 +183,7 @@ impl Owner {
                 self.tables.free_port(port);
             }
         }
+        self.remove_link(slot)?;
         self.tables.remove_keys(|of| of == slot)?;
         self.tables.set_container(slot, Container::default())?;
         for link in [
@@ -194,8 +195,7 @@ impl Owner {
         }
         self.tables.drop_histogram(slot)?;
         self.shared.set_container(slot, None);
-        // With the descriptor goes the last hold on the namespace, once its processes are gone; it
-        // takes the link along, filters and all.
+        // With the descriptor goes the last hold on the namespace, once its processes are gone.
         drop(self.slots.remove(&slot));
         Ok(())
     }
@@ -213,6 +213,7 @@ impl Owner {
         self.tables.remove_keys(|slot| !living.contains(&slot))?;
         for slot in 0..weir_abi::SLOTS_MAX {
             if !living.contains(&slot) && self.tables.container(slot)? != Container::default() {
+                self.remove_link(slot)?;
                 self.tables.set_container(slot, Container::default())?;
                 self.tables.drop_histogram(slot)?;
             }
@@ -255,6 +256,41 @@ impl Owner {
         // Ports that an update took away just before the former agent died.
         self.set_ports(slot, &attachment.ports);
         Ok(())
+    }
+
+    /// Removes the link of the container in a slot; fine where there is none.
+    ///
+    /// Before its program is taken off: whoever still holds the namespace could else send into the
+    /// node unjudged.
+    fn remove_link(&mut self, slot: u32) -> Result<(), NetworkError> {
+        let index = self.tables.container(slot)?.veth_ifindex;
+        if index == 0 {
+            return Ok(());
+        }
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        let found = self
+            .netlink
+            .get(RouteNetlinkMessage::GetLink(message.clone()), || {
+                format!("look up link {index}")
+            });
+        let link = match found {
+            Ok(answer) => answer.as_ref().and_then(observe::read_link),
+            Err(error) if error.is_gone() => None,
+            Err(error) => return Err(error.into()),
+        };
+        // Gone with its namespace, or its index is somebody else's by now.
+        if !link.is_some_and(|link| namespace::is_container_link(&link.name)) {
+            return Ok(());
+        }
+        match self
+            .netlink
+            .execute(RouteNetlinkMessage::DelLink(message), 0, || {
+                format!("remove link {index}")
+            }) {
+            Err(error) if !error.is_gone() => Err(error.into()),
+            Ok(()) | Err(_) => Ok(()),
+        }
     }
 
     fn link_index(&mut self, name: &str) -> Result<Option<u32>, NetworkError> {

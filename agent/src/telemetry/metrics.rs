@@ -13,341 +13,35 @@ use prometheus::proto::{
 use prometheus::{Encoder as _, Registry, TextEncoder};
 use weir_abi::{RttHistogram, bucket_upper_us};
 
-use super::measure::{Measurement, Snapshot};
-use super::statistics::ContainerStatistics;
-use crate::container::State;
+use super::families::{FAMILIES, US};
+use super::measure::Snapshot;
 
 /// One metric: its name without `weir_agent_`, what it means when it moves, its kind, its labels.
-struct Family {
-    name: &'static str,
-    help: &'static str,
-    kind: Kind,
-    labels: &'static [&'static str],
+pub(super) struct Family {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) kind: Kind,
+    pub(super) labels: &'static [&'static str],
     /// Its samples: the values of the labels, and the number.
-    samples: fn(&Snapshot) -> Vec<Sample>,
+    pub(super) samples: fn(&Snapshot) -> Vec<Sample>,
 }
 
 #[derive(Clone, Copy)]
-enum Kind {
+pub(super) enum Kind {
     Counter,
     Gauge,
     Histogram,
 }
 
-struct Sample {
-    labels: Vec<String>,
-    value: Value,
+pub(super) struct Sample {
+    pub(super) labels: Vec<String>,
+    pub(super) value: Value,
 }
 
-enum Value {
+pub(super) enum Value {
     Number(f64),
     Times(Box<RttHistogram>),
 }
-
-/// Microseconds, milliseconds and nanoseconds in a second.
-const US: f64 = 1e6;
-const NS: f64 = 1e9;
-
-/// Every metric of the agent.
-const FAMILIES: &[Family] = &[
-    Family {
-        name: "build_info",
-        help: "The version of the agent that answers; always one.",
-        kind: Kind::Gauge,
-        labels: &["version"],
-        samples: |_| vec![sample([env!("CARGO_PKG_VERSION")], 1.0)],
-    },
-    Family {
-        name: "containers",
-        help: "Containers that the agent knows, by state.",
-        kind: Kind::Gauge,
-        labels: &["state"],
-        samples: |snapshot| {
-            let states = State::NAMES.iter().zip(snapshot.states);
-            states
-                .map(|(name, count)| sample([*name], float(count)))
-                .collect()
-        },
-    },
-    Family {
-        name: "container_cpu_seconds_total",
-        help: "CPU time that the container's processes have used.",
-        kind: Kind::Counter,
-        labels: &["container", "mode"],
-        samples: |snapshot| {
-            each(snapshot, |container| {
-                vec![
-                    container.sample(&["user"], float(container.cpu_user_us) / US),
-                    container.sample(&["system"], float(container.cpu_system_us) / US),
-                ]
-            })
-        },
-    },
-    Family {
-        name: "container_cpu_limit_cores",
-        help: "CPUs that the container may use, where that is limited and the limit is enforced.",
-        kind: Kind::Gauge,
-        labels: &["container"],
-        samples: |snapshot| {
-            each(snapshot, |container| {
-                let limit = container.limits.cpus.filter(|_| !container.unenforced);
-                let cores = limit.map(|cpus| f64::from(cpus.thousandths()) / 1e3);
-                cores
-                    .map(|cores| container.sample(&[], cores))
-                    .into_iter()
-                    .collect()
-            })
-        },
-    },
-    Family {
-        name: "container_memory_bytes",
-        help: "Memory that the container holds: source=cgroup is what is charged to it, source=pss the sum of its processes' proportional set sizes.",
-        kind: Kind::Gauge,
-        labels: &["container", "source"],
-        samples: |snapshot| {
-            each(snapshot, |container| {
-                let source = container.memory_source.name();
-                vec![container.sample(&[source], float(container.memory_bytes))]
-            })
-        },
-    },
-    Family {
-        name: "container_memory_limit_bytes",
-        help: "Memory that the container may hold, where that is limited and the limit is enforced.",
-        kind: Kind::Gauge,
-        labels: &["container"],
-        samples: |snapshot| {
-            each(snapshot, |container| {
-                let limit = container.limits.memory.filter(|_| !container.unenforced);
-                let bytes = limit.map(|memory| float(memory.bytes()));
-                bytes
-                    .map(|bytes| container.sample(&[], bytes))
-                    .into_iter()
-                    .collect()
-            })
-        },
-    },
-    Family {
-        name: "container_processes",
-        help: "Processes in the container.",
-        kind: Kind::Gauge,
-        labels: &["container"],
-        samples: |snapshot| gauge(snapshot, |container| container.processes),
-    },
-    Family {
-        name: "container_threads",
-        help: "Threads in the container.",
-        kind: Kind::Gauge,
-        labels: &["container"],
-        samples: |snapshot| gauge(snapshot, |container| container.threads),
-    },
-    Family {
-        name: "container_ports",
-        help: "Ports that the container owns: assigned ones it may serve on, ephemeral ones its connections start from.",
-        kind: Kind::Gauge,
-        labels: &["container", "kind"],
-        samples: |snapshot| {
-            each(snapshot, |container| {
-                let block = container.ephemeral.map_or(0, |block| block.count());
-                vec![
-                    container.sample(&["assigned"], f64::from(container.ports.count())),
-                    container.sample(&["ephemeral"], f64::from(block)),
-                ]
-            })
-        },
-    },
-    Family {
-        name: "container_network_receive_bytes_total",
-        help: "Bytes of Ethernet frames that reached the container.",
-        kind: Kind::Counter,
-        labels: &["container"],
-        samples: |snapshot| network(snapshot, |use_| use_.traffic.as_ref().map(|t| t.rx_bytes)),
-    },
-    Family {
-        name: "container_network_receive_packets_total",
-        help: "Packets that reached the container.",
-        kind: Kind::Counter,
-        labels: &["container"],
-        samples: |snapshot| network(snapshot, |use_| use_.traffic.as_ref().map(|t| t.rx_packets)),
-    },
-    Family {
-        name: "container_network_transmit_bytes_total",
-        help: "Bytes of Ethernet frames that left the container.",
-        kind: Kind::Counter,
-        labels: &["container"],
-        samples: |snapshot| network(snapshot, |use_| use_.traffic.as_ref().map(|t| t.tx_bytes)),
-    },
-    Family {
-        name: "container_network_transmit_packets_total",
-        help: "Packets that left the container.",
-        kind: Kind::Counter,
-        labels: &["container"],
-        samples: |snapshot| network(snapshot, |use_| use_.traffic.as_ref().map(|t| t.tx_packets)),
-    },
-    Family {
-        name: "container_network_dropped_packets_total",
-        help: "Packets of the container that were dropped, by direction and reason; the agent's log has examples.",
-        kind: Kind::Counter,
-        labels: &["container", "direction", "reason"],
-        samples: |snapshot| {
-            each(snapshot, |container| {
-                let Some(traffic) = container
-                    .network
-                    .as_ref()
-                    .and_then(|use_| use_.traffic.as_ref())
-                else {
-                    return Vec::new();
-                };
-                let directions = [
-                    ("receive", &traffic.rx_drops),
-                    ("transmit", &traffic.tx_drops),
-                ];
-                let samples = directions.into_iter().flat_map(|(direction, drops)| {
-                    drops.iter().map(move |(reason, count)| {
-                        container.sample(&[direction, reason], float(*count))
-                    })
-                });
-                samples.collect()
-            })
-        },
-    },
-    Family {
-        name: "container_network_refused_binds_total",
-        help: "Calls of bind that were refused because the port is not the container's.",
-        kind: Kind::Counter,
-        labels: &["container"],
-        samples: |snapshot| network(snapshot, |use_| Some(use_.binds_refused)),
-    },
-    Family {
-        name: "container_tcp_connects_total",
-        help: "TCP connections that the container opened.",
-        kind: Kind::Counter,
-        labels: &["container"],
-        samples: |snapshot| network(snapshot, |use_| Some(use_.tcp_connects)),
-    },
-    Family {
-        name: "container_tcp_accepts_total",
-        help: "TCP connections that the container accepted.",
-        kind: Kind::Counter,
-        labels: &["container"],
-        samples: |snapshot| network(snapshot, |use_| Some(use_.tcp_accepts)),
-    },
-    Family {
-        name: "container_tcp_connect_failures_total",
-        help: "TCP connections of the container that were never established.",
-        kind: Kind::Counter,
-        labels: &["container"],
-        samples: |snapshot| network(snapshot, |use_| Some(use_.tcp_connect_failures)),
-    },
-    Family {
-        name: "container_tcp_retransmitted_segments_total",
-        help: "TCP segments that the container sent again.",
-        kind: Kind::Counter,
-        labels: &["container"],
-        samples: |snapshot| network(snapshot, |use_| Some(use_.tcp_retransmits)),
-    },
-    Family {
-        name: "container_tcp_connections",
-        help: "TCP sockets of the container: active ones include listening ones.",
-        kind: Kind::Gauge,
-        labels: &["container", "state"],
-        samples: |snapshot| {
-            each(snapshot, |container| {
-                let use_ = container.network.as_ref();
-                let states = [
-                    ("active", use_.and_then(|use_| use_.tcp_active)),
-                    ("time_wait", use_.and_then(|use_| use_.tcp_time_wait)),
-                ];
-                let known = states
-                    .into_iter()
-                    .filter_map(|(state, count)| Some((state, count?)));
-                known
-                    .map(|(state, count)| container.sample(&[state], float(count)))
-                    .collect()
-            })
-        },
-    },
-    Family {
-        name: "container_tcp_rtt_seconds",
-        help: "Smoothed round-trip times of the container's TCP connections.",
-        kind: Kind::Histogram,
-        labels: &["container"],
-        samples: |snapshot| {
-            let times = |measurement: &Measurement| {
-                let labels = vec![measurement.statistics.name.to_string()];
-                measurement.rtt.map(|rtt| Sample {
-                    labels,
-                    value: Value::Times(Box::new(rtt)),
-                })
-            };
-            snapshot.containers.iter().filter_map(times).collect()
-        },
-    },
-    Family {
-        name: "node_refused_binds_total",
-        help: "Calls of bind outside of containers that were refused because the port is a container's.",
-        kind: Kind::Counter,
-        labels: &[],
-        samples: |snapshot| node(snapshot, |node| node.bind_refused),
-    },
-    Family {
-        name: "node_refused_connects_total",
-        help: "Connections from sockets of the node that are bound to loopback, to a container.",
-        kind: Kind::Counter,
-        labels: &[],
-        samples: |snapshot| node(snapshot, |node| node.connect_refused),
-    },
-    Family {
-        name: "node_unknown_fragments_total",
-        help: "Fragments that came before the first of their packet, and were left to the node.",
-        kind: Kind::Counter,
-        labels: &[],
-        samples: |snapshot| node(snapshot, |node| node.fragments_unknown),
-    },
-    Family {
-        name: "node_lost_events_total",
-        help: "Events about drops that found their queue full; the counters have the drops themselves.",
-        kind: Kind::Counter,
-        labels: &[],
-        samples: |snapshot| node(snapshot, |node| node.events_lost),
-    },
-    Family {
-        name: "program_run_seconds_total",
-        help: "Time that an eBPF program of the agent ran; zero while program_statistics is off in the configuration.",
-        kind: Kind::Counter,
-        labels: &["program"],
-        samples: |snapshot| {
-            let programs = snapshot.programs.iter();
-            programs
-                .map(|p| sample([&p.name], float(p.run_time_ns) / NS))
-                .collect()
-        },
-    },
-    Family {
-        name: "program_runs_total",
-        help: "Runs of an eBPF program of the agent; zero while program_statistics is off in the configuration.",
-        kind: Kind::Counter,
-        labels: &["program"],
-        samples: |snapshot| {
-            let programs = snapshot.programs.iter();
-            programs
-                .map(|p| sample([&p.name], float(p.run_count)))
-                .collect()
-        },
-    },
-    Family {
-        name: "telemetry_failed_reads_total",
-        help: "Readings of counters, cgroups or processes that failed; what they are about is missing here.",
-        kind: Kind::Counter,
-        labels: &[],
-        samples: |snapshot| {
-            vec![Sample {
-                labels: Vec::new(),
-                value: Value::Number(float(snapshot.failures)),
-            }]
-        },
-    },
-];
 
 /// Writes everything as text.
 pub(super) fn render(snapshot: Snapshot) -> Result<Vec<u8>, prometheus::Error> {
@@ -475,61 +169,8 @@ fn full_name(family: &Family) -> String {
     format!("weir_agent_{}", family.name)
 }
 
-impl ContainerStatistics {
-    fn sample(&self, labels: &[&str], value: f64) -> Sample {
-        let name = self.name.to_string();
-        let labels = std::iter::once(name).chain(labels.iter().map(|label| (*label).to_owned()));
-        Sample {
-            labels: labels.collect(),
-            value: Value::Number(value),
-        }
-    }
-}
-
-fn sample<const N: usize>(labels: [&str; N], value: f64) -> Sample {
-    Sample {
-        labels: labels.map(str::to_owned).to_vec(),
-        value: Value::Number(value),
-    }
-}
-
-fn each(snapshot: &Snapshot, samples: impl Fn(&ContainerStatistics) -> Vec<Sample>) -> Vec<Sample> {
-    snapshot
-        .containers
-        .iter()
-        .flat_map(|measurement| samples(&measurement.statistics))
-        .collect()
-}
-
-fn gauge(snapshot: &Snapshot, value: fn(&ContainerStatistics) -> u64) -> Vec<Sample> {
-    each(snapshot, |container| {
-        vec![container.sample(&[], float(value(container)))]
-    })
-}
-
-fn network(
-    snapshot: &Snapshot,
-    value: fn(&super::statistics::NetworkUse) -> Option<u64>,
-) -> Vec<Sample> {
-    each(snapshot, |container| {
-        let value = container.network.as_ref().and_then(value);
-        value
-            .map(|value| container.sample(&[], float(value)))
-            .into_iter()
-            .collect()
-    })
-}
-
-fn node(snapshot: &Snapshot, value: fn(&weir_abi::NodeCounters) -> u64) -> Vec<Sample> {
-    snapshot
-        .node
-        .iter()
-        .map(|node| sample([], float(value(node))))
-        .collect()
-}
-
 /// Prometheus' numbers are doubles; 2^53 of anything here is far away.
-fn float(value: u64) -> f64 {
+pub(super) fn float(value: u64) -> f64 {
     value as f64
 }
 
@@ -537,6 +178,7 @@ fn float(value: u64) -> f64 {
 mod tests {
     use weir_abi::bucket_of;
 
+    use super::super::measure::Measurement;
     use super::*;
 
     fn text(snapshot: Snapshot) -> String {

@@ -12,6 +12,7 @@
 //! one reading at a time.
 
 mod facilities;
+mod families;
 mod http;
 mod measure;
 mod mesos;

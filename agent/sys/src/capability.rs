@@ -158,4 +158,35 @@ mod tests {
         );
         assert!(parse("").is_err());
     }
+
+    #[test]
+    fn whatever_is_read_prints_to_a_name_that_reads_back() {
+        let check = |text: &str| match parse(text) {
+            Ok(capability) => {
+                let printed = name(capability);
+                assert_eq!(parse(&printed).unwrap(), capability);
+                let upper = text.to_ascii_uppercase();
+                assert_eq!(printed, upper.strip_prefix("CAP_").unwrap_or(&upper));
+            }
+            Err(error) => assert!(error.to_string().contains(&format!("{text:?}")), "{error}"),
+        };
+        let all: Vec<Capability> = caps::all().into_iter().collect();
+        bolero::check!()
+            .with_type::<(String, u8, u8, u64)>()
+            .with_iterations(2000)
+            .for_each(|(text, which, prefix, capitals)| {
+                check(text);
+                let capability = all[usize::from(*which) % all.len()];
+                let prefix = ["", "CAP_", "CAP_CAP_", "C"][usize::from(prefix % 4)];
+                let likely: String = format!("{prefix}{}", name(capability))
+                    .char_indices()
+                    .map(|(index, letter)| match capitals >> (index % 64) & 1 {
+                        0 => letter.to_ascii_lowercase(),
+                        _ => letter,
+                    })
+                    .collect();
+                check(&likely);
+                assert_eq!(parse(&likely).is_ok(), matches!(prefix, "" | "CAP_"), "{likely}");
+            });
+    }
 }

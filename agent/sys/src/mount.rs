@@ -335,6 +335,8 @@ fn unescape(field: &[u8]) -> PathBuf {
     while let Some((first, after)) = rest.split_first() {
         let octal = after
             .get(..3)
+            // Digits alone: the standard library reads a sign as well.
+            .filter(|digits| digits.iter().all(u8::is_ascii_digit))
             .and_then(|digits| std::str::from_utf8(digits).ok());
         match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
             Some(byte) if *first == b'\\' => {
@@ -462,6 +464,56 @@ mod tests {
         assert_eq!(odd.kind, "fuse.x");
         assert_eq!(parse_mounted(b"36 35 98:0 /"), None);
         assert_eq!(parse_mounted(b""), None);
+    }
+
+    #[test]
+    fn any_path_reads_back_as_the_kernel_escapes_it() {
+        // mangle_path() in fs/seq_file.c with the characters of show_mountinfo().
+        let escape = |path: &[u8]| -> Vec<u8> {
+            path.iter()
+                .flat_map(|byte| match byte {
+                    b' ' | b'\t' | b'\n' | b'\\' => format!("\\{byte:03o}").into_bytes(),
+                    byte => vec![*byte],
+                })
+                .collect()
+        };
+        bolero::check!()
+            .with_type::<(Vec<u8>, Vec<u8>)>()
+            .with_iterations(1000)
+            .for_each(|(root, path)| {
+                let line = [
+                    b"36 35 98:0 ".as_slice(),
+                    &escape(root),
+                    b" ",
+                    &escape(path),
+                    b" rw shared:1 - ext4 /dev/x rw",
+                ]
+                .concat();
+                assert!(!line.contains(&b'\n'));
+                let mounted = parse_mounted(&line).unwrap();
+                assert_eq!(mounted.root.as_os_str().as_bytes(), root);
+                assert_eq!(mounted.path.as_os_str().as_bytes(), path);
+                assert_eq!(mounted.kind, "ext4");
+            });
+    }
+
+    #[test]
+    fn no_line_makes_it_panic_or_grow() {
+        const PIECES: &[u8] = b"\\\\  --0174 +/9a\xff";
+        bolero::check!()
+            .with_type::<Vec<u8>>()
+            .with_iterations(2000)
+            .for_each(|bytes| {
+                let likely: Vec<u8> = bytes
+                    .iter()
+                    .map(|byte| PIECES[usize::from(*byte) % PIECES.len()])
+                    .collect();
+                for line in [bytes, &likely] {
+                    if let Some(Mounted { root, path, kind: _ }) = parse_mounted(line) {
+                        assert!(root.as_os_str().len() + path.as_os_str().len() <= line.len());
+                    }
+                }
+            });
     }
 
     #[test]

@@ -127,12 +127,17 @@ pub fn reap(pidfd: BorrowedFd<'_>) -> Result<Option<Status>, PidfdError> {
 pub fn process_id(pidfd: BorrowedFd<'_>) -> Result<Option<Pid>, PidfdError> {
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd()))
         .map_err(|source| PidfdError::Wait { source })?;
-    let number = text
+    Ok(parse_process_id(&text))
+}
+
+/// Finds the number in the `fdinfo` of a pidfd.
+fn parse_process_id(fdinfo: &str) -> Option<Pid> {
+    let number = fdinfo
         .lines()
         .find_map(|line| line.strip_prefix("Pid:"))
         .and_then(|pid| pid.trim().parse().ok());
     // The kernel says -1 for a process that is gone and 0 for one of an unrelated namespace.
-    Ok(number.filter(|pid| *pid > 0).map(Pid::from_raw))
+    number.filter(|pid| *pid > 0).map(Pid::from_raw)
 }
 
 impl Status {

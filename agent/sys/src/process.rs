@@ -307,6 +307,21 @@ mod tests {
     }
 
     #[test]
+    fn no_command_hides_the_start_time() {
+        bolero::check!()
+            .with_type::<(String, u64)>()
+            .with_iterations(2000)
+            .for_each(|(command, ticks)| {
+                parse_start_time(command);
+                // A process names itself; prctl(2) keeps 15 bytes, and any text must do.
+                let stat = format!(
+                    "12 ({command}) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 {ticks} 20 21\n"
+                );
+                assert_eq!(parse_start_time(&stat), Some(StartTime(*ticks)), "{stat:?}");
+            });
+    }
+
+    #[test]
     fn own_start_time_stays_and_a_missing_process_is_gone() {
         let first = start_time(Pid::this()).unwrap();
         assert_eq!(start_time(Pid::this()).unwrap(), first);

@@ -76,7 +76,7 @@ pub fn look_up(text: &str) -> Result<User, UserError> {
             })
         }
         (None, Ok(uid), Some(gid)) => Ok(User {
-            name: user.to_owned(),
+            name: uid.to_string(),
             uid,
             gid,
             groups: vec![],
@@ -90,6 +90,14 @@ pub fn look_up(text: &str) -> Result<User, UserError> {
 
 /// Makes the calling process that user's, real, effective and saved. There is no way back.
 pub fn become_user(uid: u32, gid: u32, groups: &[u32]) -> Result<(), UserError> {
+    // setresuid(2) takes the highest number for "no change": the process would stay root, and say that it is not.
+    if uid == u32::MAX || gid == u32::MAX {
+        return Err(UserError::Become {
+            uid,
+            gid,
+            source: Errno::EINVAL.into(),
+        });
+    }
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
     let groups: Vec<Gid> = groups.iter().copied().map(Gid::from_raw).collect();
     // Groups first: a plain user may not change them.
@@ -185,5 +193,35 @@ mod tests {
         ));
         assert!(look_up("").is_err());
         assert!(look_up("-1:0").is_err());
+    }
+
+    #[test]
+    fn numbers_are_that_user_and_any_text_is_one_or_an_error() {
+        const PIECES: [&str; 8] = ["root", ":", "0", "1", "60123", "-", "+", "\0"];
+        bolero::check!()
+            .with_type::<(u32, u32, Vec<u8>, String)>()
+            .with_iterations(300)
+            .for_each(|(uid, gid, choices, text)| {
+                let user = look_up(&format!("{uid}:{gid}")).unwrap();
+                assert_eq!((user.uid, user.gid), (*uid, *gid));
+                assert!(user.groups.is_empty());
+                let pieces = choices.iter().take(4);
+                let likely: String = pieces.map(|b| PIECES[usize::from(b % 8)]).collect();
+                for text in [text, &likely] {
+                    // What is found is found again by its numbers.
+                    if let Ok(found) = look_up(text) {
+                        let again = look_up(&format!("{}:{}", found.uid, found.gid)).unwrap();
+                        assert_eq!(again.name, found.name, "{text:?}");
+                    }
+                }
+            });
+    }
+
+    #[test]
+    fn nobody_becomes_the_number_that_means_no_change() {
+        for (uid, gid) in [(u32::MAX, 1), (1, u32::MAX)] {
+            assert!(matches!(become_user(uid, gid, &[]), Err(UserError::Become { .. })));
+        }
+        assert!(nix::unistd::geteuid() != Uid::from_raw(1), "it did not try");
     }
 }

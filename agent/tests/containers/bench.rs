@@ -150,12 +150,12 @@ impl Bench {
     pub(crate) async fn start(&self) -> Agent {
         let path = self.directory.path().join("agent.db");
         let (store, thread) = store::open(&path).unwrap();
-        let cgroups = CgroupTree::prepare(&CgroupConfig {
+        let config = CgroupConfig {
             root: None,
             parent: self.parent.clone(),
             allow_unenforced_limits: self.allow_unenforced,
-        })
-        .unwrap();
+        };
+        let cgroups = CgroupTree::prepare(&config, self.directory.path()).unwrap();
         let ports = |text: &str| text.parse().unwrap();
         let settings = Settings {
             config: self.config.clone(),

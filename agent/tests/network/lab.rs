@@ -140,13 +140,15 @@ struct Agent {
 impl Lab {
     /// Builds the networks and loads the data plane.
     pub(crate) fn new() -> Self {
-        Self::with(|_| ())
+        Self::with_settings(|_, _| ())
     }
 
-    /// The same, with the node prepared before the data plane is loaded.
-    pub(crate) fn with(prepare: impl FnOnce(&Lab)) -> Self {
+    /// The same, with the node and the settings prepared before the data plane is loaded.
+    pub(crate) fn with_settings(prepare: impl FnOnce(&Self, &mut NetworkSettings)) -> Self {
         let mut lab = Self::without_agent();
-        prepare(&lab);
+        let mut settings = lab.settings.clone();
+        prepare(&lab, &mut settings);
+        lab.settings = settings;
         lab.start();
         lab
     }
@@ -297,7 +299,7 @@ impl Drop for Lab {
         self.stop();
         let pins = self.directory.join("bpf");
         drop(fs::remove_dir_all(self.settings.pins.clone()));
-        drop(nix::mount::umount2(&pins, nix::mount::MntFlags::MNT_DETACH));
+        nix::mount::umount2(&pins, nix::mount::MntFlags::MNT_DETACH).unwrap_or_default();
         drop(fs::remove_dir_all(&self.directory));
         remove_cgroups(&self.cgroup);
     }

@@ -6,6 +6,7 @@
 
 mod drops;
 mod frames;
+mod icmp;
 mod lab;
 mod log;
 mod paths;

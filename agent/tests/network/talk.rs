@@ -90,3 +90,75 @@ pub(crate) fn ask_udp_connected(to: SocketAddr) -> std::io::Result<SocketAddr> {
     assert_eq!(socket.peer_addr()?, to);
     socket.local_addr()
 }
+
+/// What is sent in bulk: it differs at every place, so nothing can be lost, doubled or swapped
+/// unseen.
+fn pattern(offset: u64, bytes: &mut [u8]) {
+    for (at, word) in (offset / 8..).zip(bytes.chunks_exact_mut(8)) {
+        word.copy_from_slice(&at.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    }
+}
+
+/// How much is written and read at a time.
+const PIECE: usize = 1 << 16;
+
+/// Sends this many bytes.
+pub(crate) fn send_much(stream: &mut TcpStream, total: u64) -> std::io::Result<()> {
+    let mut piece = vec![0; PIECE];
+    let mut sent = 0;
+    while sent < total {
+        let length = PIECE.min(usize::try_from(total - sent).unwrap());
+        pattern(sent, &mut piece);
+        stream.write_all(&piece[..length])?;
+        sent += length as u64;
+    }
+    Ok(())
+}
+
+/// Receives until the end, checks every byte, and returns how many there were.
+pub(crate) fn receive_much(stream: &mut TcpStream) -> std::io::Result<u64> {
+    let (mut piece, mut expected) = (vec![0; PIECE], vec![0; PIECE]);
+    let mut received = 0;
+    loop {
+        // Filled as far as there is, so that every piece but the last begins where one was sent.
+        let mut length = 0;
+        while length < PIECE {
+            match stream.read(&mut piece[length..])? {
+                0 => break,
+                more => length += more,
+            }
+        }
+        pattern(received, &mut expected);
+        assert!(piece[..length] == expected[..length], "other bytes than were sent, after {received}");
+        received += length as u64;
+        if length < PIECE {
+            return Ok(received);
+        }
+    }
+}
+
+impl Server {
+    /// Receives what one client sends, and sends as much back.
+    pub(crate) fn tcp_much(listener: TcpListener) -> Self {
+        let thread = thread::spawn(move || {
+            let (mut stream, peer) = listener.accept().unwrap();
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.set_write_timeout(Some(PATIENCE)).unwrap();
+            let total = receive_much(&mut stream).unwrap();
+            send_much(&mut stream, total).unwrap();
+            peer
+        });
+        Self { thread }
+    }
+}
+
+/// Sends this many bytes over TCP, and receives as many; both are checked byte by byte.
+pub(crate) fn ask_tcp_much(to: SocketAddr, total: u64) -> std::io::Result<SocketAddr> {
+    let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    send_much(&mut stream, total)?;
+    stream.shutdown(std::net::Shutdown::Write)?;
+    assert_eq!(receive_much(&mut stream)?, total);
+    stream.local_addr()
+}

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::command::find;
 use crate::http;
+use crate::interrupt::Interrupt;
 use crate::node::{NODE_V4, NODE_V6, Node, inside};
 
 /// Where nginx listens.
@@ -27,20 +28,60 @@ const BULK_PORT: u16 = 31010;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Starts every container that is there to stay, and waits until the servers answer the wire.
-pub(super) fn start(node: Node) -> Result<()> {
-    println!("Starting containers. All of them have the addresses {NODE_V4} and {NODE_V6}.");
-    web(node)?;
-    files(node)?;
-    bulk(node)?;
+pub(super) fn start(node: Node, interrupt: &Interrupt) -> Result<()> {
+    for role in [
+        web(node)?,
+        files(node)?,
+        bulk_server(node)?,
+        bulk_client(node)?,
+    ] {
+        interrupt.check()?;
+        role.start(node)?;
+    }
     for port in [WEB_PORT, FILES_PORT] {
-        await_answer(node, SocketAddr::new(NODE_V4, port))?;
-        await_answer(node, SocketAddr::new(NODE_V6, port))?;
+        await_answer(node, interrupt, SocketAddr::new(NODE_V4, port))?;
+        await_answer(node, interrupt, SocketAddr::new(NODE_V6, port))?;
     }
     Ok(())
 }
 
+/// One container and what it plays.
+struct Role {
+    name: &'static str,
+    ports: &'static str,
+    argv: Vec<String>,
+    /// What it is, in a few words.
+    what: &'static str,
+}
+
+impl Role {
+    fn start(&self, node: Node) -> Result<()> {
+        let argv: Vec<&str> = self.argv.iter().map(String::as_str).collect();
+        let begun = Instant::now();
+        node.exec_detached(
+            &[
+                "--name", self.name, "--ports", self.ports, "--user", "nobody",
+            ],
+            &argv,
+        )
+        .with_context(|| format!("cannot start container {}", self.name))?;
+        let owns = match self.ports {
+            "" => "owns no port".to_owned(),
+            ports => format!("owns {ports}"),
+        };
+        println!(
+            "  {:<12} {:<40} {:<18} {:>3} ms",
+            self.name,
+            self.what,
+            owns,
+            begun.elapsed().as_millis()
+        );
+        Ok(())
+    }
+}
+
 /// nginx, as nobody, in its sandbox: all it writes is relative to that.
-fn web(node: Node) -> Result<()> {
+fn web(node: Node) -> Result<Role> {
     let nginx = program(node, "nginx")?;
     let config = node.files_directory().join("nginx.conf");
     let text = format!(
@@ -69,49 +110,57 @@ http {{
         "exec {nginx} -p \"$WEIR_SANDBOX\" -c {} -e stderr",
         config.display()
     );
-    start_one(node, "web", "31000-31009", &["sh", "-c", &script], "nginx")
+    Ok(Role {
+        name: "web",
+        ports: "31000-31009",
+        argv: words(["sh", "-c", &script]),
+        what: "nginx",
+    })
 }
 
-fn files(node: Node) -> Result<()> {
-    let python = program(node, "python3")?;
-    let port = FILES_PORT.to_string();
-    let argv = [&python, "-m", "http.server", &port, "--bind", "::"];
-    start_one(node, "files", &port, &argv, "Python's http.server")
-}
-
-fn bulk(node: Node) -> Result<()> {
-    let iperf3 = program(node, "iperf3")?;
-    let port = BULK_PORT.to_string();
-    let server = [&iperf3, "-s", "-p", &port];
-    start_one(node, "bulk-server", &port, &server, "iperf3 -s")?;
-    // It begins again when a run is over, and when the server is not there yet.
+fn files(node: Node) -> Result<Role> {
+    // As `python3 -m http.server`, but that looks up its own host name in the DNS first, and nobody
+    // answers here.
     let script = format!(
-        "while :; do {iperf3} -c {NODE_V4} -p {port} -t 10 -b 300M > /dev/null 2>&1; sleep 0.2; done"
+        "import http.server, socket, socketserver
+class Server(socketserver.ThreadingTCPServer):
+    address_family = socket.AF_INET6
+    allow_reuse_address = True
+Server(('::', {FILES_PORT}), http.server.SimpleHTTPRequestHandler).serve_forever()"
     );
-    let client = ["sh", "-c", script.as_str()];
-    start_one(
-        node,
-        "bulk-client",
-        "",
-        &client,
-        "iperf3 -c, 300 Mbit/s to bulk-server",
-    )
+    Ok(Role {
+        name: "files",
+        ports: "31100",
+        argv: words([&program(node, "python3")?, "-c", &script]),
+        what: "Python's http.server",
+    })
 }
 
-fn start_one(node: Node, name: &str, ports: &str, argv: &[&str], what: &str) -> Result<()> {
-    let mut options = vec!["--name", name, "--user", "nobody"];
-    if !ports.is_empty() {
-        options.extend(["--ports", ports]);
-    }
-    node.exec_detached(&options, argv)
-        .with_context(|| format!("cannot start container {name}"))?;
-    let of = if ports.is_empty() {
-        "no port of its own"
-    } else {
-        ports
-    };
-    println!("  {name}: {what} ({of})");
-    Ok(())
+fn bulk_server(node: Node) -> Result<Role> {
+    let port = BULK_PORT.to_string();
+    Ok(Role {
+        name: "bulk-server",
+        ports: "31010",
+        argv: words([&program(node, "iperf3")?, "-s", "-p", &port]),
+        what: "iperf3 -s",
+    })
+}
+
+fn bulk_client(node: Node) -> Result<Role> {
+    let iperf3 = program(node, "iperf3")?;
+    // It begins again when a run is over, and when the server is not there yet.
+    let script =
+        format!("while :; do {iperf3} -c {NODE_V4} -p {BULK_PORT} -t 10 -b 300M; sleep 0.2; done");
+    Ok(Role {
+        name: "bulk-client",
+        ports: "",
+        argv: words(["sh", "-c", &script]),
+        what: "iperf3 -c, 300 Mbit/s to bulk-server",
+    })
+}
+
+fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    words.into_iter().map(str::to_owned).collect()
 }
 
 /// Returns the path of a program that everybody may run, and that a container sees.
@@ -138,7 +187,7 @@ pub(super) fn program(node: Node, name: &str) -> Result<String> {
     Ok(path.display().to_string())
 }
 
-fn await_answer(node: Node, address: SocketAddr) -> Result<()> {
+fn await_answer(node: Node, interrupt: &Interrupt, address: SocketAddr) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match inside(node.wire_namespace(), || http::get(address, "/"))? {
@@ -147,7 +196,7 @@ fn await_answer(node: Node, address: SocketAddr) -> Result<()> {
                 return Err(error.context(format!("{address} does not answer the wire")));
             }
             // The server is not listening yet, and only asking shows when it is.
-            Err(_not_yet) => thread::sleep(Duration::from_millis(50)),
+            Err(_not_yet) => interrupt.pause(Duration::from_millis(20))?,
         }
     }
 }

@@ -1,8 +1,10 @@
 //! The agent of a node: its configuration, its start and end, and its command line.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::thread;
@@ -17,7 +19,8 @@ use serde::Deserialize;
 use super::Node;
 use super::network::inside;
 use super::statistics::Statistics;
-use crate::command::{command, output, read};
+use crate::command::{command, read};
+use crate::interrupt::Interrupt;
 use crate::{http, tree};
 
 /// Where the agent answers, inside of the node's namespace.
@@ -56,7 +59,11 @@ impl Node {
 
     /// Returns how to type that.
     pub(crate) fn weir_agent_text(self) -> String {
-        format!("{} --socket {}", program().display(), self.socket().display())
+        format!(
+            "{} --socket {}",
+            program().display(),
+            self.socket().display()
+        )
     }
 
     /// Returns how to ask the agent for `path` by hand: its address is inside the namespace.
@@ -104,12 +111,8 @@ impl Node {
         self.run_directory().join("agent.sock")
     }
 
-    fn process_file(self) -> PathBuf {
-        self.run_directory().join("agent.pid")
-    }
-
     /// Starts the agent in the node's namespace and waits until it is healthy.
-    pub(crate) fn start_agent(self) -> Result<()> {
+    pub(crate) fn start_agent(self, interrupt: &Interrupt) -> Result<()> {
         self.write_config()?;
         let log = File::options()
             .create(true)
@@ -117,7 +120,7 @@ impl Node {
             .open(self.log())
             .with_context(|| format!("cannot open {}", self.log().display()))?;
         // A session of its own: Ctrl-C in this terminal and its closing are for us, not for it. Both
-        // programs before it end by becoming it, so the process keeps its id.
+        // programs before it end by becoming it, so it is our child.
         let mut child = command("setsid")
             .arg("nsenter")
             .arg(format!("--net={}", self.node_namespace().display()))
@@ -130,10 +133,6 @@ impl Node {
             .stderr(log)
             .spawn()
             .context("cannot start weir-agent")?;
-        let pid = child.id();
-        let started = start_time(pid).unwrap_or_default();
-        fs::write(self.process_file(), format!("{pid} {started}\n"))
-            .with_context(|| format!("cannot write {}", self.process_file().display()))?;
 
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -149,20 +148,16 @@ impl Node {
                         self.log_end()
                     )));
                 }
-                Err(_not_yet) => thread::sleep(Duration::from_millis(100)),
+                Err(_not_yet) => interrupt.pause(Duration::from_millis(20))?,
             }
         }
     }
 
-    /// Ends the containers, then the agent; fine if neither is there.
+    /// Ends the agent, and not its containers; fine if it is not there.
     pub(crate) fn stop_agent(self) -> Result<()> {
         let Some(pid) = self.agent_process() else {
             return Ok(());
         };
-        for container in self.containers().unwrap_or_default() {
-            // What does not end by itself is killed with its cgroup.
-            let _ended = output(self.weir_agent("kill").arg(&container.name));
-        }
         self.signal_agent(Signal::SIGTERM)?;
         let deadline = Instant::now() + PATIENCE;
         while self.agent_process().is_some() {
@@ -199,17 +194,33 @@ impl Node {
         }
     }
 
-    /// Returns the process of the agent, if it is still the one that was started.
+    /// Returns the process of the agent.
+    ///
+    /// Found by its command line, which names a file that is this node's alone: a file with its
+    /// number would be missing if we were killed before we wrote it.
     pub(crate) fn agent_process(self) -> Option<Pid> {
-        let text = fs::read_to_string(self.process_file()).ok()?;
-        let (pid, started) = text.trim().split_once(' ')?;
-        let pid: u32 = pid.parse().ok()?;
-        // The number may be another's by now; its start time is not.
-        (start_time(pid)? == started).then_some(())?;
-        i32::try_from(pid).ok().map(Pid::from_raw)
+        let config = self.config();
+        let words = [
+            OsStr::new("run"),
+            OsStr::new("--config"),
+            config.as_os_str(),
+        ];
+        let mut end = Vec::new();
+        for word in words {
+            end.push(0);
+            end.extend(word.as_bytes());
+        }
+        end.push(0);
+        fs::read_dir("/proc").ok()?.find_map(|entry| {
+            let entry = entry.ok()?;
+            let pid = entry.file_name().to_str()?.parse().ok()?;
+            // Empty for one that has ended and that nobody has waited for.
+            let line = fs::read(entry.path().join("cmdline")).ok()?;
+            line.ends_with(&end).then(|| Pid::from_raw(pid))
+        })
     }
 
-    /// Has the agent take away what it left on the node, if it can still be run.
+    /// Has the agent take away what it and its containers left on the node, if it can still be run.
     pub(super) fn clean_up(self) -> Result<()> {
         if !self.node_namespace().exists() || !self.config().exists() || !program().exists() {
             return Ok(());
@@ -219,6 +230,7 @@ impl Node {
                 .arg(format!("--net={}", self.node_namespace().display()))
                 .arg(program())
                 .arg("cleanup")
+                .arg("--kill-containers")
                 .arg("--config")
                 .arg(self.config()),
         )
@@ -276,17 +288,4 @@ pub(crate) fn build() -> Result<()> {
         "--package=weir-agent",
         "--package=weir-executor",
     ]))
-}
-
-/// Returns field 22 of `/proc/<pid>/stat`: when the process began, in ticks since boot.
-///
-/// `None` if there is no such process, or only its remains, which nobody has waited for.
-fn start_time(pid: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name of the program may hold spaces and brackets; the last bracket ends it.
-    let (_, fields) = stat.rsplit_once(") ")?;
-    let mut fields = fields.split(' ');
-    (fields.next()? != "Z").then_some(())?;
-    // The state was field 3.
-    fields.nth(18).map(str::to_owned)
 }

@@ -10,32 +10,45 @@
 //! Everything has a fixed name that begins with the name of the node, so that [`Node::remove`] finds
 //! it whoever created it and however far that came:
 //!
-//! 1. two named namespaces, the link, addresses and routes;
-//! 2. `/run/<name>`: the agent's socket and process id, and a bpffs of its own;
-//! 3. `/var/lib/<name>`: configuration, state, log, and files for the containers to read;
-//! 4. the agent, and the cgroup `<name>` with what it starts.
+//! 1. `/run/<name>`: the agent's socket, and a bpffs of its own;
+//! 2. `/var/lib/<name>`: configuration, state, log, and files for the containers to read;
+//! 3. two named namespaces, the link, addresses and routes;
+//! 4. the agent, known by its command line, and the cgroup `<name>` with what it starts.
 
 mod agent;
 mod network;
 mod statistics;
 
 use std::fs;
+use std::io;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
 use std::thread;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 pub(crate) use agent::{Container, build};
 pub(crate) use network::{NODE_V4, NODE_V6, WIRE_V4, inside};
 pub(crate) use statistics::{Statistics, Traffic, Usage};
 
 use crate::cgroup;
+use crate::interrupt::Interrupt;
 
 /// A node, there or not: its name says where everything of it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node {
     name: &'static str,
     network_settings: &'static str,
+}
+
+/// The right to make and remove a node, held until this is dropped.
+///
+/// Two that show the same node at once would take it away from each other.
+pub(crate) struct Claim {
+    /// Bound to a name that the kernel gives to one process at a time, and frees whatever becomes of
+    /// the process.
+    _socket: UnixListener,
 }
 
 impl Node {
@@ -49,9 +62,25 @@ impl Node {
         }
     }
 
+    /// Claims the node for this process.
+    pub(crate) fn claim(self) -> Result<Claim> {
+        let name = format!("{}.xtask", self.name);
+        let address = SocketAddr::from_abstract_name(&name)
+            .with_context(|| format!("{name} cannot be the name of a socket"))?;
+        match UnixListener::bind_addr(&address) {
+            Ok(socket) => Ok(Claim { _socket: socket }),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => bail!(
+                "another `cargo xtask` works with the node {} in this moment; end it with Ctrl-C",
+                self.name
+            ),
+            Err(error) => Err(error).with_context(|| format!("cannot bind the socket @{name}")),
+        }
+    }
+
     /// Returns whether anything of the node is there.
     pub(crate) fn is_there(self) -> bool {
         self.run_directory().exists()
+            || self.home().exists()
             || self.node_namespace().exists()
             || self.wire_namespace().exists()
     }
@@ -59,7 +88,7 @@ impl Node {
     /// Makes the node and starts its agent, on a machine that has nothing of it.
     ///
     /// What a failure leaves behind is for [`Self::remove`].
-    pub(crate) fn create(self) -> Result<()> {
+    pub(crate) fn create(self, interrupt: &Interrupt) -> Result<()> {
         for directory in [
             self.run_directory(),
             self.files_directory(),
@@ -70,7 +99,7 @@ impl Node {
         }
         self.create_network()?;
         self.mount_bpffs()?;
-        self.start_agent()
+        self.start_agent(interrupt)
     }
 
     /// Takes everything of the node away, however much of it is there.
@@ -79,8 +108,9 @@ impl Node {
     pub(crate) fn remove(self) -> Result<()> {
         let steps = [
             self.stop_agent().context("cannot stop the agent"),
-            self.remove_cgroup(),
             self.clean_up(),
+            // Gone by then, unless there is no agent that could have been told to clean up.
+            self.remove_cgroup(),
             self.unmount_bpffs(),
             self.remove_network(),
             remove_directory(self.run_directory()),
@@ -90,10 +120,15 @@ impl Node {
     }
 
     fn remove_cgroup(self) -> Result<()> {
-        match cgroup::root() {
-            Some(root) => cgroup::remove(&root.join(self.name)),
+        match self.cgroup() {
+            Some(cgroup) => cgroup::remove(&cgroup),
             None => Ok(()),
         }
+    }
+
+    /// Returns the cgroup above those of the containers; none where there is no cgroup v2.
+    pub(crate) fn cgroup(self) -> Option<PathBuf> {
+        cgroup::root().map(|root| root.join(self.name))
     }
 
     /// Returns the directory of what does not survive a reboot. Containers do not see `/run`.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-/// What every container has used since it was started.
+/// What every running container has used since it was started.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Statistics {
@@ -13,18 +13,28 @@ pub(crate) struct Statistics {
 }
 
 /// What one container has used.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 pub(crate) struct Usage {
+    pub(crate) id: String,
     pub(crate) name: String,
+    pub(crate) ports: String,
+    cpu_user_us: u64,
+    cpu_system_us: u64,
+    pub(crate) memory_bytes: u64,
     /// Absent when the programs' maps could not be read.
-    network: Option<NetworkUse>,
+    pub(crate) network: Option<NetworkUse>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-struct NetworkUse {
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct NetworkUse {
     /// Absent on the node's own network.
-    traffic: Option<Traffic>,
-    binds_refused: u64,
+    pub(crate) traffic: Option<Traffic>,
+    pub(crate) binds_refused: u64,
+    pub(crate) tcp_connects: u64,
+    pub(crate) tcp_accepts: u64,
+    pub(crate) tcp_active: Option<u64>,
+    /// Absent before the first connection.
+    pub(crate) tcp_rtt: Option<RoundTrips>,
 }
 
 /// What a container sent and received.
@@ -32,10 +42,18 @@ struct NetworkUse {
 pub(crate) struct Traffic {
     pub(crate) rx_packets: u64,
     pub(crate) rx_bytes: u64,
+    /// What it should have received and was dropped, by reason.
+    pub(crate) rx_drops: BTreeMap<String, u64>,
     pub(crate) tx_packets: u64,
     pub(crate) tx_bytes: u64,
     /// What it sent and was dropped, by reason.
     pub(crate) tx_drops: BTreeMap<String, u64>,
+}
+
+/// How long its connections' packets and their answers were under way of late.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct RoundTrips {
+    pub(crate) p50_us: u64,
 }
 
 impl Statistics {
@@ -55,20 +73,16 @@ impl Statistics {
 }
 
 impl Usage {
+    /// Returns the time that its processes have run.
+    pub(crate) fn cpu_us(&self) -> u64 {
+        self.cpu_user_us + self.cpu_system_us
+    }
+
     /// Returns what it sent and received; nothing if that is not known.
     pub(crate) fn traffic(&self) -> Traffic {
         self.network
             .as_ref()
             .and_then(|network| network.traffic.clone())
             .unwrap_or_default()
-    }
-
-    /// Returns how often it was refused something: a bind, or a packet.
-    pub(crate) fn refusals(&self) -> u64 {
-        let binds = self
-            .network
-            .as_ref()
-            .map_or(0, |network| network.binds_refused);
-        binds + self.traffic().tx_drops.values().sum::<u64>()
     }
 }

@@ -24,9 +24,16 @@ pub(crate) enum Outcome {
     },
 }
 
+/// Whether what is there already is listed, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Report {
+    All,
+    News,
+}
+
 /// Installs what is missing, and fails if anything still is.
 pub(crate) fn run() -> Result<()> {
-    let missing = install()?;
+    let missing = install(Report::All)?;
     if missing > 0 {
         bail!("{missing} of the things above could not be installed");
     }
@@ -37,17 +44,22 @@ pub(crate) fn run() -> Result<()> {
 ///
 /// What else could not be installed has been said, and is said again by the tests that miss it.
 pub(crate) fn run_for_build() -> Result<()> {
-    install().map(drop)
+    install(Report::News).map(drop)
 }
 
-fn install() -> Result<usize> {
-    println!("setup: what is there, and what is not");
+fn install(report: Report) -> Result<usize> {
     let mut missing = 0;
     let mut stopping = None;
     let mut steps = toolchain::steps()?;
     steps.extend(packages::steps());
+    let there = steps
+        .iter()
+        .filter(|(_, outcome)| matches!(outcome, Outcome::Present))
+        .count();
+    println!("setup: {there} of {} things were there", steps.len());
     for (name, outcome) in steps {
         match outcome {
+            Outcome::Present if report == Report::News => {}
             Outcome::Present => println!("  {name}: there"),
             Outcome::Installed => println!("  {name}: installed"),
             Outcome::Missing { reason, essential } => {

@@ -60,7 +60,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     println!("Soaking for {} minutes, seed {seed}.", arguments.minutes);
     let mut record = Record::begin(seed);
     let soaked = NODE
-        .create()
+        .create(&interrupt)
         .and_then(|()| soak(arguments, seed, &interrupt, &mut record));
     if let Err(error) = &soaked {
         record.failure = Some(format!("{error:#}"));
@@ -90,7 +90,7 @@ fn soak(
     while Instant::now() < end && !interrupt.came() {
         let step = Step::choose(&mut chance, &expected);
         record.steps += 1;
-        take(&step, &mut chance, &mut expected, record)
+        take(&step, &mut chance, &mut expected, record, interrupt)
             .with_context(|| format!("in step {} ({step:?})", record.steps))?;
         expected
             .hold(NODE, record)
@@ -137,6 +137,7 @@ fn take(
     chance: &mut Chance,
     expected: &mut Expected,
     record: &mut Record,
+    interrupt: &Interrupt,
 ) -> Result<()> {
     match step {
         Step::Start { name } => {
@@ -183,7 +184,8 @@ fn take(
         }
         Step::CrashAgent => {
             NODE.kill_agent()?;
-            NODE.start_agent().context("after kill -9 of the agent")?;
+            NODE.start_agent(interrupt)
+                .context("after kill -9 of the agent")?;
             record.crashed += 1;
         }
     }

@@ -1,0 +1,15 @@
+//! The whole agent as it is installed: the daemon, the executor and the command line, on a node made
+//! of network namespaces, with the programs in the kernel.
+//!
+//! As root. `WEIR_TEST_ATTACH=clsact` runs all of it the way that kernels before 6.6 need. A test
+//! that finds a program missing which `cargo xtask setup` installs fails and says which.
+
+#![forbid(unsafe_code)]
+#![expect(clippy::disallowed_methods, reason = "these tests start programs, as a user would")]
+
+mod clean;
+mod command;
+mod crash;
+mod node;
+mod puppet;
+mod remains;

@@ -26,6 +26,7 @@ use crate::config::{Config, NetworkConfig};
 use crate::container::{
     CgroupTree, ContainerTask, HierarchyError, NetworkFault, RecoveryError, Settings, Slot, cgroup_root, chain,
 };
+use crate::doctor;
 use crate::local::{LocalServer, ServeError, Served};
 use crate::network::{self, NetworkHandle, NetworkSettings, StartError};
 use crate::ports::{
@@ -141,6 +142,9 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     let cgroups = CgroupTree::prepare(&config.cgroup, &config.agent.state_directory)?;
     let plan = plan_ports(&config.network)?;
     tracing::info!(containers = plan.containers(), "ports are planned");
+    for check in doctor::of_shared_ports(&config) {
+        tracing::warn!(found = %check.detail, "{}: {}", check.name, check.lost);
+    }
 
     let settings = network_settings(&config, cgroups.parent().path(), &plan)?;
     let network = Arc::new(network::start(settings).map_err(DaemonError::Network)?);
@@ -157,15 +161,18 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         ContainerTask::spawn(settings, store, Arc::clone(&network)).await?;
 
     let telemetry = Telemetry::new(containers.clone(), network, cgroup_parent);
-    let http = match config.http.listen {
-        Some(address) => Some(HttpServer::spawn(address, telemetry.clone()).await?),
-        None => None,
-    };
     let served = Served {
         containers: containers.clone(),
         telemetry,
     };
-    let local = LocalServer::spawn(&config.agent.socket, &config.cgroup.parent, served)?;
+    let (http, local) = match serve(&config, served).await {
+        Ok(serving) => serving,
+        Err(error) => {
+            // Where no container needs it, the node gets back what it was asked for in vain.
+            containers.stop().await;
+            return Err(error);
+        }
+    };
     let http_address = http.as_ref().map(|http| http.address().to_string());
     tracing::info!(socket = %config.agent.socket.display(), http = http_address, "ready");
     tell_systemd(NotifyState::Ready);
@@ -189,6 +196,19 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     drop(store_thread);
     tracing::info!("stopped");
     result
+}
+
+/// Starts to serve people and monitoring.
+async fn serve(
+    config: &Config,
+    served: Served,
+) -> Result<(Option<HttpServer>, LocalServer), DaemonError> {
+    let http = match config.http.listen {
+        Some(address) => Some(HttpServer::spawn(address, served.telemetry.clone()).await?),
+        None => None,
+    };
+    let local = LocalServer::spawn(&config.agent.socket, &config.cgroup.parent, served)?;
+    Ok((http, local))
 }
 
 /// Returns how the node's ports are divided.

@@ -25,3 +25,6 @@ pub mod network;
 pub mod ports;
 pub mod store;
 pub mod telemetry;
+
+#[cfg(test)]
+mod near_miss;

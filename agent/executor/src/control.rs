@@ -113,6 +113,7 @@ impl AsFd for Control {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::near_miss::{Edit, near_miss};
 
     #[test]
     fn messages_arrive_whole_and_in_order_then_the_close() {
@@ -151,5 +152,47 @@ mod tests {
             serde_json::to_string(&ToAgent::Ready { init_pid: 7 }).unwrap(),
             r#"{"message":"ready","init_pid":7}"#
         );
+    }
+
+    #[test]
+    fn any_datagram_is_a_message_or_an_error_and_the_next_one_is_whole() {
+        const GOLDEN: [&str; 3] = [
+            r#"{"message":"failed","outcome":{"outcome":"exec_failed","errno":13,"path":"/etc/passwd","what":"denied"}}"#,
+            r#"{"message":"ready","init_pid":7}"#,
+            r#"{"message":"go"}"#,
+        ];
+        let (ours, theirs) = Control::pair().unwrap();
+        let check = |bytes: &[u8]| {
+            // Nothing at all would be a close.
+            if bytes.is_empty() {
+                return;
+            }
+            for _ in 0..2 {
+                send(theirs.0.as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL).unwrap();
+            }
+            match ours.receive::<ToAgent>() {
+                Ok(message) => {
+                    let message = message.expect("the other side is open");
+                    theirs.send(&message).unwrap();
+                    drop(ours.receive::<ToAgent>());
+                    assert_eq!(ours.receive().unwrap(), Some(message));
+                }
+                Err(error) => {
+                    assert_ne!(error.kind(), io::ErrorKind::WouldBlock, "it was sent");
+                    drop(ours.receive::<ToExecutor>());
+                }
+            }
+            theirs.send(&ToExecutor::Go).unwrap();
+            assert_eq!(ours.receive().unwrap(), Some(ToExecutor::Go));
+        };
+        bolero::check!()
+            .with_type::<(u8, Vec<Edit>, Vec<u8>)>()
+            .with_iterations(1000)
+            .for_each(|(which, edits, bytes)| {
+                check(bytes);
+                check(near_miss(GOLDEN[usize::from(which % 3)], edits).as_bytes());
+            });
+        // Longer than what is read at once: an error, and gone as a whole.
+        check(&vec![b' '; MESSAGE_BYTES_MAX + 100]);
     }
 }

@@ -120,7 +120,9 @@ pub(crate) fn launch(
 }
 
 fn listen_for_names() -> Relay {
-    let configuration = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    // Not necessarily text: a comment may be in any encoding.
+    let configuration = fs::read("/etc/resolv.conf").unwrap_or_default();
+    let configuration = String::from_utf8_lossy(&configuration);
     let (relay, failed) = Relay::listen(&relay::loopback_servers(&configuration));
     for (server, error) in failed {
         eprintln!(

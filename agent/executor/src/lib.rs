@@ -17,3 +17,6 @@ pub mod control;
 pub mod record;
 pub mod spawn;
 pub mod spec;
+
+#[cfg(test)]
+mod near_miss;

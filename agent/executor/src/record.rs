@@ -81,8 +81,13 @@ impl ExitRecord {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(RecordError::Read { path, source }),
         };
-        match serde_json::from_slice(&bytes) {
-            Ok(record) => Ok(Some(record)),
+        match serde_json::from_slice::<Self>(&bytes) {
+            Ok(record) if record.version == EXIT_RECORD_VERSION => Ok(Some(record)),
+            // Its words may be the same and mean something else.
+            Ok(record) => Err(RecordError::Version {
+                path,
+                version: record.version,
+            }),
             Err(source) => Err(RecordError::Parse { path, source }),
         }
     }
@@ -126,6 +131,16 @@ pub enum RecordError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// The file has a form of another release.
+    #[error(
+        "the exit record `{path}` has the form {version}, and this release knows {EXIT_RECORD_VERSION}: install the release that wrote it"
+    )]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// Its form.
+        version: u32,
+    },
     /// The file cannot be written.
     #[error("cannot write the exit record `{path}`: is the disk full?")]
     Write {
@@ -139,6 +154,7 @@ pub enum RecordError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::near_miss::{Edit, near_miss};
 
     /// An agent reads records that executors of earlier releases wrote: these never change.
     const GOLDEN: [(&str, Outcome); 3] = [
@@ -199,5 +215,39 @@ mod tests {
         fs::write(directory.path().join(EXIT_RECORD_FILE), "{\"version\":1").unwrap();
         let error = ExitRecord::read(directory.path()).unwrap_err();
         assert!(error.to_string().contains("exit.json"), "{error}");
+    }
+
+    #[test]
+    fn any_file_is_a_record_that_reads_back_or_an_error_that_names_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(EXIT_RECORD_FILE);
+        let check = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            match ExitRecord::read(directory.path()) {
+                Ok(record) => {
+                    let record = record.expect("the file is there");
+                    assert_eq!(record.version, EXIT_RECORD_VERSION);
+                    let printed = serde_json::to_vec(&record).unwrap();
+                    assert_eq!(serde_json::from_slice::<ExitRecord>(&printed).unwrap(), record);
+                }
+                Err(error) => assert!(error.to_string().contains(EXIT_RECORD_FILE), "{error}"),
+            }
+        };
+        bolero::check!()
+            .with_type::<(u8, Vec<Edit>, Vec<u8>)>()
+            .with_iterations(500)
+            .for_each(|(which, edits, bytes)| {
+                check(bytes);
+                check(near_miss(GOLDEN[usize::from(which % 3)].0, edits).as_bytes());
+            });
+    }
+
+    #[test]
+    fn record_of_another_form_is_refused_even_if_it_can_be_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let text = GOLDEN[0].0.replace("\"version\":1", "\"version\":2");
+        fs::write(directory.path().join(EXIT_RECORD_FILE), text).unwrap();
+        let error = ExitRecord::read(directory.path()).unwrap_err();
+        assert!(matches!(error, RecordError::Version { version: 2, .. }), "{error}");
     }
 }

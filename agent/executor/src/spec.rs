@@ -1,7 +1,8 @@
 //! What the agent asks of one executor.
 
 use std::ffi::CString;
-use std::path::{Path, PathBuf};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use weir_sys::capability;
@@ -93,13 +94,17 @@ impl ContainerSpec {
                 id: self.id.clone(),
             });
         }
-        let texts = self.argv.iter().chain([&self.name, &self.user_name]);
+        let words = [&self.id, &self.name, &self.user_name, &self.ports];
         let variables = self.env.iter().flat_map(|(name, value)| [name, value]);
-        for text in texts.chain(variables) {
-            if CString::new(text.as_str()).is_err() {
+        let texts = self.argv.iter().chain(words).chain(variables);
+        let paths = [&self.directory, &self.state_directory, &self.cgroup];
+        let paths = paths.into_iter().chain(&self.working_directory);
+        let texts = texts.map(|text| text.as_bytes());
+        for text in texts.chain(paths.clone().map(|path| path.as_os_str().as_bytes())) {
+            if CString::new(text).is_err() {
                 return Err(SpecError::NulByte {
                     id: self.id.clone(),
-                    text: text.clone(),
+                    text: String::from_utf8_lossy(text).into_owned(),
                 });
             }
         }
@@ -118,8 +123,7 @@ impl ContainerSpec {
                 bytes: self.name.len(),
             });
         }
-        let paths = [&self.directory, &self.state_directory, &self.cgroup];
-        for path in paths.into_iter().chain(&self.working_directory) {
+        for path in paths {
             if !path.is_absolute() {
                 return Err(SpecError::RelativePath {
                     id: self.id.clone(),
@@ -127,13 +131,21 @@ impl ContainerSpec {
                 });
             }
         }
-        if !self.directory.starts_with(&self.state_directory)
+        // A path that climbs is below its beginning in letters only.
+        let climbs = self.directory.components().any(|c| c == Component::ParentDir);
+        if climbs
+            || !self.directory.starts_with(&self.state_directory)
             || self.state_directory == Path::new("/")
         {
             return Err(SpecError::OutsideOfState {
                 id: self.id.clone(),
                 directory: self.directory.clone(),
                 state_directory: self.state_directory.clone(),
+            });
+        }
+        if self.uid == u32::MAX || self.gid == u32::MAX {
+            return Err(SpecError::NoUser {
+                id: self.id.clone(),
             });
         }
         for name in &self.capabilities {
@@ -212,6 +224,15 @@ pub enum SpecError {
         /// The agent's.
         state_directory: PathBuf,
     },
+    /// The number that setresuid(2) and fchown(2) take for "no change": the task would stay root.
+    #[error(
+        "container {id} is to run as the user or group {max}, which the kernel takes for nobody: give another",
+        max = u32::MAX
+    )]
+    NoUser {
+        /// The container.
+        id: String,
+    },
     /// A capability that this version does not know.
     #[error(
         "container {id} asks for the capability {name:?}, which does not exist: names are as in `NET_RAW`"
@@ -233,6 +254,7 @@ pub enum SpecError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::near_miss::{Edit, near_miss};
 
     fn spec() -> ContainerSpec {
         ContainerSpec {
@@ -292,6 +314,9 @@ mod tests {
         with(|spec| spec.name = "n".repeat(65));
         with(|spec| spec.cgroup = "weir".into());
         with(|spec| spec.directory = "/srv/elsewhere".into());
+        with(|spec| spec.directory = "/var/lib/weir/../elsewhere".into());
+        with(|spec| spec.working_directory = Some("/srv/\0".into()));
+        with(|spec| spec.uid = u32::MAX);
         with(|spec| spec.capabilities.push("FLY".into()));
         with(|spec| spec.output_bytes_max = 0);
         for (message, named) in broken.iter().zip([
@@ -301,11 +326,91 @@ mod tests {
             "65 bytes",
             "`weir`",
             "/srv/elsewhere",
+            "weir/../elsewhere",
+            "NUL",
+            "4294967295",
             "FLY",
             "0 bytes",
         ]) {
             assert!(message.contains(named), "{message} does not say {named}");
         }
         spec().validate().unwrap();
+    }
+
+    /// What the executor relies on in a specification that it has accepted.
+    fn assert_possible(spec: &ContainerSpec) {
+        let ContainerSpec { env, argv, .. } = spec;
+        assert!(!argv.is_empty());
+        let string = |bytes: &[u8]| CString::new(bytes).unwrap();
+        for (name, value) in env {
+            string(format!("{name}={value}").as_bytes());
+            assert!(!name.is_empty() && !name.contains('='));
+        }
+        for word in argv.iter().chain([&spec.id, &spec.name, &spec.ports]) {
+            string(word.as_bytes());
+        }
+        for path in [&spec.sandbox(), &spec.cgroup, &spec.state_directory] {
+            string(path.as_os_str().as_bytes());
+            assert!(path.is_absolute());
+        }
+        let below = spec.directory.strip_prefix(&spec.state_directory).unwrap();
+        let plain = |component| matches!(component, Component::Normal(_));
+        assert!(below.components().all(plain), "{}", below.display());
+        assert_ne!(spec.uid, u32::MAX);
+        assert_ne!(spec.gid, u32::MAX);
+    }
+
+    #[test]
+    fn what_is_read_reads_back_and_what_is_valid_can_be_run() {
+        bolero::check!()
+            .with_type::<(Vec<Edit>, Vec<u8>)>()
+            .with_iterations(2000)
+            .for_each(|(edits, bytes)| {
+                drop(serde_json::from_slice::<ContainerSpec>(bytes));
+                let text = near_miss(GOLDEN, edits);
+                let Ok(read) = serde_json::from_str::<ContainerSpec>(&text) else {
+                    return;
+                };
+                let printed = serde_json::to_string(&read).unwrap();
+                assert_eq!(serde_json::from_str::<ContainerSpec>(&printed).unwrap(), read);
+                match read.validate() {
+                    Ok(()) => assert_possible(&read),
+                    Err(error) => assert!(error.to_string().contains(&read.id), "{error}"),
+                }
+            });
+    }
+
+    #[test]
+    fn whatever_texts_are_valid_can_be_run() {
+        const PATHS: [&str; 8] = [
+            "/var/lib/weir", "/var/lib/weir/c", "/var/lib/weir/../c", "/", "weir", "/var/lib/weirdo", "", "/a\0",
+        ];
+        bolero::check!()
+            .with_type::<(u8, String, [u8; 4], [u32; 2])>()
+            .with_iterations(2000)
+            .for_each(|(which, text, paths, [uid, gid])| {
+                let mut spec = spec();
+                let path = |index: usize| PathBuf::from(PATHS[usize::from(paths[index] % 8)]);
+                match which % 10 {
+                    0 => spec.argv = vec![text.clone()],
+                    1 => spec.env = vec![(text.clone(), text.clone())],
+                    2 => spec.env = vec![("A".into(), text.clone())],
+                    3 => spec.name = text.clone(),
+                    4 => spec.id = text.clone(),
+                    5 => spec.ports = text.clone(),
+                    6 => spec.working_directory = Some(text.into()),
+                    7 => (spec.uid, spec.gid) = (u32::MAX - uid % 2, u32::MAX - gid % 2),
+                    8 => spec.cgroup = text.into(),
+                    _ => {
+                        spec.directory = path(0);
+                        spec.state_directory = path(1);
+                        spec.cgroup = path(2);
+                        spec.working_directory = Some(path(3));
+                    }
+                }
+                if spec.validate().is_ok() {
+                    assert_possible(&spec);
+                }
+            });
     }
 }

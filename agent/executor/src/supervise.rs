@@ -28,7 +28,7 @@ use weir_sys::pidfd::{self, Status};
 use crate::launch::Launched;
 use crate::output::{Flow, Output};
 use crate::task::ExecFailure;
-use crate::wire::{Report, chain};
+use crate::wire::{Report, chain, shortened};
 
 /// What is passed on to the task as it comes.
 pub(crate) const FORWARDED: [Signal; 5] = [
@@ -284,7 +284,7 @@ impl<'a> Supervisor<'a> {
         {
             Ok(Some(failure)) => {
                 let what = Errno::from_raw(failure.errno).desc().to_owned();
-                let path = failure.path.to_string_lossy().into_owned();
+                let path = shortened(failure.path.to_string_lossy().into_owned());
                 self.end_now(Outcome::ExecFailed {
                     errno: failure.errno,
                     path,

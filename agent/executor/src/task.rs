@@ -332,4 +332,22 @@ mod tests {
             }
         );
     }
+
+    #[test]
+    fn any_failure_survives_the_pipe_and_any_bytes_are_one_or_none() {
+        bolero::check!()
+            .with_type::<(Vec<u8>, i32)>()
+            .with_iterations(1000)
+            .for_each(|(bytes, errno)| {
+                match ExecFailure::from_bytes(bytes) {
+                    Some(failure) => assert_eq!(failure.to_bytes(), *bytes),
+                    None => assert!(bytes.len() < 4),
+                }
+                let failure = ExecFailure {
+                    errno: *errno,
+                    path: Path::new(std::ffi::OsStr::from_bytes(bytes)).to_path_buf(),
+                };
+                assert_eq!(ExecFailure::from_bytes(&failure.to_bytes()), Some(failure));
+            });
+    }
 }

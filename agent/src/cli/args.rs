@@ -242,7 +242,10 @@ impl From<KillSignal> for Kill {
 /// services' own.
 fn parse_ports(text: &str) -> Result<PortsWanted, String> {
     const COUNT_BELOW: u16 = 1024;
-    if let Ok(number) = text.trim().parse::<std::num::NonZeroU16>()
+    let text = text.trim();
+    // Digits alone: `+3`, which the standard library reads, would look like three more.
+    if text.bytes().all(|byte| byte.is_ascii_digit())
+        && let Ok(number) = text.parse::<std::num::NonZeroU16>()
         && number.get() < COUNT_BELOW
     {
         return Ok(PortsWanted::Count(number));
@@ -311,6 +314,8 @@ mod tests {
         assert_eq!(parse_ports("31000-31009,31500"), set("31000-31009,31500"));
         assert_eq!(parse_ports(""), set(""));
         assert!(parse_ports("0").is_err());
+        assert!(parse_ports("+3").is_err());
+        assert!(parse_ports("007").is_err());
         assert!(parse_ports("31000-").unwrap_err().contains("position"));
     }
 
@@ -344,5 +349,41 @@ mod tests {
                 ..
             }
         ));
+    }
+
+    #[test]
+    fn any_ports_are_a_count_or_a_set_that_reads_back() {
+        const PIECES: [&str; 10] = ["0", "1", "80", "1023", "1024", "31000", "-", ",", "+", " "];
+        bolero::check!()
+            .with_type::<(String, Vec<u8>)>()
+            .with_iterations(2000)
+            .for_each(|(text, choices)| {
+                let pieces = choices.iter().take(6).map(|b| PIECES[usize::from(b % 10)]);
+                let likely: String = pieces.collect();
+                for text in [text, &likely] {
+                    match parse_ports(text) {
+                        Ok(PortsWanted::Count(count)) => {
+                            assert!(count.get() < 1024);
+                            assert_eq!(text.trim(), count.to_string());
+                        }
+                        Ok(PortsWanted::Set(set)) => {
+                            // One port below 1024 would be a count, as the help says.
+                            let printed = match set.count() {
+                                1 => format!("{set}-{set}"),
+                                _ => set.to_string(),
+                            };
+                            assert_eq!(parse_ports(&printed), Ok(PortsWanted::Set(set)));
+                        }
+                        Err(error) => assert!(error.contains("position"), "{error}"),
+                    }
+                    match parse_variable(text) {
+                        Ok((name, value)) => {
+                            assert!(!name.is_empty() && !name.contains('='));
+                            assert_eq!(format!("{name}={value}"), *text);
+                        }
+                        Err(_) => assert!(!text.contains('=') || text.starts_with('=')),
+                    }
+                }
+            });
     }
 }

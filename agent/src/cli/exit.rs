@@ -41,7 +41,8 @@ impl Exit {
         const SIGKILL: i32 = 9;
         let code = match outcome {
             Outcome::Exited { code } => *code,
-            Outcome::Signaled { signal, .. } => SIGNALED + signal,
+            // Wrapping: the number came from a file, and only its lowest byte counts.
+            Outcome::Signaled { signal, .. } => SIGNALED.wrapping_add(*signal),
             Outcome::KilledAfterGrace { .. } => SIGNALED + SIGKILL,
             Outcome::ExecFailed { .. } | Outcome::SetupFailed { .. } | Outcome::Aborted { .. } => {
                 return None;
@@ -132,5 +133,22 @@ mod tests {
             }),
             None
         );
+    }
+
+    #[test]
+    fn any_number_that_a_record_may_hold_is_an_exit_code() {
+        bolero::check!()
+            .with_type::<i32>()
+            .with_iterations(1000)
+            .for_each(|number| {
+                let code = |outcome| Exit::of_task(&outcome).map(Exit::code);
+                let byte = number.to_le_bytes()[0];
+                assert_eq!(code(Outcome::Exited { code: *number }), Some(byte));
+                let signaled = Outcome::Signaled {
+                    signal: *number,
+                    core_dumped: true,
+                };
+                assert_eq!(code(signaled), Some(byte.wrapping_add(128)));
+            });
     }
 }

@@ -1,6 +1,6 @@
 //! What people type, and what they get to see.
 //!
-//! Words become domain types in [`args`], once; each command is a function that returns an [`Exit`].
+//! Words become domain types in `args`, once; each command is a function that returns an `Exit`.
 
 mod args;
 mod daemon;

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::Serialize;
-use weir_sys::cgroup::Cgroup;
+use weir_sys::cgroup::{Cgroup, CgroupError};
 
 use super::exit::{Exit, Failure};
 use super::follow::say;
 use super::remote::{print_json, print_text};
 use super::show;
 use crate::config::Config;
-use crate::container::{cgroup_root, chain};
+use crate::container::{HierarchyChanges, cgroup_root, chain};
 use crate::daemon::{DaemonError, StateLock};
 use crate::{doctor, network};
 
@@ -56,19 +56,39 @@ fn remove_cgroups(config: &Config, kill_containers: bool) -> Result<(), Failure>
     let failed = |error| Failure::failed(chain(&error));
     let root = cgroup_root(&config.cgroup).map_err(failed)?;
     let parent = root.join(&config.cgroup.parent);
-    if !parent.exists() {
-        return Ok(());
-    }
-    let cgroup = Cgroup::open(&parent).map_err(failed)?;
-    if cgroup.is_populated().map_err(failed)? {
-        if !kill_containers {
-            return Err(Failure::refused(
-                "containers still run; end them, or give --kill-containers to have them killed",
-            ));
+    if parent.exists() {
+        let cgroup = Cgroup::open(&parent).map_err(failed)?;
+        if cgroup.is_populated().map_err(failed)? {
+            if !kill_containers {
+                return Err(Failure::refused(
+                    "containers still run; end them, or give --kill-containers to have them killed",
+                ));
+            }
+            kill_all(&cgroup).map_err(failed)?;
         }
-        cgroup.kill().map_err(failed)?;
+        for container in cgroup.children().map_err(failed)? {
+            container.remove(KILL_PATIENCE).map_err(failed)?;
+        }
     }
-    cgroup.remove(KILL_PATIENCE).map_err(failed)
+    HierarchyChanges::open(&config.agent.state_directory)
+        .and_then(|mut changes| changes.give_back())
+        .map_err(|error| Failure::failed(chain(&error)))
+}
+
+/// Kills what runs in containers, and then their executors if they do not end by themselves: alive
+/// they record how their containers ended, for the next agent to tell.
+fn kill_all(parent: &Cgroup) -> Result<(), CgroupError> {
+    for container in parent.children()? {
+        let task = container.path().join("task");
+        if task.exists() {
+            Cgroup::open(&task)?.kill()?;
+        }
+    }
+    if !parent.wait_empty(KILL_PATIENCE)? {
+        parent.kill()?;
+        parent.wait_empty(KILL_PATIENCE)?;
+    }
+    Ok(())
 }
 
 /// What follows from a configuration.

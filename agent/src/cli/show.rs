@@ -49,7 +49,7 @@ pub(super) fn statistics(statistics: &[ContainerStatistics]) -> String {
     ]);
     for container in statistics {
         let network = container.network.as_ref();
-        let traffic = network.and_then(|network| network.traffic.as_ref());
+        let traffic = network.map(|network| &network.traffic);
         let text = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
         let cpu_us = container.cpu_user_us + container.cpu_system_us;
         let memory = match container.memory_source {

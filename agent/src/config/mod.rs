@@ -94,6 +94,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::near_miss::{Edit, near_miss};
 
     const SHIPPED: &str = include_str!("../../dist/agent.toml");
 
@@ -189,5 +190,116 @@ mod tests {
             error.to_string().contains("/nonexistent/agent.toml"),
             "{error}"
         );
+    }
+
+    /// What the daemon relies on in a configuration that was taken.
+    fn assert_possible(config: &Config) {
+        config.check().unwrap();
+        drop(config.network.checked_pools());
+        let paths = [
+            &config.agent.state_directory,
+            &config.agent.socket,
+            &config.network.pin_directory,
+        ];
+        for path in paths
+            .into_iter()
+            .chain(&config.agent.executor)
+            .chain(&config.cgroup.root)
+        {
+            assert!(path.is_absolute(), "{path:?}");
+            assert!(!path.to_string_lossy().contains('\0'), "{path:?}");
+        }
+        // As the kernel writes it in /proc/<pid>/cgroup, which the socket compares.
+        for name in config.cgroup.parent.split('/') {
+            assert!(!matches!(name, "" | "." | ".."), "{name:?}");
+            assert!(!name.contains(['\0', '\n']), "{name:?}");
+        }
+    }
+
+    /// One line that says where; there is such a place in the text.
+    fn assert_helpful(text: &str, error: &ConfigError) {
+        let message = error.to_string();
+        assert_eq!(message.lines().count(), 1, "{message}");
+        let (ConfigError::Syntax { position, .. } | ConfigError::Invalid { position, .. }) = error
+        else {
+            panic!("nothing was read from a file: {message}");
+        };
+        let position = position.to_string();
+        let mut numbers = position.split(':').skip(1).map(|n| n.parse::<usize>().unwrap());
+        if let (Some(line), Some(column)) = (numbers.next(), numbers.next()) {
+            let line = text.split('\n').nth(line.checked_sub(1).unwrap());
+            let columns = line.expect("the line is there").chars().count() + 1;
+            assert!((1..=columns).contains(&column), "{message} for {text:?}");
+        }
+    }
+
+    fn assert_possible_or_helpful(text: &str) {
+        match parse(text) {
+            Ok(config) => assert_possible(&config),
+            Err(error) => assert_helpful(text, &error),
+        }
+    }
+
+    #[test]
+    fn any_text_is_a_possible_configuration_or_an_error_with_a_place_in_it() {
+        let complete = uncommented(SHIPPED);
+        // Without the prose, so that the edits meet keys and values.
+        let settings: String = complete
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty())
+            .map(|line| format!("{line}\n"))
+            .collect();
+        bolero::check!()
+            .with_type::<(Vec<Edit>, String)>()
+            .with_iterations(500)
+            .for_each(|(edits, text)| {
+                assert_possible_or_helpful(text);
+                assert_possible_or_helpful(&near_miss(&settings, edits));
+            });
+    }
+
+    #[test]
+    fn any_value_of_any_text_key_is_possible_or_refused_where_it_stands() {
+        const KEYS: [(&str, &str); 9] = [
+            ("agent", "state_directory"),
+            ("agent", "socket"),
+            ("agent", "executor"),
+            ("network", "pin_directory"),
+            ("network", "container_ports"),
+            ("network", "ephemeral_ports"),
+            ("cgroup", "root"),
+            ("cgroup", "parent"),
+            ("http", "listen"),
+        ];
+        const PIECES: [&str; 10] = ["/", ".", "..", "weir", "\0", "\n", "31000", "-", ":", "é"];
+        bolero::check!()
+            .with_type::<(u8, Vec<u8>)>()
+            .with_iterations(2000)
+            .for_each(|(which, choices)| {
+                let (table, key) = KEYS[usize::from(*which) % KEYS.len()];
+                let pieces = choices.iter().take(6).map(|b| PIECES[usize::from(b % 10)]);
+                let value: String = pieces.collect();
+                let text = format!("[{table}]\n{key} = {}\n", toml::Value::String(value));
+                assert_possible_or_helpful(&text);
+            });
+    }
+
+    #[test]
+    fn nesting_without_end_is_an_error() {
+        for opening in ["[", "{a=", "a."] {
+            let text = format!("a = {}", opening.repeat(200_000 / opening.len()));
+            assert_helpful(&text, &parse(&text).unwrap_err());
+        }
+        let text = format!("{}a = 1", "a.".repeat(50_000));
+        assert_helpful(&text, &parse(&text).unwrap_err());
+    }
+
+    #[test]
+    fn a_cgroup_is_named_as_the_kernel_names_it() {
+        for parent in ["weir//containers", "weir/./containers", "weir/", "a\\u0000b", "a\\nb"] {
+            let text = format!("[cgroup]\nparent = \"{parent}\"\n");
+            let error = parse(&text).unwrap_err();
+            assert!(error.to_string().starts_with("agent.toml:2:10: [cgroup] parent"), "{error}");
+        }
     }
 }

@@ -10,6 +10,9 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 /// The smallest memory file system: below one page there is none.
 const TMP_BYTES_MIN: u64 = 4096;
 
+/// The most rotated files of a stream: each rotation renames all of them while the output waits.
+const OUTPUT_FILES_MAX: u32 = 100;
+
 /// The longest that a killed container may linger: an hour. More is a mistaken unit.
 const KILL_GRACE_MS_MAX: u64 = 3_600_000;
 
@@ -70,7 +73,7 @@ impl Config {
             // The kernel's rules: dev_valid_name() in net/core/dev.c.
             let valid = (1..16).contains(&uplink.len())
                 && !matches!(uplink.as_str(), "." | "..")
-                && !uplink.contains(|c: char| c == '/' || c == ':' || c.is_whitespace());
+                && !uplink.contains(|c: char| matches!(c, '/' | ':' | '\0') || c.is_whitespace());
             if !valid {
                 return Err(invalid(
                     "network",
@@ -111,10 +114,10 @@ impl Config {
         if let Some(root) = &cgroup.root {
             absolute("cgroup", "root", root)?;
         }
-        let plain = !cgroup.parent.is_empty()
-            && Path::new(&cgroup.parent)
-                .components()
-                .all(|component| matches!(component, Component::Normal(_)));
+        // As the kernel writes it, for it is compared with that; the kernel takes no line feed.
+        let plain = cgroup.parent.split('/').all(|name| {
+            !matches!(name, "" | "." | "..") && !name.contains(['\0', '\n'])
+        });
         if !plain {
             return Err(invalid(
                 "cgroup",
@@ -147,6 +150,14 @@ impl Config {
                 "use for example 16777216",
             ));
         }
+        if container.output_files > OUTPUT_FILES_MAX {
+            return Err(invalid(
+                "container",
+                "output_files",
+                format!("= {} is more than can be renamed at each rotation", container.output_files),
+                format!("use at most {OUTPUT_FILES_MAX}"),
+            ));
+        }
         if container.tmp_bytes_max < TMP_BYTES_MIN {
             return Err(invalid(
                 "container",
@@ -173,7 +184,8 @@ fn absolute(table: &'static str, key: &'static str, path: &Path) -> Result<(), I
     let climbs = path
         .components()
         .any(|component| component == Component::ParentDir);
-    if path.is_absolute() && !climbs {
+    let holds_nul = path.as_os_str().as_encoded_bytes().contains(&0);
+    if path.is_absolute() && !climbs && !holds_nul {
         return Ok(());
     }
     Err(invalid(
@@ -305,5 +317,13 @@ mod tests {
                 "{uplinks:?}"
             );
         }
+    }
+
+    #[test]
+    fn files_that_are_rotated_can_be_counted() {
+        let files = |number| complaint(|c| c.container.output_files = number);
+        assert_eq!(files(0), None);
+        assert_eq!(files(100), None);
+        assert_eq!(files(u32::MAX), Some(("container", "output_files")));
     }
 }

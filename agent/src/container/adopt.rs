@@ -293,7 +293,10 @@ fn hold(identity: &ExecutorIdentity, boot_id: &str) -> Option<Held> {
 
 /// Returns the parent of a process; a zombie, whose namespaces are gone, has none here.
 fn parent_of(pid: u32) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    parse_parent(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+}
+
+fn parse_parent(status: &str) -> Option<u32> {
     let field = |name: &str| {
         status
             .lines()

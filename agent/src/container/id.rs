@@ -272,4 +272,42 @@ mod tests {
         assert!(Slot::try_from(1023).is_ok());
         assert!(Slot::try_from(1024).is_err());
     }
+
+    #[test]
+    fn any_text_is_a_harmless_name_or_none() {
+        const PIECES: [&str; 8] = ["a", "Z9", "-", "_", ".", "/", "é", "\0"];
+        bolero::check!()
+            .with_type::<(String, Vec<u8>, u64, u32)>()
+            .with_iterations(2000)
+            .for_each(|(text, choices, bits, index)| {
+                let pieces = choices.iter().map(|b| PIECES[usize::from(b % 8)]);
+                let likely: String = pieces.collect();
+                for text in [text, &likely] {
+                    match text.parse::<ContainerName>() {
+                        Ok(name) => {
+                            assert_eq!(name.to_string(), *text);
+                            // A host name, and one component of a path that is not special.
+                            assert!((1..=NAME_LENGTH_MAX).contains(&text.len()));
+                            assert!(text.starts_with(|c: char| c.is_ascii_alphanumeric()));
+                            assert!(!text.contains(['/', '\0', '\n']) && text.is_ascii());
+                        }
+                        Err(NotAName::Empty) => assert!(text.is_empty()),
+                        Err(NotAName::TooLong { length }) => {
+                            assert_eq!(length, text.chars().count());
+                        }
+                        Err(NotAName::Character { character, .. }) => {
+                            assert!(text.contains(character));
+                        }
+                    }
+                    if let Ok(id) = text.parse::<ContainerId>() {
+                        assert_eq!(id.to_string(), *text);
+                    }
+                }
+                let id = ContainerId::from_random(*bits);
+                assert_eq!(id.as_str().parse(), Ok(id.clone()));
+                // Containers that were not named are called by their id.
+                assert_eq!(id.as_str().parse::<ContainerName>().unwrap().as_str(), id.as_str());
+                assert_eq!(Slot::try_from(*index).is_ok(), *index < weir_abi::SLOTS_MAX);
+            });
+    }
 }

@@ -250,4 +250,54 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn any_text_is_an_amount_that_reads_back_or_an_error_that_quotes_it() {
+        fn check<T>(text: &str, within: impl Fn(T) -> bool)
+        where
+            T: FromStr<Err = NotAnAmount> + Copy + PartialEq + fmt::Debug + fmt::Display,
+        {
+            match text.parse::<T>() {
+                Ok(amount) => {
+                    assert!(within(amount), "{text:?}");
+                    assert_eq!(amount.to_string().parse(), Ok(amount), "{text:?}");
+                }
+                Err(error) => assert!(error.to_string().contains(text), "{error}"),
+            }
+        }
+        const PIECES: [&str; 16] = [
+            "0", "1", "5", "9", "00", "8192", "18446744073709551616", ".", "-", "+", "K", "Mi", "G", "TiB", "B", " ",
+        ];
+        bolero::check!()
+            .with_type::<(String, Vec<u8>)>()
+            .with_iterations(2000)
+            .for_each(|(text, choices)| {
+                let pieces = choices.iter().take(6).map(|b| PIECES[usize::from(b % 16)]);
+                let likely: String = pieces.collect();
+                for text in [text, &likely] {
+                    check::<MilliCpus>(text, |cpus| {
+                        (MilliCpus::MIN..=MilliCpus::MAX).contains(&cpus.thousandths())
+                    });
+                    check::<MemoryBytes>(text, |memory| {
+                        (MemoryBytes::MIN..1 << 63).contains(&memory.bytes())
+                    });
+                }
+            });
+    }
+
+    #[test]
+    fn every_amount_is_printed_so_that_it_reads_back() {
+        bolero::check!()
+            .with_type::<(u32, u64, u8)>()
+            .with_iterations(2000)
+            .for_each(|(thousandths, bytes, shift)| {
+                let cpus = MilliCpus(thousandths % (MilliCpus::MAX - 9) + MilliCpus::MIN);
+                assert_eq!(cpus.to_string().parse(), Ok(cpus));
+                let bytes = (bytes >> (shift % 52)) & (u64::MAX >> 1);
+                if let Some(bytes) = NonZeroU64::new(bytes.max(MemoryBytes::MIN)) {
+                    let memory = MemoryBytes(bytes);
+                    assert_eq!(memory.to_string().parse(), Ok(memory));
+                }
+            });
+    }
 }

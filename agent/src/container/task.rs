@@ -15,7 +15,7 @@ use super::adopt;
 use super::cgroups::{CgroupTree, Enforcement};
 use super::entry::{Entry, EntryState};
 use super::error::{ContainerError, RecoveryError, Refusal, StepError};
-use super::execute::{self, End, LaunchFailure, Launched, RanAs, Tools, chain, now};
+use super::execute::{self, End, LaunchFailure, Launched, RanAs, Tools, blocking, chain, now};
 use super::facilities::ContainerNetwork;
 use super::handle::{ContainerHandle, Ended, Kill, QUEUE_MAX, Reply, Request};
 use super::id::ContainerId;

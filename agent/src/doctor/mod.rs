@@ -102,6 +102,14 @@ impl fmt::Display for Status {
     }
 }
 
+/// Returns what the daemon says at start: who else may use the ports of the pools.
+pub(crate) fn of_shared_ports(config: &Config) -> Vec<Check> {
+    let mut checks = vec![node::ports_in_use(config)];
+    checks.extend(network::firewall_checks(&config.network));
+    checks.retain(|check| check.status != Status::Ok);
+    checks
+}
+
 /// Examines the node.
 pub fn examine(config: &Config) -> Report {
     let mut checks = node::checks(config);

@@ -172,7 +172,7 @@ fn ports(config: &Config) -> Check {
     }
 }
 
-fn ports_in_use(config: &Config) -> Check {
+pub(super) fn ports_in_use(config: &Config) -> Check {
     const NAME: &str = "ports in use";
     let pools = config.network.checked_pools();
     match read_ports_in_use() {

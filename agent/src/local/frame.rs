@@ -143,4 +143,50 @@ mod tests {
             assert!(matches!(error, FrameError::Content(_)), "{error}");
         }
     }
+
+    #[test]
+    fn any_frame_that_is_read_is_written_again_and_takes_its_own_bytes_only() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let check = |bytes: &[u8]| {
+            runtime.block_on(async {
+                let mut stream = bytes;
+                match read::<serde_json::Value, _>(&mut stream).await {
+                    Ok(None) => assert!(bytes.is_empty()),
+                    Ok(Some(value)) => {
+                        let announced = u32::from_be_bytes(bytes[..4].try_into().unwrap());
+                        let taken = 4 + usize::try_from(announced).unwrap();
+                        assert_eq!(stream, &bytes[taken..]);
+                        let mut written = Vec::new();
+                        write(&mut written, &value).await.unwrap();
+                        let mut stream = written.as_slice();
+                        assert_eq!(read(&mut stream).await.unwrap(), Some(value));
+                        assert!(stream.is_empty());
+                    }
+                    Err(FrameError::TooLong { bytes: announced }) => {
+                        assert!(announced > FRAME_BYTES_MAX as u64);
+                        assert_eq!(stream, &bytes[4..], "nothing more was read");
+                    }
+                    Err(FrameError::Content(_)) => assert!(bytes.len() >= 4),
+                    Err(FrameError::Broken(error)) => {
+                        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+                        assert!(stream.is_empty());
+                    }
+                }
+            });
+        };
+        const PIECES: [&[u8]; 8] = [b"[", b"]", b",", b"1", b"\"", b"-0.5", b"null", b"{}"];
+        bolero::check!()
+            .with_type::<(Vec<u8>, Vec<u8>, u8)>()
+            .with_iterations(1000)
+            .for_each(|(bytes, choices, length)| {
+                check(bytes);
+                let pieces = choices.iter().flat_map(|b| PIECES[usize::from(b % 8)]);
+                let content: Vec<u8> = pieces.copied().collect();
+                // The length is right, or a little less or more than what comes.
+                let announced = content.len() + usize::from(length % 3) - 1.min(content.len());
+                let mut frame = u32::try_from(announced).unwrap().to_be_bytes().to_vec();
+                frame.extend(content);
+                check(&frame);
+            });
+    }
 }

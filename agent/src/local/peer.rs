@@ -7,7 +7,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::socket::getsockopt;
@@ -50,7 +50,17 @@ pub(crate) struct Doorkeeper {
 impl Doorkeeper {
     /// Takes the agent's own namespace, and the path of the parent cgroup below the root of cgroups.
     pub(crate) fn new(parent: &str) -> io::Result<Self> {
-        let containers = format!("/{}", parent.trim_matches('/'));
+        // Name by name, as the kernel writes it: `a//b` and `a/./b` are `/a/b` there.
+        let names = Path::new(parent).components();
+        let containers = names
+            .filter_map(|component| match component {
+                Component::Normal(name) => Some(format!("/{}", name.to_string_lossy())),
+                Component::Prefix(_)
+                | Component::RootDir
+                | Component::CurDir
+                | Component::ParentDir => None,
+            })
+            .collect();
         Ok(Self {
             containers,
             pid_namespace: fs::read_link("/proc/self/ns/pid")?,
@@ -180,6 +190,35 @@ mod tests {
             checked.unwrap();
         } else {
             assert!(matches!(checked, Err(PeerRefusal::NotRoot { .. })));
+        }
+    }
+
+    #[test]
+    fn whatever_else_is_in_the_file_a_container_is_told_from_its_neighbours() {
+        const PARENTS: [&str; 5] = ["weir", "weir/", "/weir", "weir//", "./weir"];
+        bolero::check!()
+            .with_type::<(u8, String, String)>()
+            .with_iterations(1000)
+            .for_each(|(which, text, name)| {
+                let parent = PARENTS[usize::from(*which) % PARENTS.len()];
+                let keeper = Doorkeeper::new(parent).unwrap();
+                keeper.container_of(text);
+                // The kernel refuses line feeds in names of cgroups; lines of version 1 have numbers from 1.
+                let plain = |text: &str| text.replace(['\n', '\r'], "");
+                let (before, name) = (plain(text), plain(name));
+                let file = |cgroup: &str| format!("1:{before}:/\n0::{cgroup}\n");
+                let inside = format!("/weir/{name}");
+                assert_eq!(keeper.container_of(&file(&inside)), Some(inside.as_str()));
+                let outside = format!("/weirdo/{name}");
+                assert_eq!(keeper.container_of(&file(&outside)), None);
+            });
+    }
+
+    #[test]
+    fn a_parent_written_in_another_way_is_the_same_cgroup() {
+        for parent in ["a/b", "/a/b", "a//b", "a/./b", "a/b/"] {
+            let keeper = Doorkeeper::new(parent).unwrap();
+            assert!(keeper.container_of("0::/a/b/id/task\n").is_some(), "{parent}");
         }
     }
 }

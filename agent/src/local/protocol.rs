@@ -129,6 +129,7 @@ impl fmt::Display for Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::near_miss::{Edit, near_miss};
 
     #[test]
     fn the_words_on_the_wire_stay() {
@@ -165,5 +166,31 @@ mod tests {
         ] {
             assert!(serde_json::from_str::<Request>(json).is_err(), "{json}");
         }
+    }
+
+    #[test]
+    fn any_request_that_is_read_is_written_the_same() {
+        const GOLDEN: [&str; 4] = [
+            r#"{"launch":{"name":"web","argv":["sh","-c","true"],"env":[["A","B"]],"working_directory":"/tmp","user":"nobody","ports":{"count":3},"network":"isolated","limits":{"cpus":"0.5","memory":"512M"},"capabilities":["KILL"]}}"#,
+            r#"{"update_ports":{"name":"web","ports":{"set":"31000-31009,31500"}}}"#,
+            r#"{"kill":{"name":"web","kill":"at_once"}}"#,
+            r#"{"statistics":{"name":null}}"#,
+        ];
+        for json in GOLDEN {
+            let request: Request = serde_json::from_str(json).unwrap();
+            assert_eq!(serde_json::to_string(&request).unwrap(), json);
+        }
+        bolero::check!()
+            .with_type::<(u8, Vec<Edit>, Vec<u8>)>()
+            .with_iterations(2000)
+            .for_each(|(which, edits, bytes)| {
+                drop(serde_json::from_slice::<Request>(bytes));
+                drop(serde_json::from_slice::<Response>(bytes));
+                let json = near_miss(GOLDEN[usize::from(which % 4)], edits);
+                if let Ok(request) = serde_json::from_str::<Request>(&json) {
+                    let written = serde_json::to_string(&request).unwrap();
+                    assert_eq!(serde_json::from_str::<Request>(&written).unwrap(), request);
+                }
+            });
     }
 }

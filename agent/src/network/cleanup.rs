@@ -9,14 +9,19 @@ use weir_sys::netlink::Netlink;
 use super::clsact;
 use super::error::{NetworkError, StartError};
 use super::host::HostChanges;
+use super::node::Link;
 use super::{namespace, observe, programs};
 
 pub(super) fn restore_host(
     host: &mut HostChanges,
     netlink: &mut Netlink,
 ) -> Result<(), NetworkError> {
+    // Filters go from every interface: where somebody else's qdisc was there before, there is no
+    // record of them.
+    for link in links(netlink)? {
+        clsact::detach(netlink, link.index)?;
+    }
     for &index in host.qdiscs() {
-        clsact::detach(netlink, index)?;
         clsact::remove_qdisc(netlink, index)?;
     }
     host.restore()?;
@@ -48,15 +53,17 @@ pub fn clean_up(state_directory: &Path, pins: &Path) -> Result<(), StartError> {
 
 /// Returns the host's ends of containers' links that are still there.
 fn leftover_links(netlink: &mut Netlink) -> Result<Vec<String>, NetworkError> {
-    let links = netlink
-        .dump(
-            RouteNetlinkMessage::GetLink(LinkMessage::default()),
-            "list the links",
-        )?
+    let names = links(netlink)?.into_iter().map(|link| link.name);
+    Ok(names
+        .filter(|name| namespace::is_container_link(name))
+        .collect())
+}
+
+fn links(netlink: &mut Netlink) -> Result<Vec<Link>, NetworkError> {
+    let ask = RouteNetlinkMessage::GetLink(LinkMessage::default());
+    Ok(netlink
+        .dump(ask, "list the links")?
         .iter()
         .filter_map(observe::read_link)
-        .map(|link| link.name)
-        .filter(|name| namespace::is_container_link(name))
-        .collect();
-    Ok(links)
+        .collect())
 }

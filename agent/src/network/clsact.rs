@@ -56,25 +56,38 @@ fn filter(ifindex: u32) -> TcMessage {
     message(ifindex, HANDLE, ingress(), info)
 }
 
-/// Puts a program on the ingress of an interface, in place of Weir's former one.
-///
-/// Returns whether the qdisc was made for it, and so has to be removed in the end.
+/// Returns whether an interface has a clsact qdisc.
+pub(crate) fn has_qdisc(netlink: &mut Netlink, ifindex: u32) -> Result<bool, NetlinkError> {
+    let ask = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
+    let index = i32::try_from(ifindex).unwrap_or(i32::MAX);
+    let found = netlink.dump(ask, "list the qdiscs")?;
+    Ok(found.iter().any(|qdisc| {
+        matches!(
+            qdisc,
+            RouteNetlinkMessage::NewQueueDiscipline(qdisc)
+                if qdisc.header.index == index && qdisc.header.parent == TcHandle::CLSACT
+        )
+    }))
+}
+
+/// Puts a program on the ingress of an interface, in place of Weir's former one, and makes the
+/// qdisc that it needs.
 pub(crate) fn attach(
     netlink: &mut Netlink,
     ifindex: u32,
     name: &str,
     program: BorrowedFd<'_>,
-) -> Result<bool, NetlinkError> {
+) -> Result<(), NetlinkError> {
     let added = netlink.execute(
         RouteNetlinkMessage::NewQueueDiscipline(qdisc(ifindex)),
         NLM_F_CREATE | NLM_F_EXCL,
         || format!("add a clsact qdisc to interface {ifindex}"),
     );
-    let is_new = match added {
-        Ok(()) => true,
-        Err(error) if error.is_present() => false,
+    match added {
+        Ok(()) => {}
+        Err(error) if error.is_present() => {}
         Err(error) => return Err(error),
-    };
+    }
     let mut message = filter(ifindex);
     let mut name = name.as_bytes().to_vec();
     name.push(0);
@@ -97,8 +110,7 @@ pub(crate) fn attach(
         RouteNetlinkMessage::NewTrafficFilter(message),
         NLM_F_CREATE | NLM_F_REPLACE,
         || format!("attach a program to interface {ifindex}"),
-    )?;
-    Ok(is_new)
+    )
 }
 
 /// Takes Weir's program off an interface; fine where there is none.
@@ -111,7 +123,7 @@ pub(crate) fn detach(netlink: &mut Netlink, ifindex: u32) -> Result<(), NetlinkE
     absent_is_fine(removed)
 }
 
-/// Removes the qdisc that [`attach`] made.
+/// Removes the qdisc that [`attach`] made, with all that is attached to it.
 pub(crate) fn remove_qdisc(netlink: &mut Netlink, ifindex: u32) -> Result<(), NetlinkError> {
     let removed = netlink.execute(
         RouteNetlinkMessage::DelQueueDiscipline(qdisc(ifindex)),

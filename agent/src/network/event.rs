@@ -122,4 +122,40 @@ mod tests {
         assert_eq!(decode(&[0; 55]), None);
         assert_eq!(decode(&[]), None);
     }
+
+    #[test]
+    fn any_bytes_of_an_events_length_are_that_event_and_can_be_logged() {
+        let shared = Shared::default();
+        bolero::check!()
+            .with_type::<(Vec<u8>, [[u8; 7]; 8], u8)>()
+            .with_iterations(1000)
+            .for_each(|(bytes, event, reason)| {
+                assert_eq!(decode(bytes).is_some(), bytes.len() == size_of::<Event>());
+                let mut bytes = event.concat();
+                // Every reason, the refused bind, and some that are unknown.
+                let reason = match reason % 24 {
+                    23 => Event::BIND_REFUSED,
+                    reason => u32::from(reason),
+                };
+                bytes[12..16].copy_from_slice(&reason.to_ne_bytes());
+                let event = decode(&bytes).unwrap();
+                assert_eq!(event.reason, reason);
+                // Field by field in the order of `Event`, which has no padding.
+                let words = |address: Address| address.0.map(u32::to_ne_bytes).concat();
+                let again = [
+                    event.at_ns.to_ne_bytes().as_slice(),
+                    &event.slot.to_ne_bytes(),
+                    &event.reason.to_ne_bytes(),
+                    &words(event.source),
+                    &words(event.destination),
+                    &event.source_port.to_ne_bytes(),
+                    &event.destination_port.to_ne_bytes(),
+                    &[event.protocol, event.inbound],
+                    &event.reserved.to_ne_bytes(),
+                ]
+                .concat();
+                assert_eq!(again, bytes);
+                write(&event, &shared);
+            });
+    }
 }

@@ -205,13 +205,30 @@ impl ContainerNetwork for NetworkHandle {
             ),
             None => None,
         };
+        let (container, slot) = (attachment.container.clone(), attachment.slot);
         self.ask(|answer| Request::Join {
             attachment,
             namespace,
             answer,
         })
         .await?;
-        Ok(Attached { netns })
+        let Some(netns) = netns else {
+            return Ok(Attached { netns: None });
+        };
+        let waited = tokio::task::spawn_blocking(move || {
+            namespace::await_link(&container, netns.as_fd())?;
+            Ok(netns)
+        })
+        .await
+        .unwrap_or(Err(NetworkError::OwnerGone));
+        match waited {
+            Ok(netns) => Ok(Attached { netns: Some(netns) }),
+            Err(error) => {
+                // Half a container would own ports that nobody answers on.
+                self.detach(slot).await?;
+                Err(error.into())
+            }
+        }
     }
 
     async fn update_ports(&self, slot: Slot, ports: &PortSet) -> Result<(), NetworkFault> {

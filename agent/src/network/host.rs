@@ -115,14 +115,21 @@ impl HostChanges {
         write_setting(path, value)
     }
 
-    /// Remembers the interfaces whose clsact qdisc is Weir's.
-    pub(crate) fn add_qdiscs(&mut self, qdiscs: &BTreeSet<u32>) -> Result<(), HostError> {
-        let before = self.record.qdiscs.len();
-        self.record.qdiscs.extend(qdiscs);
-        if self.record.qdiscs.len() == before {
-            Ok(())
-        } else {
+    /// Remembers that the clsact qdisc of an interface is Weir's; called before it is made.
+    pub(crate) fn add_qdisc(&mut self, ifindex: u32) -> Result<(), HostError> {
+        if self.record.qdiscs.insert(ifindex) {
             self.save()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Forgets the qdisc of an interface that is gone, or has been given back.
+    pub(crate) fn forget_qdisc(&mut self, ifindex: u32) -> Result<(), HostError> {
+        if self.record.qdiscs.remove(&ifindex) {
+            self.save()
+        } else {
+            Ok(())
         }
     }
 

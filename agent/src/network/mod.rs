@@ -43,5 +43,6 @@ mod watch;
 
 pub use cleanup::clean_up;
 pub use doctor::checks;
+pub(crate) use doctor::firewall_checks;
 pub use error::StartError;
 pub use handle::{NetworkHandle, NetworkSettings, ProgramStatistics, start};

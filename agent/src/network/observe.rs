@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage, State};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteMetric, RouteType,
 };
@@ -87,6 +87,16 @@ pub(crate) fn read_link(message: &RouteNetlinkMessage) -> Option<Link> {
         }
     }
     Some(link)
+}
+
+/// Returns whether the link that a message is about is up and carries packets.
+pub(crate) fn is_operational(message: &RouteNetlinkMessage) -> bool {
+    let RouteNetlinkMessage::NewLink(message) = message else {
+        return false;
+    };
+    message
+        .attributes
+        .contains(&LinkAttribute::OperState(State::Up))
 }
 
 #[expect(

@@ -17,6 +17,7 @@ use weir_sys::netlink::Netlink;
 use weir_sys::netns;
 
 use super::cleanup::restore_host;
+use super::clsact;
 use super::error::NetworkError;
 use super::features::Features;
 use super::handle::NetworkSettings;
@@ -177,12 +178,13 @@ impl Owner {
                 Request::Leave { slot, answer } => reply(answer, self.leave(slot)),
                 Request::Recover { live, answer } => reply(answer, self.recover(live)),
                 Request::StopIfUnused { answer } => {
-                    let stopped = if self.slots.is_empty() {
-                        self.clean_up()
-                    } else {
-                        Ok(())
-                    };
-                    reply(answer, stopped);
+                    if self.slots.is_empty() {
+                        reply(answer, self.clean_up());
+                        // The links of the last containers are still going, and each tells so: to
+                        // follow that would be to begin anew.
+                        return;
+                    }
+                    reply(answer, Ok(()));
                 }
                 Request::NodeChanged => {
                     if let Err(error) = self.follow_node() {
@@ -219,13 +221,37 @@ impl Owner {
             Target::Cgroup(containers.as_fd()),
             Hook::CgroupSockOps,
         )?;
-        self.programs.attach_interface(
-            &mut self.netlink,
-            "loopback",
-            "node_loopback",
-            self.plan.loopback,
-        )?;
-        self.host.add_qdiscs(self.programs.qdiscs())?;
+        self.attach_interface("loopback", "node_loopback", self.plan.loopback)
+    }
+
+    /// Makes a program run on an interface of the node's own, whose qdisc is not Weir's to keep.
+    fn attach_interface(
+        &mut self,
+        link: &str,
+        program: &'static str,
+        ifindex: u32,
+    ) -> Result<(), NetworkError> {
+        match self.programs.attachment() {
+            ProgramAttachment::Tcx => {}
+            ProgramAttachment::Clsact => {
+                if !clsact::has_qdisc(&mut self.netlink, ifindex)? {
+                    self.host.add_qdisc(ifindex)?;
+                }
+            }
+        }
+        self.programs
+            .attach_interface(&mut self.netlink, link, program, ifindex)?;
+        Ok(())
+    }
+
+    /// Takes the program off an interface of the node's own, with the qdisc that was made for it.
+    fn detach_interface(&mut self, link: &str, ifindex: u32) -> Result<(), NetworkError> {
+        self.programs
+            .detach_interface(&mut self.netlink, link, ifindex)?;
+        if self.host.qdiscs().contains(&ifindex) {
+            clsact::remove_qdisc(&mut self.netlink, ifindex)?;
+            self.host.forget_qdisc(ifindex)?;
+        }
         Ok(())
     }
 
@@ -236,14 +262,8 @@ impl Owner {
         // Also where nothing seems to have changed: an interface that was removed and made anew under
         // its old index has lost its program.
         for &index in plan.uplinks.keys() {
-            self.programs.attach_interface(
-                &mut self.netlink,
-                &uplink_link(index),
-                "uplink_in",
-                index,
-            )?;
+            self.attach_interface(&uplink_link(index), "uplink_in", index)?;
         }
-        self.host.add_qdiscs(self.programs.qdiscs())?;
         if plan == self.plan && self.slots.values().all(|joined| joined.agrees(&plan)) {
             return Ok(());
         }
@@ -281,10 +301,10 @@ impl Owner {
                 info!(uplink = %uplink.name, index, mtu = uplink.mtu, "uplink in use");
             }
         }
-        for (&index, uplink) in &self.plan.uplinks {
+        let former = std::mem::take(&mut self.plan.uplinks);
+        for (index, uplink) in former {
             if !plan.uplinks.contains_key(&index) {
-                self.programs
-                    .detach_interface(&mut self.netlink, &uplink_link(index), index)?;
+                self.detach_interface(&uplink_link(index), index)?;
                 info!(uplink = %uplink.name, index, "uplink no longer in use");
             }
         }

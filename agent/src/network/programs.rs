@@ -8,7 +8,7 @@
 //!    the link, where there is none or its interface is gone.
 //! 3. [`Programs::retain`] collects the links that nobody wants any more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -126,8 +126,6 @@ pub(crate) struct Programs {
     attachment: Attachment,
     links: PathBuf,
     maps: PathBuf,
-    /// Interfaces that were given a clsact qdisc.
-    qdiscs: BTreeSet<u32>,
 }
 
 /// The directory of everything that this version of the data plane pins.
@@ -176,7 +174,6 @@ impl Programs {
             attachment,
             links,
             maps,
-            qdiscs: BTreeSet::new(),
         })
     }
 
@@ -190,9 +187,9 @@ impl Programs {
         self.object.take_map("EVENTS")
     }
 
-    /// Returns the interfaces whose clsact qdisc is Weir's.
-    pub(crate) fn qdiscs(&self) -> &BTreeSet<u32> {
-        &self.qdiscs
+    /// Returns how programs are attached to interfaces.
+    pub(crate) fn attachment(&self) -> Attachment {
+        self.attachment
     }
 
     /// Returns the names and ids of the programs, to read their statistics.
@@ -214,57 +211,51 @@ impl Programs {
             .as_fd()
     }
 
-    /// Makes `program` run on the ingress of an interface.
+    /// Makes `program` run on the ingress of an interface, and on nothing but the one hook: a former
+    /// agent may have been told to attach the other way.
     ///
     /// `link` names the pin; an interface has at most one.
     pub(crate) fn attach_interface(
-        &mut self,
+        &self,
         netlink: &mut Netlink,
         link: &str,
         program: &'static str,
         ifindex: u32,
     ) -> Result<(), ProgramsError> {
+        let failed = |source| ProgramsError::AttachFilter {
+            program,
+            target: format!("interface {ifindex}"),
+            source,
+        };
         match self.attachment {
             Attachment::Tcx => {
-                self.attach(link, program, Target::Interface(ifindex), Hook::TcxIngress)
+                self.attach(link, program, Target::Interface(ifindex), Hook::TcxIngress)?;
+                clsact::detach(netlink, ifindex).map_err(failed)
             }
             Attachment::Clsact => {
-                let is_new = clsact::attach(netlink, ifindex, program, self.program(program))
-                    .map_err(|source| ProgramsError::AttachFilter {
-                        program,
-                        target: format!("interface {ifindex}"),
-                        source,
-                    })?;
-                if is_new {
-                    self.qdiscs.insert(ifindex);
-                }
-                Ok(())
+                clsact::attach(netlink, ifindex, program, self.program(program))
+                    .map_err(failed)?;
+                self.detach(link)
             }
         }
     }
 
     /// Takes the program off an interface; fine where there is none.
     pub(crate) fn detach_interface(
-        &mut self,
+        &self,
         netlink: &mut Netlink,
         link: &str,
         ifindex: u32,
     ) -> Result<(), ProgramsError> {
         match self.attachment {
             Attachment::Tcx => self.detach(link),
-            Attachment::Clsact => clsact::detach(netlink, ifindex)
-                .and_then(|()| {
-                    if self.qdiscs.remove(&ifindex) {
-                        clsact::remove_qdisc(netlink, ifindex)
-                    } else {
-                        Ok(())
-                    }
-                })
-                .map_err(|source| ProgramsError::AttachFilter {
+            Attachment::Clsact => {
+                clsact::detach(netlink, ifindex).map_err(|source| ProgramsError::AttachFilter {
                     program: "none",
                     target: format!("interface {ifindex}"),
                     source,
-                }),
+                })
+            }
         }
     }
 

@@ -1,5 +1,7 @@
 //! The text of the kernel's port sysctls, under `/proc/sys/net/ipv4/` for both address families.
 
+use std::borrow::Cow;
+
 use weir_resources::{PortParseError, PortRange, PortRangeError, PortSet};
 
 /// Says why the text of a sysctl is not what the kernel prints.
@@ -61,15 +63,16 @@ impl ReservedPorts {
         let text = text.trim();
         // The kernel's bitmap has a bit for port 0, which reserves nothing: it is kept in the text
         // to be restored, and is not a port of the set.
+        // As many characters take its place, so that errors name positions of this text.
         let ports = match text.split_once(',') {
-            None if text == "0" => "",
-            Some(("0", rest)) => rest,
-            None | Some(_) => text,
+            None if text == "0" => Cow::Borrowed(""),
+            Some(("0", rest)) => Cow::Owned(format!("  {rest}")),
+            None | Some(_) => match text.strip_prefix("0-") {
+                Some(rest) => Cow::Owned(format!("1-{rest}")),
+                None => Cow::Borrowed(text),
+            },
         };
-        let ports = match ports.strip_prefix("0-") {
-            Some(rest) => format!("1-{rest}").parse(),
-            None => ports.parse(),
-        };
+        let ports = ports.parse();
         match ports {
             Ok(ports) => Ok(Self {
                 text: text.to_owned(),
@@ -137,5 +140,95 @@ mod tests {
             "ip_local_reserved_ports cannot be read: \
              expected `,`, `-` or the end at position 3, found `;`"
         );
+    }
+
+    #[test]
+    fn what_the_kernel_prints_is_read_as_it_is_meant() {
+        bolero::check!()
+            .with_type::<(Vec<(u16, u8)>, [u16; 2])>()
+            .with_iterations(1000)
+            .for_each(|(starts, ends)| {
+                // Ascending with gaps, port 0 perhaps among them: proc_do_large_bitmap() in kernel/sysctl.c.
+                let mut printed = Vec::new();
+                let mut ports = std::collections::BTreeSet::new();
+                let mut starts = starts.clone();
+                starts.sort_unstable();
+                let mut free = 0_u32;
+                for (start, length) in starts {
+                    let (first, last) = (u32::from(start), u32::from(start) + u32::from(length % 8));
+                    if first < free || last > 65535 {
+                        continue;
+                    }
+                    printed.push(if first == last {
+                        first.to_string()
+                    } else {
+                        format!("{first}-{last}")
+                    });
+                    ports.extend(first.max(1)..=last);
+                    free = last + 2;
+                }
+                let text = printed.join(",") + "\n";
+                let reserved = ReservedPorts::parse(&text).unwrap();
+                assert_eq!(reserved.text(), text.trim());
+                let read = reserved.ports().iter().flat_map(|range| range.iter());
+                assert!(read.map(u32::from).eq(ports.iter().copied()), "{text:?}");
+
+                let [first, last] = *ends;
+                match parse_local_port_range(&format!("{first}\t{last}\n")) {
+                    Ok(range) => assert_eq!((range.first(), range.last()), (first, last)),
+                    Err(error) => assert!(first == 0 || last < first, "{error}"),
+                }
+            });
+    }
+
+    #[test]
+    fn any_text_is_ports_or_an_error_with_a_place_in_it() {
+        const PIECES: [&str; 10] = ["0", "0,", "0-", ",", "-", "1", "65535", "80", " ", "x"];
+        bolero::check!()
+            .with_type::<(String, Vec<u8>)>()
+            .with_iterations(2000)
+            .for_each(|(text, choices)| {
+                let pieces = choices.iter().take(8).map(|b| PIECES[usize::from(b % 10)]);
+                let likely: String = pieces.collect();
+                for text in [text, &likely] {
+                    match ReservedPorts::parse(text) {
+                        Ok(reserved) => {
+                            // What is written to restore it reads back.
+                            assert_eq!(ReservedPorts::parse(reserved.text()).as_ref(), Ok(&reserved));
+                            for number in text.split(|c: char| !c.is_ascii_digit()) {
+                                if let Ok(port @ 1..) = number.parse() {
+                                    assert!(reserved.ports().contains(port), "{text:?}");
+                                }
+                            }
+                        }
+                        Err(SysctlTextError::Reserved { reason }) => {
+                            assert_is_in(text.trim(), &reason);
+                        }
+                        Err(other) => panic!("{other} is of another file"),
+                    }
+                    drop(parse_local_port_range(text));
+                }
+            });
+    }
+
+    fn assert_is_in(text: &str, reason: &PortParseError) {
+        use weir_resources::PortParseError::{LeadingZero, Range, TooLarge, Unexpected};
+        let (Unexpected { position, .. }
+        | TooLarge { position, .. }
+        | LeadingZero { position, .. }
+        | Range { position, .. }) = reason;
+        let place = text.chars().nth(position - 1);
+        match reason {
+            Unexpected { found, .. } => {
+                let found = match found {
+                    weir_resources::Found::Character(character) => Some(*character),
+                    weir_resources::Found::End => None,
+                };
+                assert_eq!(found, place, "{reason} in {text:?}");
+            }
+            TooLarge { .. } | LeadingZero { .. } | Range { .. } => {
+                assert!(place.is_some_and(|c| c.is_ascii_digit()), "{reason} in {text:?}");
+            }
+        }
     }
 }

@@ -122,28 +122,28 @@ pub(super) const FAMILIES: &[Family] = &[
         help: "Bytes of Ethernet frames that reached the container.",
         kind: Kind::Counter,
         labels: &["container"],
-        samples: |snapshot| network(snapshot, |use_| use_.traffic.as_ref().map(|t| t.rx_bytes)),
+        samples: |snapshot| network(snapshot, |use_| Some(use_.traffic.rx_bytes)),
     },
     Family {
         name: "container_network_receive_packets_total",
         help: "Packets that reached the container.",
         kind: Kind::Counter,
         labels: &["container"],
-        samples: |snapshot| network(snapshot, |use_| use_.traffic.as_ref().map(|t| t.rx_packets)),
+        samples: |snapshot| network(snapshot, |use_| Some(use_.traffic.rx_packets)),
     },
     Family {
         name: "container_network_transmit_bytes_total",
         help: "Bytes of Ethernet frames that left the container.",
         kind: Kind::Counter,
         labels: &["container"],
-        samples: |snapshot| network(snapshot, |use_| use_.traffic.as_ref().map(|t| t.tx_bytes)),
+        samples: |snapshot| network(snapshot, |use_| Some(use_.traffic.tx_bytes)),
     },
     Family {
         name: "container_network_transmit_packets_total",
         help: "Packets that left the container.",
         kind: Kind::Counter,
         labels: &["container"],
-        samples: |snapshot| network(snapshot, |use_| use_.traffic.as_ref().map(|t| t.tx_packets)),
+        samples: |snapshot| network(snapshot, |use_| Some(use_.traffic.tx_packets)),
     },
     Family {
         name: "container_network_dropped_packets_total",
@@ -152,13 +152,10 @@ pub(super) const FAMILIES: &[Family] = &[
         labels: &["container", "direction", "reason"],
         samples: |snapshot| {
             each(snapshot, |container| {
-                let Some(traffic) = container
-                    .network
-                    .as_ref()
-                    .and_then(|use_| use_.traffic.as_ref())
-                else {
+                let Some(network) = &container.network else {
                     return Vec::new();
                 };
+                let traffic = &network.traffic;
                 let directions = [
                     ("receive", &traffic.rx_drops),
                     ("transmit", &traffic.tx_drops),

@@ -181,10 +181,7 @@ impl Sources {
             NetworkMode::Host => None,
         };
         let network = counters.map(|counters| NetworkUse {
-            traffic: match view.network {
-                NetworkMode::Isolated => Some(traffic(&counters)),
-                NetworkMode::Host => None,
-            },
+            traffic: traffic(&counters),
             binds_refused: counters.bind_refused,
             tcp_connects: counters.tcp_connects,
             tcp_accepts: counters.tcp_accepts,

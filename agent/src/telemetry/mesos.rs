@@ -116,9 +116,7 @@ impl Usage {
                 } else {
                     limits.memory.map(|limit| limit.bytes())
                 },
-                link: network
-                    .and_then(|network| network.traffic.as_ref())
-                    .map(Link::of),
+                link: network.map(|network| Link::of(&network.traffic)),
                 net_tcp_active_connections: network.and_then(|network| network.tcp_active),
                 net_tcp_time_wait_connections: network.and_then(|network| network.tcp_time_wait),
                 rtt: rtt.map(|rtt| Rtt {
@@ -175,14 +173,14 @@ pub(super) mod tests {
             limits: crate::container::Limits::default(),
             unenforced: false,
             network: Some(NetworkUse {
-                traffic: Some(Traffic {
+                traffic: Traffic {
                     rx_packets: 1,
                     rx_bytes: 2,
                     rx_drops: [("martian".to_owned(), 3)].into(),
                     tx_packets: 4,
                     tx_bytes: 5,
                     tx_drops: [("source_port".to_owned(), 6), ("no_route".to_owned(), 1)].into(),
-                }),
+                },
                 tcp_active: Some(8),
                 tcp_time_wait: Some(9),
                 tcp_rtt: Some(RttPercentiles {

@@ -34,7 +34,7 @@ fn parse_tcp_sockets(v4: &str, v6: &str) -> TcpSockets {
             .unwrap_or(0)
     };
     TcpSockets {
-        active: value(v4, "TCP:", "inuse") + value(v6, "TCP6:", "inuse"),
+        active: value(v4, "TCP:", "inuse").saturating_add(value(v6, "TCP6:", "inuse")),
         // The kernel counts both families here.
         time_wait: value(v4, "TCP:", "tw"),
     }
@@ -48,7 +48,7 @@ pub(crate) fn read_pss_bytes(pids: impl IntoIterator<Item = i32>) -> u64 {
     pids.into_iter()
         .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
         .filter_map(|text| parse_pss_bytes(&text))
-        .sum()
+        .fold(0, u64::saturating_add)
 }
 
 fn parse_pss_bytes(text: &str) -> Option<u64> {
@@ -112,5 +112,30 @@ mod tests {
     fn a_value_is_found_by_its_whole_name() {
         assert_eq!(flat_value("anon_thp 1\nanon 2\n", "anon"), Some(2));
         assert_eq!(flat_value("anon_thp 1\n", "anon"), None);
+    }
+
+    #[test]
+    fn any_numbers_of_the_kernel_are_read_as_they_are_printed() {
+        bolero::check!()
+            .with_type::<([u64; 4], [String; 2])>()
+            .with_iterations(1000)
+            .for_each(|([in_use, in_use6, time_wait, pss], [text, other])| {
+                parse_tcp_sockets(text, other);
+                drop((parse_pss_bytes(text), flat_value(text, other)));
+                let v4 = format!(
+                    "sockets: used 9\nTCP: inuse {in_use} orphan 0 tw {time_wait} alloc 7 mem 1\n"
+                );
+                let v6 = format!("TCP6: inuse {in_use6}\nUDP6: inuse 1\n");
+                let expected = TcpSockets {
+                    active: in_use.saturating_add(*in_use6),
+                    time_wait: *time_wait,
+                };
+                assert_eq!(parse_tcp_sockets(&v4, &v6), expected);
+                assert_eq!(
+                    parse_pss_bytes(&format!("Rss: 9 kB\nPss: {pss:>15} kB\nPss_Anon: 1 kB\n")),
+                    pss.checked_mul(1024)
+                );
+                assert_eq!(flat_value(&format!("anon_thp 1\nanon {pss}\n"), "anon"), Some(*pss));
+            });
     }
 }

@@ -69,8 +69,8 @@ impl MemorySource {
 /// What a container sends and receives, from its own point of view.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct NetworkUse {
-    /// Packets and bytes; absent on the node's own network, where they are not told apart.
-    pub traffic: Option<Traffic>,
+    /// Packets and bytes.
+    pub traffic: Traffic,
     /// Refused calls of bind(2).
     pub binds_refused: u64,
     /// TCP connections that it opened.
@@ -89,7 +89,7 @@ pub struct NetworkUse {
     pub tcp_rtt: Option<RttPercentiles>,
 }
 
-/// Packets and bytes of a container with a link of its own.
+/// Packets and bytes of a container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Traffic {
     /// Packets that reached it.

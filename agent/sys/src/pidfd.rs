@@ -206,6 +206,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn only_a_number_that_a_process_can_have_is_one() {
+        bolero::check!()
+            .with_type::<(String, i32)>()
+            .with_iterations(2000)
+            .for_each(|(text, number)| {
+                for text in [text.clone(), format!("Pid:{text}"), format!("Pid:\t-{text}")] {
+                    assert!(parse_process_id(&text).is_none_or(|pid| pid.as_raw() > 0), "{text:?}");
+                }
+                let text = format!("pos:\t0\nflags:\t02000002\nPid:\t{number}\nNSpid:\t{number}\n");
+                let expected = (*number > 0).then(|| Pid::from_raw(*number));
+                assert_eq!(parse_process_id(&text), expected);
+            });
+    }
+
+    #[test]
     fn own_process_is_found_by_its_start_time_only() {
         let me = Pid::this();
         let started = process::start_time(me).unwrap();

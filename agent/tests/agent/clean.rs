@@ -160,12 +160,11 @@ fn cleanup_leaves_the_node_as_it_was(lines: &str) {
 
     // The next agent knows what became of them.
     node.start();
-    assert_eq!(node.containers(false), []);
     for name in ["web", "host"] {
-        let outcome = node.wait_ended(name);
         let killed = Outcome::Signaled { signal: 9, core_dumped: false };
-        assert!(outcome == killed || matches!(outcome, Outcome::Aborted { .. }), "{outcome:?}");
+        assert_eq!(node.wait_ended(name), killed, "{name}");
     }
+    assert_eq!(node.containers(false), []);
     assert!(!is_running(&node.find("host").unwrap()), "{host:?}");
     node.assert_exact();
     node.stop_daemon();
@@ -187,7 +186,7 @@ fn a_qdisc_that_was_there_before_stays_with_its_filters() {
     let mut node = Node::without_daemon("network.attach = \"clsact\"");
     node.on_node(|| {
         run("tc", "qdisc add dev up0 clsact");
-        run("tc", "filter add dev up0 ingress prio 50000 protocol ip u32 match u32 0 0 action ok");
+        run("tc", "filter add dev up0 ingress prio 50000 protocol ip u32 match u32 0 0 flowid 1:1");
     });
     let before = Picture::of(&node);
     node.start();
@@ -224,5 +223,59 @@ fn reserved_ports_are_given_back_with_those_that_were_reserved_before() {
     node.start();
     node.kill_daemon();
     node.weir_here(&["cleanup"]).ok();
+    before.assert_same(&Picture::of(&node));
+}
+
+#[test]
+fn a_daemon_that_cannot_serve_leaves_the_node_as_it_was() {
+    for (lines, message) in [
+        ("http.listen = \"10.9.0.99:1\"", "cannot listen on 10.9.0.99:1"),
+        ("agent.socket = \"/etc/hostname\"", "/etc/hostname is not a socket"),
+        ("agent.executor = \"/nonexistent\"", "there is no executor at /nonexistent"),
+    ] {
+        let mut node = Node::without_daemon(lines);
+        let before = Picture::of(&node);
+        let failed = node.try_start(&[]).unwrap_err();
+        assert_eq!(failed.status.code(), Some(1), "{lines}");
+        assert!(failed.log.contains(message), "{lines}: {}", failed.log);
+        before.assert_same(&Picture::of(&node));
+    }
+}
+
+#[test]
+fn another_way_of_attaching_takes_the_place_of_the_former_under_running_containers() {
+    let mut node = Node::without_daemon("network.attach = \"clsact\"");
+    let before = Picture::of(&node);
+    node.start();
+    node.start_server("web", 31000);
+    let filters = |node: &Node| {
+        let devices = ["up0", "lo"].map(str::to_owned).into_iter().chain(node.container_links());
+        let mut found = Vec::new();
+        for device in devices {
+            let text = node.on_node(|| run("tc", &format!("filter show dev {device} ingress")));
+            found.extend(text.contains("direct-action").then_some(device));
+        }
+        found.len()
+    };
+    let pins = |node: &Node| {
+        let is_interface = |pin: &&String| {
+            ["uplink-", "loopback", "container-"].iter().any(|prefix| pin.starts_with(prefix))
+        };
+        node.all_pins().iter().filter(is_interface).count()
+    };
+    assert_eq!((filters(&node), pins(&node)), (3, 0));
+    for (attach, filters_wanted, pins_wanted) in [("auto", 0, 3), ("clsact", 3, 0)] {
+        node.kill_daemon();
+        node.configure(&format!("network.attach = \"{attach}\""));
+        node.start();
+        let found = (filters(&node), pins(&node));
+        // Before Linux 6.6 both ways are one.
+        if found != (3, 0) {
+            assert_eq!(found, (filters_wanted, pins_wanted), "{attach}");
+        }
+        assert!(node.serves("web", 31000), "{attach}");
+    }
+    node.kill_all();
+    node.stop_daemon();
     before.assert_same(&Picture::of(&node));
 }

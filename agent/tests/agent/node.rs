@@ -50,7 +50,8 @@ pub(crate) struct Node {
     pub(crate) wire: OwnedFd,
     /// What the daemon is started through: nothing, or a program that becomes it.
     pub(crate) wrapper: Vec<String>,
-    daemon: Option<Child>,
+    /// The daemon, and the socket that it tells its state to.
+    daemon: Option<(Child, UnixDatagram)>,
 }
 
 /// How a daemon that did not become ready ended, and what it said.
@@ -94,6 +95,8 @@ impl Node {
         )
         .expect("these tests mount a bpffs of their own, which needs root");
         made.configure(lines);
+        // An address of a link is of use at once.
+        made.on_node(|| fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0").unwrap());
         let other = format!("/proc/{}/fd/{}", std::process::id(), made.wire.as_raw_fd());
         made.ip("link set lo up");
         made.ip(&format!("link add up0 type veth peer name w0 netns {other}"));
@@ -245,7 +248,7 @@ impl Node {
             if let Ok(length) = ready.recv(&mut message)
                 && message[..length].starts_with(b"READY=1")
             {
-                self.daemon = Some(daemon);
+                self.daemon = Some((daemon, ready));
                 return Ok(());
             }
             if let Some(status) = daemon.try_wait().unwrap() {
@@ -257,12 +260,12 @@ impl Node {
     }
 
     pub(crate) fn daemon_pid(&self) -> u32 {
-        self.daemon.as_ref().expect("the daemon runs").id()
+        self.daemon.as_ref().expect("the daemon runs").0.id()
     }
 
     /// Kills the daemon as the OOM killer would.
     pub(crate) fn kill_daemon(&mut self) {
-        let mut daemon = self.daemon.take().expect("the daemon runs");
+        let (mut daemon, _told) = self.daemon.take().expect("the daemon runs");
         daemon.kill().unwrap();
         daemon.wait().unwrap();
     }
@@ -285,7 +288,7 @@ impl Node {
     }
 
     fn wait_daemon(&mut self, what: &str) -> ExitStatus {
-        let mut daemon = self.daemon.take().expect("the daemon runs");
+        let (mut daemon, _told) = self.daemon.take().expect("the daemon runs");
         let deadline = Instant::now() + DEADLINE;
         loop {
             if let Some(status) = daemon.try_wait().unwrap() {
@@ -319,7 +322,7 @@ impl Drop for Node {
                 lines[lines.len().saturating_sub(40)..].join("\n")
             ));
         }
-        if let Some(mut daemon) = self.daemon.take() {
+        if let Some((mut daemon, _told)) = self.daemon.take() {
             drop(daemon.kill());
             drop(daemon.wait());
         }

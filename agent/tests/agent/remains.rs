@@ -89,7 +89,7 @@ impl Node {
     }
 
     /// Returns the names of the host's ends of containers' links.
-    fn container_links(&self) -> BTreeSet<String> {
+    pub(crate) fn container_links(&self) -> BTreeSet<String> {
         let text = self.on_node(|| fs::read_to_string("/proc/thread-self/net/dev").unwrap());
         let names = text.lines().filter_map(|line| line.split_once(':'));
         names

@@ -146,6 +146,12 @@ pub(crate) fn loopback_servers(configuration: &str) -> Vec<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::{Ipv4Addr, Shutdown, TcpStream};
+    use std::time::Duration;
+
+    use nix::poll::{PollTimeout, poll};
+
     use super::*;
 
     #[test]
@@ -154,5 +160,115 @@ mod tests {
         let expected: Vec<IpAddr> = vec!["127.0.0.53".parse().unwrap(), "::1".parse().unwrap()];
         assert_eq!(loopback_servers(configuration), expected);
         assert!(loopback_servers("").is_empty());
+    }
+
+    #[test]
+    fn any_text_names_a_few_loopback_addresses_at_most() {
+        const PIECES: [&str; 10] = [
+            "nameserver", " ", "\t", "\n", "127.0.0.53", "::1", "127.0.0.1", "10.0.0.1", "127.1.2.3", "#",
+        ];
+        bolero::check!()
+            .with_type::<(String, Vec<u8>)>()
+            .with_iterations(1000)
+            .for_each(|(text, choices)| {
+                let pieces = choices.iter().map(|b| PIECES[usize::from(b % 10)]);
+                let likely: String = pieces.collect();
+                for text in [text, &likely] {
+                    let servers = loopback_servers(text);
+                    assert!(servers.len() <= SERVERS_MAX);
+                    assert!(servers.iter().all(IpAddr::is_loopback));
+                    // What is printed reads back, and so each is there once.
+                    let printed: String =
+                        servers.iter().map(|s| format!("nameserver {s}\n")).collect();
+                    assert_eq!(loopback_servers(&printed), servers, "{text:?}");
+                }
+            });
+    }
+
+    /// A relay for a server of this test, and where its clients are to ask.
+    fn relay_for(server: SocketAddr) -> (Relay, SocketAddr, SocketAddr) {
+        let inside = || SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut listener = Listener::new(inside()).unwrap();
+        listener.server = server;
+        let udp = listener.udp.local_addr().unwrap();
+        let tcp = listener.tcp.local_addr().unwrap();
+        let relay = Relay {
+            listeners: vec![listener],
+            ..Relay::default()
+        };
+        (relay, udp, tcp)
+    }
+
+    /// Waits as the executor does, and moves what can be moved.
+    fn turn(relay: &mut Relay) {
+        let mut descriptors = vec![];
+        relay.add_interest(&mut descriptors);
+        poll(&mut descriptors, PollTimeout::from(100_u8)).unwrap();
+        let ready: Vec<PollFlags> = descriptors
+            .iter()
+            .map(|descriptor| descriptor.revents().unwrap())
+            .collect();
+        relay.handle_ready(&ready, &mut vec![], Instant::now());
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn any_datagram_passes_as_it_is_and_so_does_its_answer() {
+        let server = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let client = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        for socket in [&server, &client] {
+            socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        }
+        bolero::check!()
+            .with_type::<(Vec<u8>, Vec<u8>)>()
+            .with_iterations(100)
+            .for_each(|(query, answer)| {
+                let (mut relay, udp, _) = relay_for(server.local_addr().unwrap());
+                let mut buffer = [0; 65536];
+                client.send_to(query, udp).unwrap();
+                turn(&mut relay);
+                let (length, asker) = server.recv_from(&mut buffer).unwrap();
+                assert_eq!(&buffer[..length], query.as_slice());
+                server.send_to(answer, asker).unwrap();
+                turn(&mut relay);
+                let (length, answerer) = client.recv_from(&mut buffer).unwrap();
+                assert_eq!(&buffer[..length], answer.as_slice());
+                assert_eq!(answerer, udp);
+                assert_eq!(relay.next_deadline(), None, "the query is forgotten");
+            });
+    }
+
+    #[test]
+    fn any_bytes_of_a_connection_pass_as_they_are_in_both_directions() {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let exchange = |mut stream: TcpStream, bytes: &[u8]| {
+            stream.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.write_all(bytes).unwrap();
+            stream.shutdown(Shutdown::Write).unwrap();
+            let mut heard = vec![];
+            stream.read_to_end(&mut heard).unwrap();
+            heard
+        };
+        bolero::check!()
+            .with_type::<(Vec<u8>, Vec<u8>, u8)>()
+            .with_iterations(50)
+            .for_each(|(query, answer, times)| {
+                let (mut relay, _, tcp) = relay_for(server.local_addr().unwrap());
+                // More than the relay holds at once, now and then.
+                let query = query.repeat(usize::from(*times) * 4);
+                std::thread::scope(|scope| {
+                    let asked =
+                        scope.spawn(|| exchange(TcpStream::connect(tcp).unwrap(), &query));
+                    let answered = scope.spawn(|| exchange(server.accept().unwrap().0, answer));
+                    let deadline = Instant::now() + PATIENCE;
+                    while !(asked.is_finished() && answered.is_finished()) {
+                        assert!(Instant::now() < deadline, "the relay holds something back");
+                        turn(&mut relay);
+                    }
+                    assert_eq!(asked.join().unwrap(), *answer);
+                    assert_eq!(answered.join().unwrap(), query);
+                });
+            });
     }
 }

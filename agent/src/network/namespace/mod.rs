@@ -20,6 +20,8 @@ mod plan;
 use std::fs;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
@@ -44,6 +46,11 @@ const LOOPBACK_IFINDEX: u32 = 1;
 
 /// What the name of the host's end of a link begins with; the container's id follows.
 const LINK_PREFIX: &str = "we";
+
+/// How long a link may take until it carries packets: a thousand times what it takes.
+const LINK_PATIENCE: Duration = Duration::from_secs(2);
+/// How long to wait between two looks at it.
+const LINK_PAUSE: Duration = Duration::from_micros(200);
 
 /// Settings of the node that a new namespace does not inherit and that a server's behaviour depends
 /// on. Those that a namespace does not have are skipped.
@@ -91,6 +98,8 @@ pub(crate) enum NamespaceError {
         #[source]
         source: io::Error,
     },
+    #[error("the link of container {container} did not come up within {LINK_PATIENCE:?}")]
+    NoCarrier { container: ContainerId },
     #[error("cannot set up the network of container {container}")]
     Netlink {
         container: ContainerId,
@@ -131,6 +140,40 @@ pub(crate) fn create(
         netns,
         cookie: cookie?,
     })
+}
+
+/// Waits until the link of a namespace carries packets.
+///
+/// Bringing up the other end is not enough: the kernel takes note of a new carrier in a worker, and
+/// until then it drops what is sent, without a word. The first packet of a container is often a
+/// question about a name, which would be asked again seconds later.
+pub(crate) fn await_link(
+    container: &ContainerId,
+    netns: BorrowedFd<'_>,
+) -> Result<(), NamespaceError> {
+    let waited = netns::enter(netns, || {
+        let mut netlink = open(container)?;
+        let end = Instant::now() + LINK_PATIENCE;
+        loop {
+            let mut ask = LinkMessage::default();
+            ask.header.index = CONTAINER_IFINDEX;
+            // The state is written by that same worker. Since 6.8 the kernel does its work before
+            // it answers; an older one has done it a moment later.
+            let answer = netlink
+                .get(RouteNetlinkMessage::GetLink(ask), || "show eth0".to_owned())
+                .map_err(|source| netlink_error(container, source))?;
+            if answer.as_ref().is_some_and(observe::is_operational) {
+                return Ok(());
+            }
+            if Instant::now() > end {
+                return Err(NamespaceError::NoCarrier {
+                    container: container.clone(),
+                });
+            }
+            thread::sleep(LINK_PAUSE);
+        }
+    });
+    waited.map_err(|source| enter_error(container, source))?
 }
 
 /// Returns the cookie of a namespace, and makes its addresses and routes those of `inside`.

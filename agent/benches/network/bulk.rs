@@ -16,6 +16,7 @@ use crate::clock::{Cpus, pin};
 use crate::ground::check_interrupt;
 use crate::path::{Path, Paths, RANGES_MAX, Subject, WIRE};
 use crate::place::Place;
+use crate::progress::Progress;
 use crate::sample::Samples;
 use crate::table::{Table, times};
 
@@ -135,8 +136,9 @@ impl Bulk {
                 streams.push((route, subject, stream, Samples::default()));
             }
         }
+        let progress = Progress::new("rounds of bulk", rounds);
         for round in 0..rounds {
-            eprint!("\rbulk: round {} of {rounds}", round + 1);
+            progress.show(round);
             let first = round as usize % streams.len();
             streams.rotate_left(first);
             for (route, subject, stream, samples) in &mut streams {
@@ -148,7 +150,7 @@ impl Bulk {
             }
             streams.rotate_right(first);
         }
-        eprintln!();
+        drop(progress);
         let measured =
             streams.into_iter().map(|(route, subject, _, samples)| (route, subject, samples));
         Ok(Self(measured.collect()))

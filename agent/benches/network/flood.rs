@@ -17,6 +17,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use crate::clock::thread_time;
 use crate::ground::check_interrupt;
 use crate::path::{Path, Paths, Subject, WIRE};
+use crate::progress::Progress;
 use crate::sample::Samples;
 use crate::table::{Table, times};
 
@@ -166,8 +167,9 @@ impl Costs {
             }
             costs.push((subject, [Samples::default(), Samples::default()]));
         }
+        let progress = Progress::new("rounds of what a packet costs", rounds);
         for round in 0..rounds {
-            eprint!("\rcost of a packet: round {} of {rounds}", round + 1);
+            progress.show(round);
             let first = round as usize % costs.len();
             costs.rotate_left(first);
             for (subject, samples) in &mut costs {
@@ -185,7 +187,7 @@ impl Costs {
             }
             costs.rotate_right(first);
         }
-        eprintln!();
+        drop(progress);
         Ok(Self(costs))
     }
 

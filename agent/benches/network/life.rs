@@ -10,17 +10,18 @@ use weir_agent::container::State;
 use crate::clock::process_time;
 use crate::daemon::Daemon;
 use crate::ground::{Ground, check_interrupt};
+use crate::progress::Progress;
 use crate::sample::Samples;
 use crate::table::Table;
 
 /// What runs beside what is measured.
-pub(crate) const COMPANY: usize = 100;
+pub(crate) const COMPANY: u32 = 100;
 
 const MEBIBYTE: f64 = 1024.0 * 1024.0;
 
 /// Starts and ends, in milliseconds, beside so many containers.
 struct Lives {
-    company: usize,
+    company: u32,
     /// From the request to the answer, which comes when the program runs.
     starts: Samples,
     /// From the request to kill to the answer that nothing is left.
@@ -55,17 +56,18 @@ pub(crate) fn measure(ground: &Ground, starts: u32, watch: Duration) -> Result<C
     let mut daemon = Daemon::start(ground)?;
     let alone = lives(&mut daemon, 0, starts)?;
     let memory_alone = memory(daemon.pid())?;
+    let progress = Progress::new("containers for company", COMPANY);
     for number in 0..COMPANY {
-        eprint!("\rcontainers: {} of {COMPANY}", number + 1);
+        progress.show(number);
         daemon.launch(&["/bin/sleep", "infinity"])?;
     }
-    eprintln!();
+    drop(progress);
     let accompanied = lives(&mut daemon, COMPANY, starts)?;
     let needs = needs(&mut daemon, memory_alone, watch)?;
     Ok(Containers { lives: vec![alone, accompanied], needs })
 }
 
-fn lives(daemon: &mut Daemon, company: usize, starts: u32) -> Result<Lives> {
+fn lives(daemon: &mut Daemon, company: u32, starts: u32) -> Result<Lives> {
     let mut lives = Lives {
         company,
         starts: Samples::default(),
@@ -73,8 +75,9 @@ fn lives(daemon: &mut Daemon, company: usize, starts: u32) -> Result<Lives> {
         whole: Samples::default(),
     };
     let milliseconds = |begun: Instant| begun.elapsed().as_secs_f64() * 1e3;
+    let progress = Progress::new(&format!("starts beside {company} containers"), starts);
     for number in 0..=starts {
-        eprint!("\rstarts beside {company}: {number} of {starts}");
+        progress.show(number);
         let begun = Instant::now();
         let container = daemon.launch(&["/bin/sleep", "infinity"])?;
         let started = milliseconds(begun);
@@ -92,7 +95,6 @@ fn lives(daemon: &mut Daemon, company: usize, starts: u32) -> Result<Lives> {
             lives.whole.push(milliseconds(begun));
         }
     }
-    eprintln!();
     Ok(lives)
 }
 
@@ -166,7 +168,7 @@ fn field(text: &str, name: &str) -> Result<f64> {
 
 impl Containers {
     /// Returns the milliseconds of a start beside so many containers.
-    pub(crate) fn start(&self, company: usize) -> f64 {
+    pub(crate) fn start(&self, company: u32) -> f64 {
         let lives = self.lives.iter().find(|lives| lives.company == company);
         lives.map_or(f64::NAN, |lives| lives.starts.median())
     }

@@ -4,9 +4,10 @@
 //! else happens on the machine happens to all of them. Tables give medians over the rounds, with the
 //! quartiles. In reading order:
 //!
-//! - [`ground`], [`place`]: where it happens; [`clock`], [`sample`], [`table`]: how it is measured and told.
+//! - [`ground`], [`place`]: where it happens; [`clock`], [`sample`], [`progress`], [`table`]: how it is
+//!   measured and told.
 //! - [`path`]: the ways from the wire to a container.
-//! - [`flood`], [`request`], [`bulk`], [`program`]: what a packet, a request and a stream cost on them.
+//! - [`flood`], [`request`], [`bulk`], [`program`] (and [`empty`]): what a packet, a request and a stream cost on them.
 //! - [`daemon`], [`life`]: what a container and the agent itself cost.
 //! - [`goal`]: what was to be reached.
 #![forbid(unsafe_code)]
@@ -19,6 +20,7 @@
 mod bulk;
 mod clock;
 mod daemon;
+mod empty;
 mod flood;
 mod goal;
 mod ground;
@@ -26,6 +28,7 @@ mod life;
 mod path;
 mod place;
 mod program;
+mod progress;
 mod request;
 mod sample;
 mod table;

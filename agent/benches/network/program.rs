@@ -8,8 +8,10 @@ use aya::programs::tc::TcAttachType;
 use aya::programs::{ProgramInfo, SchedClassifier, TestRun as _, TestRunOptions};
 use nix::net::if_::if_nametoindex;
 
+use crate::empty;
 use crate::ground::check_interrupt;
 use crate::path::{NODE, Paths, Subject, UPLINK, WIRE, container_link};
+use crate::progress::Progress;
 use crate::sample::Samples;
 use crate::table::Table;
 
@@ -26,6 +28,7 @@ const CONTEXT_BYTES: usize = 192;
 const CONTEXT_IFINDEX: usize = 40;
 
 // include/uapi/linux/bpf.h and pkt_cls.h.
+const TC_ACT_OK: u32 = 0;
 const TCX_NEXT: u32 = u32::MAX;
 const TC_ACT_REDIRECT: u32 = 7;
 
@@ -44,6 +47,8 @@ struct Case {
 
 #[derive(Clone, Copy, Debug)]
 enum Link {
+    /// None: the program is the empty one.
+    Nowhere,
     Uplink,
     Container,
     Loopback,
@@ -65,7 +70,7 @@ enum End {
     Container,
 }
 
-const CASES: [Case; 6] = {
+const CASES: [Case; 7] = {
     const fn case(
         program: &'static str,
         link: Link,
@@ -80,7 +85,8 @@ const CASES: [Case; 6] = {
     }
     use End::{Container, Node, Wire};
     [
-        case("uplink_in", Link::Uplink, "neither IPv4 nor IPv6: the least there is", Packet::Foreign, TCX_NEXT),
+        case("empty", Link::Nowhere, "the least there is", datagram(Wire, Container), TC_ACT_OK),
+        case("uplink_in", Link::Uplink, "neither IPv4 nor IPv6", Packet::Foreign, TCX_NEXT),
         case("uplink_in", Link::Uplink, "to a container", datagram(Wire, Container), TC_ACT_REDIRECT),
         case("uplink_in", Link::Uplink, "to the node itself", datagram(Wire, Node), TCX_NEXT),
         case("container_out", Link::Container, "to the wire", datagram(Container, Wire), TC_ACT_REDIRECT),
@@ -104,7 +110,7 @@ impl Programs {
     pub(crate) fn table(&self) -> Table {
         let mut table = Table::new(
             "Time of a program, in nanoseconds",
-            "By `BPF_PROG_TEST_RUN`, 64 bytes of UDP; the harness of the kernel is part of it (see the first line).",
+            "By `BPF_PROG_TEST_RUN`, 64 bytes of UDP; what the kernel itself needs for a run, the first line, is part of all.",
             &["program", "packet", "IPv4", "IPv6"],
         );
         for (case, samples) in &self.0 {
@@ -117,18 +123,26 @@ impl Programs {
 }
 
 fn measure(port: u16, rounds: u32, repeats: u32) -> Result<Programs> {
+    let mut empty = empty::load()?;
     let mut measured = Vec::new();
     for case in CASES {
         let link = match case.link {
+            Link::Nowhere | Link::Loopback => "lo".to_owned(),
             Link::Uplink => UPLINK.to_owned(),
             Link::Container => container_link(),
-            Link::Loopback => "lo".to_owned(),
         };
         let index = if_nametoindex(link.as_str()).with_context(|| format!("no interface {link}"))?;
-        measured.push((case, load(&link, case.program)?, index, [const { Samples::new() }; 2]));
+        let info = match case.link {
+            Link::Nowhere => empty.program_mut(case.program).context("it is loaded")?.info()?,
+            Link::Uplink | Link::Container | Link::Loopback => find(&link, case.program)?,
+        };
+        let program = SchedClassifier::from_program_info(info, case.program.into())
+            .with_context(|| format!("cannot take {} from the kernel", case.program))?;
+        measured.push((case, program, index, [const { Samples::new() }; 2]));
     }
+    let progress = Progress::new("rounds of programs", rounds);
     for round in 0..rounds {
-        eprint!("\rtime of a program: round {} of {rounds}", round + 1);
+        progress.show(round);
         for (case, program, index, samples) in &mut measured {
             for (is_v6, samples) in [false, true].into_iter().zip(samples) {
                 check_interrupt()?;
@@ -157,21 +171,18 @@ fn measure(port: u16, rounds: u32, repeats: u32) -> Result<Programs> {
             }
         }
     }
-    eprintln!();
+    drop(progress);
     Ok(Programs(measured.into_iter().map(|(case, _, _, samples)| (case, samples)).collect()))
 }
 
 /// Returns the program of that name on an interface.
-fn load(link: &str, name: &'static str) -> Result<SchedClassifier> {
+fn find(link: &str, name: &'static str) -> Result<ProgramInfo> {
     let (_, programs) = SchedClassifier::query_tcx(link, TcAttachType::Ingress)
         .with_context(|| format!("cannot list the programs on {link}"))?;
-    let is_it = |info: &ProgramInfo| info.name_as_str() == Some(name);
-    let info = programs
+    programs
         .into_iter()
-        .find(is_it)
-        .with_context(|| format!("{name} is not on {link}; this needs tcx, and so Linux 6.6"))?;
-    SchedClassifier::from_program_info(info, name.into())
-        .with_context(|| format!("cannot take {name} from the kernel"))
+        .find(|info| info.name_as_str() == Some(name))
+        .with_context(|| format!("{name} is not on {link}; this needs tcx, and so Linux 6.6"))
 }
 
 /// Returns the packet as it is on the interface.

@@ -14,6 +14,7 @@ use crate::clock::{Cpus, pin};
 use crate::flood::ranges;
 use crate::ground::check_interrupt;
 use crate::path::{Path, Paths, Subject};
+use crate::progress::Progress;
 use crate::sample::Samples;
 use crate::table::{Table, times};
 
@@ -83,8 +84,9 @@ impl Requests {
             }
             measured.push((subject, [Samples::default(), Samples::default()]));
         }
+        let progress = Progress::new("rounds of requests", rounds);
         for round in 0..rounds {
-            eprint!("\rlatency of a request: round {} of {rounds}", round + 1);
+            progress.show(round);
             let first = round as usize % measured.len();
             measured.rotate_left(first);
             for (subject, [middle, slow]) in &mut measured {
@@ -100,7 +102,7 @@ impl Requests {
             }
             measured.rotate_right(first);
         }
-        eprintln!();
+        drop(progress);
         Ok(Self(measured))
     }
 

@@ -242,11 +242,10 @@ impl From<KillSignal> for Kill {
 /// services' own.
 fn parse_ports(text: &str) -> Result<PortsWanted, String> {
     const COUNT_BELOW: u16 = 1024;
-    let text = text.trim();
-    // Digits alone: `+3`, which the standard library reads, would look like three more.
-    if text.bytes().all(|byte| byte.is_ascii_digit())
-        && let Ok(number) = text.parse::<std::num::NonZeroU16>()
+    // As it would be printed: `+3`, which the standard library reads, would look like three more.
+    if let Ok(number) = text.trim().parse::<std::num::NonZeroU16>()
         && number.get() < COUNT_BELOW
+        && number.to_string() == text.trim()
     {
         return Ok(PortsWanted::Count(number));
     }

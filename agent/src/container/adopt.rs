@@ -328,3 +328,26 @@ fn directories_in(path: &Path) -> Result<BTreeSet<String>, RecoveryError> {
     }
     Ok(names)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_name_of_a_process_hides_its_parent() {
+        bolero::check!()
+            .with_type::<(String, u32, bool)>()
+            .with_iterations(1000)
+            .for_each(|(name, parent, is_zombie)| {
+                parse_parent(name);
+                // proc_task_name() in fs/proc/array.c escapes line feeds and backslashes.
+                let name = name.replace('\\', "\\\\").replace('\n', "\\n");
+                let state = if *is_zombie { "Z (zombie)" } else { "S (sleeping)" };
+                let status = format!(
+                    "Name:\t{name}\nUmask:\t0022\nState:\t{state}\nTgid:\t7\nPid:\t7\nPPid:\t{parent}\n"
+                );
+                let expected = (!is_zombie).then_some(*parent);
+                assert_eq!(parse_parent(&status), expected, "{status:?}");
+            });
+    }
+}

@@ -216,6 +216,20 @@ mod tests {
     }
 
     #[test]
+    fn any_release_is_a_version_or_none() {
+        bolero::check!()
+            .with_type::<(String, u32, u32)>()
+            .with_iterations(1000)
+            .for_each(|(text, major, minor)| {
+                parse_release(text);
+                for suffix in ["", ".7", "-rc1", "-generic", ".0+"] {
+                    let release = format!("{major}.{minor}{suffix}");
+                    assert_eq!(parse_release(&release), Some((*major, *minor)));
+                }
+            });
+    }
+
+    #[test]
     fn one_missing_thing_makes_a_node_unready() {
         let ok = || Check::ok("a", "");
         assert!(Report::new(vec![ok(), Check::degraded("b", "", "")]).ready);

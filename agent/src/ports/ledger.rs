@@ -204,7 +204,7 @@ impl<O: Clone + Ord + fmt::Display> Ledger<O> {
                 let count = u32::from(count.get());
                 match count.checked_sub(held.count()) {
                     Some(0) | None => Ok(lowest(held, count)),
-                    Some(more) => Ok(held.union(&self.choose(more, in_use)?)),
+                    Some(more) => Ok(held.union(&self.choose(more, held.count(), in_use)?)),
                 }
             }
         }
@@ -246,7 +246,9 @@ impl<O: Clone + Ord + fmt::Display> Ledger<O> {
 
     /// Chooses `count` free ports: the shortest run that is long enough, for ranges are easier to
     /// write into a firewall than lists; else the lowest.
-    fn choose(&self, count: u32, in_use: &PortSet) -> Result<PortSet, Refusal> {
+    ///
+    /// They come beside `held` others, which counts only in what is said of a refusal.
+    fn choose(&self, count: u32, held: u32, in_use: &PortSet) -> Result<PortSet, Refusal> {
         let pool = self.pools.assigned().intersect(&unprivileged());
         let owned = self.owned();
         let resting = self.quarantine.ports();
@@ -254,7 +256,8 @@ impl<O: Clone + Ord + fmt::Display> Ledger<O> {
         if free.count() < count {
             let not_owned = pool.subtract(&owned);
             return Err(Refusal::TooFew {
-                asked: u16::try_from(count).unwrap_or(u16::MAX),
+                asked: u16::try_from(count + held).unwrap_or(u16::MAX),
+                held,
                 census: PortCensus {
                     holds: pool.count(),
                     taken: pool.count() - not_owned.count(),

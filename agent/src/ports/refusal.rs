@@ -54,10 +54,12 @@ pub enum Refusal {
         free_in: Duration,
     },
     /// Fewer free ports than were asked for.
-    #[error("asked for {asked} ports, {} are free: {census}", census.free)]
+    #[error("asked for {asked} ports, {}{} are free: {census}", Has(*held), census.free)]
     TooFew {
-        /// How many were asked for.
+        /// How many were asked for, in all.
         asked: u16,
+        /// How many of these it has already.
+        held: u32,
         /// What became of the pool.
         census: PortCensus,
     },
@@ -82,11 +84,27 @@ impl Refusal {
             | Self::Quarantined { .. }
             | Self::NoBlock(_) => true,
             // More than the pool holds will never be free.
-            Self::TooFew { asked, census } => u32::from(*asked) <= census.holds,
+            Self::TooFew {
+                asked,
+                held,
+                census,
+            } => u32::from(*asked).saturating_sub(*held) <= census.holds,
             // Only the operator can change the pool.
             Self::OutsidePool { .. } => false,
             // What has ended does not come back under its id.
             Self::Unknown { .. } => false,
+        }
+    }
+}
+
+/// "of which it has 4, and ", where it has any.
+struct Has(u32);
+
+impl fmt::Display for Has {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => Ok(()),
+            held => write!(f, "of which it has {held}, and "),
         }
     }
 }
@@ -272,6 +290,7 @@ mod tests {
             (
                 Refusal::TooFew {
                     asked: 200,
+                    held: 0,
                     census: PortCensus {
                         pool,
                         holds: 1000,

@@ -170,8 +170,8 @@ mod tests {
                 let text = printed.join(",") + "\n";
                 let reserved = ReservedPorts::parse(&text).unwrap();
                 assert_eq!(reserved.text(), text.trim());
-                let read = reserved.ports().iter().flat_map(|range| range.iter());
-                assert!(read.map(u32::from).eq(ports.iter().copied()), "{text:?}");
+                let read = reserved.ports().iter().map(u32::from);
+                assert!(read.eq(ports.iter().copied()), "{text:?}");
 
                 let [first, last] = *ends;
                 match parse_local_port_range(&format!("{first}\t{last}\n")) {
@@ -219,12 +219,11 @@ mod tests {
         | Range { position, .. }) = reason;
         let place = text.chars().nth(position - 1);
         match reason {
-            Unexpected { found, .. } => {
-                let found = match found {
-                    weir_resources::Found::Character(character) => Some(*character),
-                    weir_resources::Found::End => None,
-                };
-                assert_eq!(found, place, "{reason} in {text:?}");
+            Unexpected { .. } => {
+                let found = place.map_or("the end of the text".to_owned(), |character| {
+                    format!("`{}`", character.escape_debug())
+                });
+                assert!(reason.to_string().ends_with(&found), "{reason} in {text:?}");
             }
             TooLarge { .. } | LeadingZero { .. } | Range { .. } => {
                 assert!(place.is_some_and(|c| c.is_ascii_digit()), "{reason} in {text:?}");

@@ -1,5 +1,6 @@
 //! A container as the database keeps it.
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -103,29 +104,45 @@ pub(super) fn load(connection: &Connection) -> Result<Stored, StoreError> {
         containers.push(read(row)?);
     }
     let mut statement = connection
-        .prepare("SELECT ports, freed_ms FROM freed_ports ORDER BY sequence")
+        .prepare("SELECT sequence, ports, freed_ms FROM freed_ports ORDER BY sequence")
         .map_err(failed)?;
     let mut rows = statement.query([]).map_err(failed)?;
     let mut freed = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
-        let text: String = row.get("ports").map_err(failed)?;
-        let ports = text.parse().map_err(|error| StoreError::Row {
-            id: "freed_ports".to_owned(),
-            what: format!("ports `{text}`: {error}"),
-        })?;
-        freed.push(Freed {
-            ports,
-            released_at: from_sql(row.get("freed_ms").map_err(failed)?),
-        });
+        freed.push(read_freed(row)?);
     }
     Ok(Stored { containers, freed })
 }
 
+fn read_freed(row: &Row<'_>) -> Result<Freed, StoreError> {
+    let wrong = |what: String| StoreError::Row {
+        id: format!("freed_ports {}", key_of(row, "sequence")),
+        what,
+    };
+    let sql = |error: rusqlite::Error| wrong(error.to_string());
+    let text: String = row.get("ports").map_err(sql)?;
+    let ports = text
+        .parse()
+        .map_err(|error| wrong(format!("ports `{text}`: {error}")))?;
+    Ok(Freed {
+        ports,
+        released_at: from_sql(row.get("freed_ms").map_err(sql)?),
+    })
+}
+
+/// Returns the key of a row for an error, whatever it has become.
+fn key_of(row: &Row<'_>, column: &str) -> String {
+    match row.get_ref(column) {
+        Ok(ValueRef::Integer(number)) => number.to_string(),
+        Ok(ValueRef::Text(bytes) | ValueRef::Blob(bytes)) => {
+            String::from_utf8_lossy(bytes).into_owned()
+        }
+        Ok(ValueRef::Null | ValueRef::Real(_)) | Err(_) => "?".to_owned(),
+    }
+}
+
 fn read(row: &Row<'_>) -> Result<ContainerRow, StoreError> {
-    let key: String = row.get("id").map_err(|source| StoreError::Write {
-        what: "read a container's id".to_owned(),
-        source,
-    })?;
+    let key = key_of(row, "id");
     let wrong = |what: String| StoreError::Row {
         id: key.clone(),
         what,
@@ -365,4 +382,137 @@ pub(super) fn pragma(connection: &Connection, name: &str) -> Result<String, rusq
         Some(rusqlite::types::Value::Text(text)) => text,
         Some(rusqlite::types::Value::Blob(bytes)) => format!("{} bytes", bytes.len()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::AssertUnwindSafe;
+
+    use super::*;
+    use crate::near_miss::{Edit, near_miss};
+    use crate::store::schema;
+
+    const KEY: &str = "aaaaaaaaaaab";
+
+    /// Every column of a row that is complete, and the other forms that two of them have.
+    const COLUMNS: [(&str, &str); 11] = [
+        ("id", KEY),
+        ("name", "web"),
+        ("ports", "31000-31009,31500"),
+        ("ephemeral", r#""61440-62463""#),
+        (
+            "launch",
+            r#"{"name":"web","argv":["sh","-c","true"],"env":[["A","B"]],"working_directory":"/tmp","user":{"name":"nobody","uid":65534,"gid":65534,"groups":[1]},"network":"isolated","limits":{"cpus":"0.5","memory":"64M"},"capabilities":["KILL"]}"#,
+        ),
+        ("executor", r#"{"pid":7,"start_ticks":8,"boot_id":"boot","init_pid":9}"#),
+        ("outcome", r#"{"outcome":"signaled","signal":9,"core_dumped":false}"#),
+        ("outcome", r#"{"outcome":"exec_failed","errno":2,"path":"/x","what":"no such file"}"#),
+        ("slot", "5"),
+        ("started_ms", "1700000000000"),
+        ("created_ms", "1700000000000"),
+    ];
+
+    /// A target that fails ends the test: nobody looks at the connection after a panic.
+    fn database() -> AssertUnwindSafe<Connection> {
+        let mut connection = Connection::open_in_memory().unwrap();
+        schema::migrations().to_latest(&mut connection).unwrap();
+        connection
+            .execute_batch(
+                "INSERT INTO containers (id, name, phase, launch, slot, ports, unenforced, created_ms)
+                 VALUES ('', '', 'starting', '', 0, '', 0, 0);
+                 INSERT INTO freed_ports (sequence, ports, freed_ms) VALUES (7, '31000', 1)",
+            )
+            .unwrap();
+        AssertUnwindSafe(connection)
+    }
+
+    /// Makes the row complete and in `phase` again.
+    fn restore(connection: &Connection, phase: &str) {
+        for (column, text) in COLUMNS {
+            set(connection, column, text.as_bytes()).unwrap();
+        }
+        connection
+            .execute("UPDATE containers SET phase = ?, ended_ms = 1", [phase])
+            .unwrap();
+        connection
+            .execute("UPDATE freed_ports SET ports = '31000'", [])
+            .unwrap();
+    }
+
+    /// Writes bytes as SQLite's text, which need not be UTF-8. A number that is none is refused.
+    fn set(connection: &Connection, column: &str, bytes: &[u8]) -> Result<usize, rusqlite::Error> {
+        let text = format!("UPDATE containers SET {column} = CAST(? AS TEXT)");
+        connection.prepare_cached(&text)?.execute([bytes])
+    }
+
+    #[test]
+    fn any_damage_to_a_row_is_an_error_that_names_it_or_reads_back() {
+        let connection = database();
+        let check = |phase: &str, column: &str, bytes: &[u8]| {
+            restore(&connection, phase);
+            if set(&connection, column, bytes).is_err() {
+                return;
+            }
+            match load(&connection) {
+                Ok(stored) => {
+                    let row = &stored.containers[0];
+                    assert_eq!(row.phase.name(), phase);
+                    let written = to_json(&row.launch).unwrap();
+                    assert_eq!(serde_json::from_str::<Launch>(&written).unwrap(), row.launch);
+                    if let Phase::Ended { outcome, .. } = &row.phase {
+                        let written = to_json(outcome).unwrap();
+                        assert_eq!(serde_json::from_str::<Outcome>(&written).unwrap(), *outcome);
+                    }
+                }
+                Err(StoreError::Row { id, what }) => {
+                    let key = match column {
+                        "id" => String::from_utf8_lossy(bytes).into_owned(),
+                        _ => KEY.to_owned(),
+                    };
+                    assert_eq!(id, key);
+                    assert!(!what.is_empty());
+                }
+                Err(other) => panic!("{other} does not name the row"),
+            }
+        };
+        for phase in ["starting", "running", "ended"] {
+            restore(&connection, phase);
+            let stored = load(&connection).unwrap();
+            assert_eq!(stored.containers[0].phase.name(), phase);
+        }
+        bolero::check!()
+            .with_type::<(u8, u8, Vec<Edit>, Vec<u8>)>()
+            .with_iterations(1000)
+            .for_each(|(which, phase, edits, bytes)| {
+                let (column, text) = COLUMNS[usize::from(*which) % COLUMNS.len()];
+                let phase = ["starting", "running", "ended"][usize::from(phase % 3)];
+                check(phase, column, bytes);
+                check(phase, column, near_miss(text, edits).as_bytes());
+            });
+    }
+
+    #[test]
+    fn any_damage_to_freed_ports_is_an_error_that_names_the_row() {
+        let connection = database();
+        restore(&connection, "starting");
+        bolero::check!()
+            .with_type::<(Vec<u8>, Vec<Edit>)>()
+            .with_iterations(1000)
+            .for_each(|(bytes, edits)| {
+                for bytes in [bytes, near_miss("31000-31009", edits).as_bytes()] {
+                    connection
+                        .execute("UPDATE freed_ports SET ports = CAST(? AS TEXT)", [bytes])
+                        .unwrap();
+                    match load(&connection) {
+                        Ok(stored) => {
+                            let text = stored.freed[0].ports.to_string();
+                            assert_eq!(text.parse(), Ok(stored.freed[0].ports.clone()));
+                        }
+                        Err(error) => {
+                            assert!(error.to_string().contains("`freed_ports 7`"), "{error}");
+                        }
+                    }
+                }
+            });
+    }
 }

@@ -8,8 +8,10 @@
 #![expect(clippy::disallowed_methods, reason = "these tests start programs, as a user would")]
 
 mod clean;
+mod cli;
 mod command;
 mod crash;
 mod node;
 mod puppet;
+mod refusals;
 mod remains;

@@ -165,10 +165,12 @@ impl Node {
         self.run_directory().join("bpf/weir")
     }
 
+    /// Where the configuration has the socket; as it is by default where it has none.
     pub(crate) fn socket(&self) -> PathBuf {
-        let text = fs::read_to_string(self.config()).unwrap();
-        let table: toml::Table = text.parse().unwrap();
-        PathBuf::from(table["agent"]["socket"].as_str().unwrap())
+        let text = fs::read_to_string(self.config()).unwrap_or_default();
+        let table: toml::Table = text.parse().unwrap_or_default();
+        let socket = table.get("agent").and_then(|agent| agent.get("socket")?.as_str());
+        socket.map_or_else(|| self.default_socket(), PathBuf::from)
     }
 
     fn default_socket(&self) -> PathBuf {

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::print_stdout, reason = "what this program says is its output")]
 
+mod bench;
 mod cgroup;
 mod check;
 mod command;
@@ -45,6 +46,8 @@ enum Task {
     Down,
     /// Start, update and kill containers at random for a long time, and record what came of it
     Soak(soak::Arguments),
+    /// Measure what Weir costs, beside what else there is
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Task::Up(arguments) => demo::up(&arguments),
         Task::Down => demo::down(),
         Task::Soak(arguments) => soak::run(&arguments),
+        Task::Bench(arguments) => bench::run_one(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

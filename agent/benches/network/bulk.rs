@@ -57,7 +57,11 @@ impl Stream {
     fn open(path: &Path, port: u16, route: Route, cpus: Cpus) -> Result<Self> {
         let across = || path.other.as_ref().context("there is no other container");
         let (from, to, address): (&Place, &Place, SocketAddr) = match route {
-            Route::In => (&path.wire, &path.container, SocketAddr::new(path.address, port)),
+            Route::In => (
+                &path.wire,
+                &path.container,
+                SocketAddr::new(path.address, port),
+            ),
             Route::Out => (&path.container, &path.wire, SocketAddr::from((WIRE, port))),
             Route::Across => {
                 let (other, address) = across()?;
@@ -84,7 +88,11 @@ impl Stream {
                 }
             })
             .context("cannot start a thread")?;
-        Ok(Self { sender, received, sent: 0 })
+        Ok(Self {
+            sender,
+            received,
+            sent: 0,
+        })
     }
 
     /// Sends for so long, and returns gigabits per second.
@@ -93,7 +101,9 @@ impl Stream {
         let mut send_for = |time: Duration| {
             let (begun, before) = (Instant::now(), self.received.load(Ordering::Relaxed));
             while begun.elapsed() < time {
-                self.sender.write_all(&block).context("the stream is stuck")?;
+                self.sender
+                    .write_all(&block)
+                    .context("the stream is stuck")?;
                 self.sent += BLOCK_BYTES as u64;
             }
             let bytes = self.received.load(Ordering::Relaxed) - before;
@@ -151,8 +161,9 @@ impl Bulk {
             streams.rotate_right(first);
         }
         drop(progress);
-        let measured =
-            streams.into_iter().map(|(route, subject, _, samples)| (route, subject, samples));
+        let measured = streams
+            .into_iter()
+            .map(|(route, subject, _, samples)| (route, subject, samples));
         Ok(Self(measured.collect()))
     }
 

@@ -39,8 +39,9 @@ impl Cpus {
     /// interrupts.
     pub(crate) fn choose() -> Result<Self> {
         let allowed = affinity()?;
-        let cpus: Vec<usize> =
-            (0..CpuSet::count()).filter(|&cpu| allowed.is_set(cpu).unwrap_or(false)).collect();
+        let cpus: Vec<usize> = (0..CpuSet::count())
+            .filter(|&cpu| allowed.is_set(cpu).unwrap_or(false))
+            .collect();
         let near = *cpus.last().context("there is no CPU to run on")?;
         let far = cpus.iter().rev().nth(1).copied().unwrap_or(near);
         Ok(Self { near, far })
@@ -57,7 +58,8 @@ pub(crate) struct Pinned {
 pub(crate) fn pin(cpu: usize) -> Result<Pinned> {
     let before = affinity()?;
     let mut set = CpuSet::new();
-    set.set(cpu).with_context(|| format!("there is no CPU {cpu}"))?;
+    set.set(cpu)
+        .with_context(|| format!("there is no CPU {cpu}"))?;
     sched_setaffinity(Pid::from_raw(0), &set)
         .with_context(|| format!("cannot stay on CPU {cpu}"))?;
     Ok(Pinned { before })

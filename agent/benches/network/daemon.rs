@@ -79,7 +79,14 @@ impl Daemon {
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let cgroup = ground.cgroup_root().join(DAEMON_CGROUP);
         match wait_ready(&mut child, &runtime, &run.join("agent.sock")) {
-            Ok(client) => Ok(Self { node, _wire: wire, child, cgroup, runtime, client }),
+            Ok(client) => Ok(Self {
+                node,
+                _wire: wire,
+                child,
+                cgroup,
+                runtime,
+                client,
+            }),
             Err(error) => {
                 end(&mut child, &cgroup);
                 let log = fs::read_to_string(&log_path).unwrap_or_default();
@@ -96,7 +103,9 @@ impl Daemon {
     pub(crate) fn ask(&mut self, request: &Request) -> Result<Answer> {
         check_interrupt()?;
         let client = &mut self.client;
-        let answered = self.runtime.block_on(async { timeout(PATIENCE, client.ask(request)).await });
+        let answered = self
+            .runtime
+            .block_on(async { timeout(PATIENCE, client.ask(request)).await });
         Ok(answered.context("weir-agent does not answer")??)
     }
 
@@ -122,12 +131,19 @@ impl Daemon {
     /// Kills a container.
     pub(crate) fn kill(&mut self, container: &ContainerView) -> Result<()> {
         let name = container.id.to_string();
-        self.ask(&Request::Kill { name, kill: Kill::AtOnce }).map(drop)
+        self.ask(&Request::Kill {
+            name,
+            kill: Kill::AtOnce,
+        })
+        .map(drop)
     }
 
     /// Waits until nothing is left of a container but its record.
     pub(crate) fn wait(&mut self, container: &ContainerView) -> Result<()> {
-        self.ask(&Request::Wait { name: container.id.to_string() }).map(drop)
+        self.ask(&Request::Wait {
+            name: container.id.to_string(),
+        })
+        .map(drop)
     }
 
     /// Returns the containers that live.
@@ -151,7 +167,10 @@ impl Daemon {
             stream.read_to_string(&mut answer)?;
             let taken = begun.elapsed();
             if !answer.starts_with("HTTP/1.0 200") && !answer.starts_with("HTTP/1.1 200") {
-                bail!("weir-agent answers a scrape with {:?}", answer.lines().next());
+                bail!(
+                    "weir-agent answers a scrape with {:?}",
+                    answer.lines().next()
+                );
             }
             Ok((taken, answer.len()))
         })?
@@ -182,12 +201,15 @@ fn wait_ready(child: &mut Child, runtime: &Runtime, socket: &std::path::Path) ->
 /// Ends the containers and the daemon; what is on disk goes with the ground.
 fn end(child: &mut Child, cgroup: &std::path::Path) {
     if let Ok(containers) = Cgroup::open(cgroup) {
-        let killed = containers.kill().and_then(|()| containers.wait_empty(PATIENCE));
+        let killed = containers
+            .kill()
+            .and_then(|()| containers.wait_empty(PATIENCE));
         if let Err(error) = killed {
             eprintln!("containers are left in {}: {error}", cgroup.display());
         }
     }
-    let told = i32::try_from(child.id()).is_ok_and(|pid| kill(Pid::from_raw(pid), Signal::SIGTERM).is_ok());
+    let told = i32::try_from(child.id())
+        .is_ok_and(|pid| kill(Pid::from_raw(pid), Signal::SIGTERM).is_ok());
     let deadline = Instant::now() + PATIENCE;
     while told && Instant::now() < deadline {
         match child.try_wait() {

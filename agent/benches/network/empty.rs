@@ -25,9 +25,13 @@ const STB_GLOBAL_STT_FUNC: u8 = 0x12;
 /// Loads it. It lives as long as the object.
 pub(crate) fn load() -> Result<Ebpf> {
     let mut object = Ebpf::load(&file()).context("cannot load an empty program")?;
-    let program: &mut SchedClassifier =
-        object.program_mut("empty").context("the object has one program")?.try_into()?;
-    program.load().context("the kernel refuses an empty program")?;
+    let program: &mut SchedClassifier = object
+        .program_mut("empty")
+        .context("the object has one program")?
+        .try_into()?;
+    program
+        .load()
+        .context("the kernel refuses an empty program")?;
     Ok(object)
 }
 
@@ -35,8 +39,11 @@ pub(crate) fn load() -> Result<Ebpf> {
 fn name(wanted: &str) -> u32 {
     let mut wanted = wanted.as_bytes().to_vec();
     wanted.push(0);
-    let at = NAMES.windows(wanted.len()).position(|window| window == wanted);
-    at.and_then(|at| u32::try_from(at).ok()).expect("the names are written out above")
+    let at = NAMES
+        .windows(wanted.len())
+        .position(|window| window == wanted);
+    at.and_then(|at| u32::try_from(at).ok())
+        .expect("the names are written out above")
 }
 
 fn file() -> Vec<u8> {
@@ -49,7 +56,15 @@ fn file() -> Vec<u8> {
 
     // What is in a section, its name, kind, flags, link, info, and the size of its entries.
     let sections: [(&[u8], &str, u32, u64, u32, u32, u64); 4] = [
-        (&INSTRUCTIONS, "classifier", SHT_PROGBITS, SHF_ALLOC_EXECINSTR, 0, 0, 0),
+        (
+            &INSTRUCTIONS,
+            "classifier",
+            SHT_PROGBITS,
+            SHF_ALLOC_EXECINSTR,
+            0,
+            0,
+            0,
+        ),
         (b"GPL\0", "license", SHT_PROGBITS, 2, 0, 0, 0),
         (&symbols, ".symtab", SHT_SYMTAB, 0, 4, 1, SYMBOL_BYTES),
         (NAMES, ".strtab", SHT_STRTAB, 0, 0, 0, 0),

@@ -65,12 +65,16 @@ impl Pair {
                 Ok::<_, std::io::Error>(socket)
             }
         };
-        let wire = path.wire.run(open(0))?.context("cannot open a socket on the wire")?;
+        let wire = path
+            .wire
+            .run(open(0))?
+            .context("cannot open a socket on the wire")?;
         let container = path
             .container
             .run(open(port))?
             .with_context(|| format!("cannot open port {port} in the container"))?;
-        wire.connect(SocketAddr::new(path.address, port)).context("cannot connect to the container")?;
+        wire.connect(SocketAddr::new(path.address, port))
+            .context("cannot connect to the container")?;
         container
             .connect((WIRE, wire.local_addr()?.port()))
             .context("cannot connect to the wire")?;
@@ -196,7 +200,9 @@ impl Costs {
         self.0
             .iter()
             .find(|(measured, _)| *measured == subject)
-            .map_or(f64::NAN, |(_, samples)| samples[direction as usize].median())
+            .map_or(f64::NAN, |(_, samples)| {
+                samples[direction as usize].median()
+            })
     }
 
     pub(crate) fn table(&self) -> Table {
@@ -204,7 +210,14 @@ impl Costs {
             "CPU time of one packet, in nanoseconds",
             "64 bytes of UDP over IPv4, from `send` to the receiver's socket, without waking a reader. \
              \"Times Weir\" compares with Weir at as many ranges, or at one.",
-            &["way", "ranges", "wire → container", "times Weir", "container → wire", "times Weir"],
+            &[
+                "way",
+                "ranges",
+                "wire → container",
+                "times Weir",
+                "container → wire",
+                "times Weir",
+            ],
         );
         for (subject, samples) in &self.0 {
             let weir = Subject::weir(subject.ranges().unwrap_or(1));
@@ -221,5 +234,7 @@ impl Costs {
 
 /// Returns a subject's ranges as a table has them.
 pub(crate) fn ranges(subject: Subject) -> String {
-    subject.ranges().map_or_else(|| "any".to_owned(), |ranges| ranges.to_string())
+    subject
+        .ranges()
+        .map_or_else(|| "any".to_owned(), |ranges| ranges.to_string())
 }

@@ -63,13 +63,19 @@ impl Ground {
         }
         let run = Path::new("/run").join(NAME);
         fs::create_dir_all(&run).with_context(|| format!("cannot create {}", run.display()))?;
-        let directory = File::open(&run).with_context(|| format!("cannot open {}", run.display()))?;
-        let lock = Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
-            anyhow!(errno).context(format!("another benchmark holds {}", run.display()))
-        })?;
+        let directory =
+            File::open(&run).with_context(|| format!("cannot open {}", run.display()))?;
+        let lock =
+            Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+                anyhow!(errno).context(format!("another benchmark holds {}", run.display()))
+            })?;
         let cgroup_root = cgroup::find_hierarchy()?;
         let former_cgroup = former_cgroup(&cgroup_root)?;
-        let ground = Self { cgroup_root, former_cgroup, _lock: lock };
+        let ground = Self {
+            cgroup_root,
+            former_cgroup,
+            _lock: lock,
+        };
         ground.sweep()?;
 
         unshare(CloneFlags::CLONE_NEWNS).context("cannot make a mount namespace")?;
@@ -79,8 +85,14 @@ impl Ground {
             fs::create_dir_all(&directory)
                 .with_context(|| format!("cannot create {}", directory.display()))?;
         }
-        mount(Some("bpf"), &ground.bpffs(), Some("bpf"), MsFlags::empty(), None::<&str>)
-            .context("cannot mount a bpffs")?;
+        mount(
+            Some("bpf"),
+            &ground.bpffs(),
+            Some("bpf"),
+            MsFlags::empty(),
+            None::<&str>,
+        )
+        .context("cannot mount a bpffs")?;
 
         ground.enter_cgroup()?;
         Ok(ground)
@@ -162,7 +174,8 @@ pub(crate) fn join(file: &Path) -> Result<()> {
 }
 
 fn former_cgroup(root: &Path) -> Result<PathBuf> {
-    let groups = fs::read_to_string("/proc/self/cgroup").context("cannot read /proc/self/cgroup")?;
+    let groups =
+        fs::read_to_string("/proc/self/cgroup").context("cannot read /proc/self/cgroup")?;
     let path = groups
         .lines()
         .find_map(|line| line.strip_prefix("0::/"))
@@ -175,16 +188,25 @@ fn former_cgroup(root: &Path) -> Result<PathBuf> {
 /// By handlers, and not by blocking the signals: the daemon would inherit the mask, and could not be
 /// told to end.
 fn watch_signals() -> Result<()> {
-    let runtime = Builder::new_current_thread().enable_all().build().context("cannot wait for signals")?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot wait for signals")?;
     let mut signals = {
         let _inside = runtime.enter();
-        [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
-            .into_iter()
-            .map(|kind| signal(kind).context("cannot handle a signal"))
-            .collect::<Result<Vec<_>>>()?
+        [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ]
+        .into_iter()
+        .map(|kind| signal(kind).context("cannot handle a signal"))
+        .collect::<Result<Vec<_>>>()?
     };
     let came = async move {
-        let [interrupt, terminate, hangup] = signals.as_mut_slice() else { return };
+        let [interrupt, terminate, hangup] = signals.as_mut_slice() else {
+            return;
+        };
         loop {
             tokio::select! {
                 _ = interrupt.recv() => {}

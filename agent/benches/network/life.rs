@@ -64,7 +64,10 @@ pub(crate) fn measure(ground: &Ground, starts: u32, watch: Duration) -> Result<C
     drop(progress);
     let accompanied = lives(&mut daemon, COMPANY, starts)?;
     let needs = needs(&mut daemon, memory_alone, watch)?;
-    Ok(Containers { lives: vec![alone, accompanied], needs })
+    Ok(Containers {
+        lives: vec![alone, accompanied],
+        needs,
+    })
 }
 
 fn lives(daemon: &mut Daemon, company: u32, starts: u32) -> Result<Lives> {
@@ -102,7 +105,10 @@ fn needs(daemon: &mut Daemon, memory_alone: [f64; 2], watch: Duration) -> Result
     let pid = daemon.pid();
     // What the launches left to be done is done.
     daemon.scrape()?;
-    eprintln!("the agent, left alone and scraped: twice {} s", watch.as_secs());
+    eprintln!(
+        "the agent, left alone and scraped: twice {} s",
+        watch.as_secs()
+    );
     let idle = load(pid, watch, || Ok(()))?;
     let mut scrapes = Samples::default();
     let mut scrape_bytes = 0;
@@ -200,10 +206,18 @@ impl Containers {
         let needs = &self.needs;
         let mut agent = Table::new("What the agent needs", "", &["what", ""]);
         let mut say = |what: &str, value: String| agent.push(vec![what.to_owned(), value]);
-        let mebibytes = |[anonymous, all]: [f64; 2]| format!("{all:.1} MiB, of it {anonymous:.1} MiB anonymous");
+        let mebibytes = |[anonymous, all]: [f64; 2]| {
+            format!("{all:.1} MiB, of it {anonymous:.1} MiB anonymous")
+        };
         say("resident, no containers", mebibytes(needs.memory_alone));
-        say(&format!("resident, {COMPANY} containers"), mebibytes(needs.memory));
-        say(&format!("CPU, {COMPANY} containers, left alone"), format!("{:.2} % of one", needs.idle));
+        say(
+            &format!("resident, {COMPANY} containers"),
+            mebibytes(needs.memory),
+        );
+        say(
+            &format!("CPU, {COMPANY} containers, left alone"),
+            format!("{:.2} % of one", needs.idle),
+        );
         say(
             &format!("CPU, {COMPANY} containers, scraped every second"),
             format!("{:.2} % of one", needs.scraped),

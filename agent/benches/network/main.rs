@@ -15,7 +15,10 @@
     clippy::disallowed_methods,
     reason = "networks are built with iproute2, and the agent is a program"
 )]
-#![expect(clippy::print_stdout, reason = "the tables are what this program is for")]
+#![expect(
+    clippy::print_stdout,
+    reason = "the tables are what this program is for"
+)]
 
 mod bulk;
 mod clock;
@@ -162,7 +165,10 @@ fn measure(ground: &Ground, arguments: &Arguments) -> Result<Vec<Table>> {
     let effort = Effort::of(arguments);
     let mut goals = Goals::new();
     let mut tables = Vec::new();
-    if [Part::Cost, Part::Request, Part::Bulk, Part::Program].into_iter().any(wants) {
+    if [Part::Cost, Part::Request, Part::Bulk, Part::Program]
+        .into_iter()
+        .any(wants)
+    {
         let cpus = Cpus::choose()?;
         let mut paths = Paths::build(ground)?;
         // The threads of the data plane stay free; those that answer choose another CPU.
@@ -173,7 +179,8 @@ fn measure(ground: &Ground, arguments: &Arguments) -> Result<Vec<Table>> {
             tables.push(costs.table());
         }
         if wants(Part::Request) {
-            tables.push(Requests::measure(&mut paths, cpus, effort.rounds, effort.requests)?.table());
+            tables
+                .push(Requests::measure(&mut paths, cpus, effort.rounds, effort.requests)?.table());
         }
         if wants(Part::Bulk) {
             let bulk = Bulk::measure(&mut paths, cpus, effort.rounds, effort.slice)?;

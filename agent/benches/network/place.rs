@@ -38,14 +38,20 @@ impl Place {
     /// Makes one in which loopback is up.
     pub(crate) fn with_ipv6() -> Result<Self> {
         let (netns, ()) = netns::create(|| ()).context("cannot make a network namespace")?;
-        let place = Self { netns, cgroup: None };
+        let place = Self {
+            netns,
+            cgroup: None,
+        };
         place.ip("link set lo up")?;
         Ok(place)
     }
 
     /// Takes the namespace of a container, whose work is done in a cgroup of threads.
     pub(crate) fn of_container(netns: OwnedFd, cgroup: PathBuf) -> Self {
-        Self { netns, cgroup: Some(cgroup) }
+        Self {
+            netns,
+            cgroup: Some(cgroup),
+        }
     }
 
     /// Runs a closure inside, in a thread of its own.
@@ -74,14 +80,23 @@ impl Place {
                 .stderr(Stdio::piped())
                 .spawn()
         })?;
-        let mut child = started.with_context(|| {
-            format!("cannot run {program}, which `cargo xtask setup` installs")
-        })?;
+        let mut child = started
+            .with_context(|| format!("cannot run {program}, which `cargo xtask setup` installs"))?;
         // Its own complaint says more than a pipe that it closed.
-        drop(child.stdin.take().map(|mut stdin| stdin.write_all(input.as_bytes())));
-        let output = child.wait_with_output().with_context(|| format!("cannot wait for {program}"))?;
+        drop(
+            child
+                .stdin
+                .take()
+                .map(|mut stdin| stdin.write_all(input.as_bytes())),
+        );
+        let output = child
+            .wait_with_output()
+            .with_context(|| format!("cannot wait for {program}"))?;
         if !output.status.success() {
-            bail!("{program} {words}: {}", String::from_utf8_lossy(&output.stderr).trim());
+            bail!(
+                "{program} {words}: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            );
         }
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
@@ -100,7 +115,11 @@ impl Place {
         other: &Self,
         (other_name, other_more): (&str, &str),
     ) -> Result<()> {
-        let path = format!("/proc/{}/fd/{}", std::process::id(), other.netns.as_raw_fd());
+        let path = format!(
+            "/proc/{}/fd/{}",
+            std::process::id(),
+            other.netns.as_raw_fd()
+        );
         self.ip(&format!(
             "link add {name} {more} type veth peer name {other_name} {other_more} netns {path}"
         ))?;

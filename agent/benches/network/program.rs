@@ -78,20 +78,68 @@ const CASES: [Case; 7] = {
         packet: Packet,
         verdict: u32,
     ) -> Case {
-        Case { program, link, what, packet, verdict }
+        Case {
+            program,
+            link,
+            what,
+            packet,
+            verdict,
+        }
     }
     const fn datagram(from: End, to: End) -> Packet {
         Packet::Datagram { from, to }
     }
     use End::{Container, Node, Wire};
     [
-        case("empty", Link::Nowhere, "the least there is", datagram(Wire, Container), TC_ACT_OK),
-        case("uplink_in", Link::Uplink, "neither IPv4 nor IPv6", Packet::Foreign, TCX_NEXT),
-        case("uplink_in", Link::Uplink, "to a container", datagram(Wire, Container), TC_ACT_REDIRECT),
-        case("uplink_in", Link::Uplink, "to the node itself", datagram(Wire, Node), TCX_NEXT),
-        case("container_out", Link::Container, "to the wire", datagram(Container, Wire), TC_ACT_REDIRECT),
-        case("node_loopback", Link::Loopback, "to a container", datagram(Node, Container), TC_ACT_REDIRECT),
-        case("node_loopback", Link::Loopback, "to the node itself", datagram(Node, Node), TCX_NEXT),
+        case(
+            "empty",
+            Link::Nowhere,
+            "the least there is",
+            datagram(Wire, Container),
+            TC_ACT_OK,
+        ),
+        case(
+            "uplink_in",
+            Link::Uplink,
+            "neither IPv4 nor IPv6",
+            Packet::Foreign,
+            TCX_NEXT,
+        ),
+        case(
+            "uplink_in",
+            Link::Uplink,
+            "to a container",
+            datagram(Wire, Container),
+            TC_ACT_REDIRECT,
+        ),
+        case(
+            "uplink_in",
+            Link::Uplink,
+            "to the node itself",
+            datagram(Wire, Node),
+            TCX_NEXT,
+        ),
+        case(
+            "container_out",
+            Link::Container,
+            "to the wire",
+            datagram(Container, Wire),
+            TC_ACT_REDIRECT,
+        ),
+        case(
+            "node_loopback",
+            Link::Loopback,
+            "to a container",
+            datagram(Node, Container),
+            TC_ACT_REDIRECT,
+        ),
+        case(
+            "node_loopback",
+            Link::Loopback,
+            "to the node itself",
+            datagram(Node, Node),
+            TCX_NEXT,
+        ),
     ]
 };
 
@@ -100,11 +148,17 @@ pub(crate) struct Programs(Vec<(Case, [Samples; 2])>);
 
 impl Programs {
     pub(crate) fn measure(paths: &mut Paths, rounds: u32, repeats: u32) -> Result<Self> {
-        let subject = Subject::Weir { ranges: 1000, statistics: false };
+        let subject = Subject::Weir {
+            ranges: 1000,
+            statistics: false,
+        };
         paths.prepare(subject)?;
         let port = subject.port();
         // In the node's namespace, where the interfaces are.
-        paths.path(subject)?.host.run(|| measure(port, rounds, repeats))?
+        paths
+            .path(subject)?
+            .host
+            .run(|| measure(port, rounds, repeats))?
     }
 
     pub(crate) fn table(&self) -> Table {
@@ -131,9 +185,13 @@ fn measure(port: u16, rounds: u32, repeats: u32) -> Result<Programs> {
             Link::Uplink => UPLINK.to_owned(),
             Link::Container => container_link(),
         };
-        let index = if_nametoindex(link.as_str()).with_context(|| format!("no interface {link}"))?;
+        let index =
+            if_nametoindex(link.as_str()).with_context(|| format!("no interface {link}"))?;
         let info = match case.link {
-            Link::Nowhere => empty.program_mut(case.program).context("it is loaded")?.info()?,
+            Link::Nowhere => empty
+                .program_mut(case.program)
+                .context("it is loaded")?
+                .info()?,
             Link::Uplink | Link::Container | Link::Loopback => find(&link, case.program)?,
         };
         let program = SchedClassifier::from_program_info(info, case.program.into())
@@ -172,7 +230,12 @@ fn measure(port: u16, rounds: u32, repeats: u32) -> Result<Programs> {
         }
     }
     drop(progress);
-    Ok(Programs(measured.into_iter().map(|(case, _, _, samples)| (case, samples)).collect()))
+    Ok(Programs(
+        measured
+            .into_iter()
+            .map(|(case, _, _, samples)| (case, samples))
+            .collect(),
+    ))
 }
 
 /// Returns the program of that name on an interface.
@@ -213,7 +276,9 @@ fn packet(packet: Packet, port: u16, is_v6: bool) -> Vec<u8> {
             frame.extend(length.to_be_bytes());
             frame.extend([17, 64]);
             for address in [source, target] {
-                let IpAddr::V6(address) = address else { unreachable!("both are of one family") };
+                let IpAddr::V6(address) = address else {
+                    unreachable!("both are of one family")
+                };
                 frame.extend(address.octets());
             }
         }
@@ -228,7 +293,13 @@ fn packet(packet: Packet, port: u16, is_v6: bool) -> Vec<u8> {
 
 impl End {
     fn at(self, port: u16, is_v6: bool) -> (IpAddr, u16) {
-        let choose = |v4: Ipv4Addr, v6: Ipv6Addr| if is_v6 { IpAddr::V6(v6) } else { IpAddr::V4(v4) };
+        let choose = |v4: Ipv4Addr, v6: Ipv6Addr| {
+            if is_v6 {
+                IpAddr::V6(v6)
+            } else {
+                IpAddr::V4(v4)
+            }
+        };
         match self {
             Self::Wire => (choose(WIRE, WIRE_V6), PEER_PORT),
             Self::Node => (choose(NODE, NODE_V6), NODE_PORT),

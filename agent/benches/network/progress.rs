@@ -17,7 +17,11 @@ impl Progress {
         if !is_terminal {
             eprintln!("{what}: {of}");
         }
-        Self { what: what.to_owned(), of, is_terminal }
+        Self {
+            what: what.to_owned(),
+            of,
+            is_terminal,
+        }
     }
 
     /// Says that so many are done.

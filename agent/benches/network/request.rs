@@ -68,7 +68,12 @@ pub(crate) struct Requests(Vec<(Subject, [Samples; 2])>);
 
 impl Requests {
     /// Measures every subject once a round, each round beginning with another one.
-    pub(crate) fn measure(paths: &mut Paths, cpus: Cpus, rounds: u32, requests: u32) -> Result<Self> {
+    pub(crate) fn measure(
+        paths: &mut Paths,
+        cpus: Cpus,
+        rounds: u32,
+        requests: u32,
+    ) -> Result<Self> {
         let mut clients: Vec<(Subject, TcpStream)> = Vec::new();
         let mut measured = Vec::new();
         for subject in Subject::distinct() {
@@ -116,7 +121,9 @@ impl Requests {
             self.0
                 .iter()
                 .find(|(subject, _)| *subject == wanted)
-                .map_or([f64::NAN; 2], |(_, samples)| samples.each_ref().map(Samples::median))
+                .map_or([f64::NAN; 2], |(_, samples)| {
+                    samples.each_ref().map(Samples::median)
+                })
         };
         for (subject, samples) in &self.0 {
             let weir = medians(Subject::weir(subject.ranges().unwrap_or(1)));

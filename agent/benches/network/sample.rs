@@ -29,7 +29,10 @@ impl Samples {
             reason = "a part of a length is between zero and the length"
         )]
         let rank = (part * sorted.len() as f64).ceil() as usize;
-        sorted.get(rank.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+        sorted
+            .get(rank.saturating_sub(1))
+            .copied()
+            .unwrap_or(f64::NAN)
     }
 
     /// Returns the middle one.

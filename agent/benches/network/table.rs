@@ -13,7 +13,11 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn new(title: &str, about: &str, columns: &[&str]) -> Self {
         let columns = columns.iter().map(|&column| column.to_owned()).collect();
-        Self { title: title.to_owned(), about: about.to_owned(), rows: vec![columns] }
+        Self {
+            title: title.to_owned(),
+            about: about.to_owned(),
+            rows: vec![columns],
+        }
     }
 
     pub(crate) fn push(&mut self, row: Vec<String>) {
@@ -26,7 +30,13 @@ impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "### {}\n\n{}\n", self.title, self.about)?;
         let widths: Vec<usize> = (0..self.rows[0].len())
-            .map(|column| self.rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
+            .map(|column| {
+                self.rows
+                    .iter()
+                    .map(|row| row[column].chars().count())
+                    .max()
+                    .unwrap_or(0)
+            })
             .collect();
         for (number, row) in self.rows.iter().enumerate() {
             for (cell, &width) in row.iter().zip(&widths) {

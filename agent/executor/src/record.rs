@@ -228,7 +228,10 @@ mod tests {
                     let record = record.expect("the file is there");
                     assert_eq!(record.version, EXIT_RECORD_VERSION);
                     let printed = serde_json::to_vec(&record).unwrap();
-                    assert_eq!(serde_json::from_slice::<ExitRecord>(&printed).unwrap(), record);
+                    assert_eq!(
+                        serde_json::from_slice::<ExitRecord>(&printed).unwrap(),
+                        record
+                    );
                 }
                 Err(error) => assert!(error.to_string().contains(EXIT_RECORD_FILE), "{error}"),
             }
@@ -248,6 +251,9 @@ mod tests {
         let text = GOLDEN[0].0.replace("\"version\":1", "\"version\":2");
         fs::write(directory.path().join(EXIT_RECORD_FILE), text).unwrap();
         let error = ExitRecord::read(directory.path()).unwrap_err();
-        assert!(matches!(error, RecordError::Version { version: 2, .. }), "{error}");
+        assert!(
+            matches!(error, RecordError::Version { version: 2, .. }),
+            "{error}"
+        );
     }
 }

@@ -132,7 +132,10 @@ impl ContainerSpec {
             }
         }
         // A path that climbs is below its beginning in letters only.
-        let climbs = self.directory.components().any(|c| c == Component::ParentDir);
+        let climbs = self
+            .directory
+            .components()
+            .any(|c| c == Component::ParentDir);
         if climbs
             || !self.directory.starts_with(&self.state_directory)
             || self.state_directory == Path::new("/")
@@ -372,7 +375,10 @@ mod tests {
                     return;
                 };
                 let printed = serde_json::to_string(&read).unwrap();
-                assert_eq!(serde_json::from_str::<ContainerSpec>(&printed).unwrap(), read);
+                assert_eq!(
+                    serde_json::from_str::<ContainerSpec>(&printed).unwrap(),
+                    read
+                );
                 match read.validate() {
                     Ok(()) => assert_possible(&read),
                     Err(error) => assert!(error.to_string().contains(&read.id), "{error}"),
@@ -383,7 +389,14 @@ mod tests {
     #[test]
     fn whatever_texts_are_valid_can_be_run() {
         const PATHS: [&str; 8] = [
-            "/var/lib/weir", "/var/lib/weir/c", "/var/lib/weir/../c", "/", "weir", "/var/lib/weirdo", "", "/a\0",
+            "/var/lib/weir",
+            "/var/lib/weir/c",
+            "/var/lib/weir/../c",
+            "/",
+            "weir",
+            "/var/lib/weirdo",
+            "",
+            "/a\0",
         ];
         bolero::check!()
             .with_type::<(u8, String, [u8; 4], [u32; 2])>()

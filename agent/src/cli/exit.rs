@@ -138,14 +138,20 @@ mod tests {
     #[test]
     fn any_number_that_a_record_may_hold_is_an_exit_code() {
         bolero::check!()
-            .with_type::<i32>()
+            .with_type::<(i32, bool)>()
             .with_iterations(1000)
-            .for_each(|number| {
+            .for_each(|(number, is_high)| {
+                // Half of them are within a byte of the highest.
+                let number = if *is_high {
+                    i32::MAX - (number & 0xff)
+                } else {
+                    *number
+                };
                 let code = |outcome| Exit::of_task(&outcome).map(Exit::code);
                 let byte = number.to_le_bytes()[0];
-                assert_eq!(code(Outcome::Exited { code: *number }), Some(byte));
+                assert_eq!(code(Outcome::Exited { code: number }), Some(byte));
                 let signaled = Outcome::Signaled {
-                    signal: *number,
+                    signal: number,
                     core_dumped: true,
                 };
                 assert_eq!(code(signaled), Some(byte.wrapping_add(128)));

@@ -225,7 +225,10 @@ mod tests {
             panic!("nothing was read from a file: {message}");
         };
         let position = position.to_string();
-        let mut numbers = position.split(':').skip(1).map(|n| n.parse::<usize>().unwrap());
+        let mut numbers = position
+            .split(':')
+            .skip(1)
+            .map(|n| n.parse::<usize>().unwrap());
         if let (Some(line), Some(column)) = (numbers.next(), numbers.next()) {
             let line = text.split('\n').nth(line.checked_sub(1).unwrap());
             let columns = line.expect("the line is there").chars().count() + 1;
@@ -296,10 +299,21 @@ mod tests {
 
     #[test]
     fn a_cgroup_is_named_as_the_kernel_names_it() {
-        for parent in ["weir//containers", "weir/./containers", "weir/", "a\\u0000b", "a\\nb"] {
+        for parent in [
+            "weir//containers",
+            "weir/./containers",
+            "weir/",
+            "a\\u0000b",
+            "a\\nb",
+        ] {
             let text = format!("[cgroup]\nparent = \"{parent}\"\n");
             let error = parse(&text).unwrap_err();
-            assert!(error.to_string().starts_with("agent.toml:2:10: [cgroup] parent"), "{error}");
+            assert!(
+                error
+                    .to_string()
+                    .starts_with("agent.toml:2:10: [cgroup] parent"),
+                "{error}"
+            );
         }
     }
 }

@@ -115,9 +115,10 @@ impl Config {
             absolute("cgroup", "root", root)?;
         }
         // As the kernel writes it, for it is compared with that; the kernel takes no line feed.
-        let plain = cgroup.parent.split('/').all(|name| {
-            !matches!(name, "" | "." | "..") && !name.contains(['\0', '\n'])
-        });
+        let plain = cgroup
+            .parent
+            .split('/')
+            .all(|name| !matches!(name, "" | "." | "..") && !name.contains(['\0', '\n']));
         if !plain {
             return Err(invalid(
                 "cgroup",
@@ -154,7 +155,10 @@ impl Config {
             return Err(invalid(
                 "container",
                 "output_files",
-                format!("= {} is more than can be renamed at each rotation", container.output_files),
+                format!(
+                    "= {} is more than can be renamed at each rotation",
+                    container.output_files
+                ),
                 format!("use at most {OUTPUT_FILES_MAX}"),
             ));
         }

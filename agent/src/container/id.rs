@@ -306,7 +306,10 @@ mod tests {
                 let id = ContainerId::from_random(*bits);
                 assert_eq!(id.as_str().parse(), Ok(id.clone()));
                 // Containers that were not named are called by their id.
-                assert_eq!(id.as_str().parse::<ContainerName>().unwrap().as_str(), id.as_str());
+                assert_eq!(
+                    id.as_str().parse::<ContainerName>().unwrap().as_str(),
+                    id.as_str()
+                );
                 assert_eq!(Slot::try_from(*index).is_ok(), *index < weir_abi::SLOTS_MAX);
             });
     }

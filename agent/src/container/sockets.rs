@@ -78,18 +78,24 @@ mod tests {
             .for_each(|(sockets, text)| {
                 assert!(local_ports(text).count() <= text.lines().count());
                 // net/ipv4/tcp_ipv4.c, get_tcp4_sock(), and net/ipv6/tcp_ipv6.c.
-                let lines = sockets.iter().enumerate().map(|(index, (port, address, is_v4))| {
-                    let address = if *is_v4 {
-                        format!("{:08X}", address & 0xffff_ffff)
-                    } else {
-                        format!("{address:032X}")
-                    };
-                    format!("{index:4}: {address}:{port:04X} {address}:FFFF 0A 0:0 00:0 0 0\n")
-                });
+                let lines = sockets
+                    .iter()
+                    .enumerate()
+                    .map(|(index, (port, address, is_v4))| {
+                        let address = if *is_v4 {
+                            format!("{:08X}", address & 0xffff_ffff)
+                        } else {
+                            format!("{address:032X}")
+                        };
+                        format!("{index:4}: {address}:{port:04X} {address}:FFFF 0A 0:0 00:0 0 0\n")
+                    });
                 let head = "  sl  local_address rem_address   st tx_queue rx_queue\n".to_owned();
                 let table: String = std::iter::once(head).chain(lines).collect();
                 let read: Vec<u16> = local_ports(&table).map(PortRange::first).collect();
-                let bound = sockets.iter().map(|(port, ..)| *port).filter(|port| *port > 0);
+                let bound = sockets
+                    .iter()
+                    .map(|(port, ..)| *port)
+                    .filter(|port| *port > 0);
                 assert!(bound.eq(read), "{table}");
             });
     }

@@ -146,7 +146,9 @@ mod tests {
 
     #[test]
     fn any_frame_that_is_read_is_written_again_and_takes_its_own_bytes_only() {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
         let check = |bytes: &[u8]| {
             runtime.block_on(async {
                 let mut stream = bytes;

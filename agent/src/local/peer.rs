@@ -218,7 +218,10 @@ mod tests {
     fn a_parent_written_in_another_way_is_the_same_cgroup() {
         for parent in ["a/b", "/a/b", "a//b", "a/./b", "a/b/"] {
             let keeper = Doorkeeper::new(parent).unwrap();
-            assert!(keeper.container_of("0::/a/b/id/task\n").is_some(), "{parent}");
+            assert!(
+                keeper.container_of("0::/a/b/id/task\n").is_some(),
+                "{parent}"
+            );
         }
     }
 }

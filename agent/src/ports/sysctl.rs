@@ -155,7 +155,8 @@ mod tests {
                 starts.sort_unstable();
                 let mut free = 0_u32;
                 for (start, length) in starts {
-                    let (first, last) = (u32::from(start), u32::from(start) + u32::from(length % 8));
+                    let (first, last) =
+                        (u32::from(start), u32::from(start) + u32::from(length % 8));
                     if first < free || last > 65535 {
                         continue;
                     }
@@ -194,7 +195,10 @@ mod tests {
                     match ReservedPorts::parse(text) {
                         Ok(reserved) => {
                             // What is written to restore it reads back.
-                            assert_eq!(ReservedPorts::parse(reserved.text()).as_ref(), Ok(&reserved));
+                            assert_eq!(
+                                ReservedPorts::parse(reserved.text()).as_ref(),
+                                Ok(&reserved)
+                            );
                             for number in text.split(|c: char| !c.is_ascii_digit()) {
                                 if let Ok(port @ 1..) = number.parse() {
                                     assert!(reserved.ports().contains(port), "{text:?}");
@@ -220,13 +224,17 @@ mod tests {
         let place = text.chars().nth(position - 1);
         match reason {
             Unexpected { .. } => {
-                let found = place.map_or("the end of the text".to_owned(), |character| {
-                    format!("`{}`", character.escape_debug())
-                });
+                let found = place.map_or_else(
+                    || "the end of the text".to_owned(),
+                    |character| format!("`{}`", character.escape_debug()),
+                );
                 assert!(reason.to_string().ends_with(&found), "{reason} in {text:?}");
             }
             TooLarge { .. } | LeadingZero { .. } | Range { .. } => {
-                assert!(place.is_some_and(|c| c.is_ascii_digit()), "{reason} in {text:?}");
+                assert!(
+                    place.is_some_and(|c| c.is_ascii_digit()),
+                    "{reason} in {text:?}"
+                );
             }
         }
     }

@@ -404,9 +404,18 @@ mod tests {
             "launch",
             r#"{"name":"web","argv":["sh","-c","true"],"env":[["A","B"]],"working_directory":"/tmp","user":{"name":"nobody","uid":65534,"gid":65534,"groups":[1]},"network":"isolated","limits":{"cpus":"0.5","memory":"64M"},"capabilities":["KILL"]}"#,
         ),
-        ("executor", r#"{"pid":7,"start_ticks":8,"boot_id":"boot","init_pid":9}"#),
-        ("outcome", r#"{"outcome":"signaled","signal":9,"core_dumped":false}"#),
-        ("outcome", r#"{"outcome":"exec_failed","errno":2,"path":"/x","what":"no such file"}"#),
+        (
+            "executor",
+            r#"{"pid":7,"start_ticks":8,"boot_id":"boot","init_pid":9}"#,
+        ),
+        (
+            "outcome",
+            r#"{"outcome":"signaled","signal":9,"core_dumped":false}"#,
+        ),
+        (
+            "outcome",
+            r#"{"outcome":"exec_failed","errno":2,"path":"/x","what":"no such file"}"#,
+        ),
         ("slot", "5"),
         ("started_ms", "1700000000000"),
         ("created_ms", "1700000000000"),
@@ -458,7 +467,10 @@ mod tests {
                     let row = &stored.containers[0];
                     assert_eq!(row.phase.name(), phase);
                     let written = to_json(&row.launch).unwrap();
-                    assert_eq!(serde_json::from_str::<Launch>(&written).unwrap(), row.launch);
+                    assert_eq!(
+                        serde_json::from_str::<Launch>(&written).unwrap(),
+                        row.launch
+                    );
                     if let Phase::Ended { outcome, .. } = &row.phase {
                         let written = to_json(outcome).unwrap();
                         assert_eq!(serde_json::from_str::<Outcome>(&written).unwrap(), *outcome);

@@ -136,7 +136,10 @@ mod tests {
                     parse_pss_bytes(&format!("Rss: 9 kB\nPss: {pss:>15} kB\nPss_Anon: 1 kB\n")),
                     pss.checked_mul(1024)
                 );
-                assert_eq!(flat_value(&format!("anon_thp 1\nanon {pss}\n"), "anon"), Some(*pss));
+                assert_eq!(
+                    flat_value(&format!("anon_thp 1\nanon {pss}\n"), "anon"),
+                    Some(*pss)
+                );
             });
     }
 }

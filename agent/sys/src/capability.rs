@@ -186,7 +186,11 @@ mod tests {
                     })
                     .collect();
                 check(&likely);
-                assert_eq!(parse(&likely).is_ok(), matches!(prefix, "" | "CAP_"), "{likely}");
+                assert_eq!(
+                    parse(&likely).is_ok(),
+                    matches!(prefix, "" | "CAP_"),
+                    "{likely}"
+                );
             });
     }
 }

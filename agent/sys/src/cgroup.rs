@@ -586,7 +586,10 @@ mod tests {
             .for_each(|choices| {
                 let text: String = choices.iter().map(|b| PIECES[usize::from(b % 8)]).collect();
                 let pids = parse_processes(&text);
-                assert!(pids.iter().all(|pid| pid.as_raw() > 0), "{text:?}: {pids:?}");
+                assert!(
+                    pids.iter().all(|pid| pid.as_raw() > 0),
+                    "{text:?}: {pids:?}"
+                );
                 // What is printed reads back.
                 let printed: String = pids.iter().map(|pid| format!("{pid}\n")).collect();
                 assert_eq!(parse_processes(&printed), pids);

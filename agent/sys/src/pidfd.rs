@@ -211,8 +211,15 @@ mod tests {
             .with_type::<(String, i32)>()
             .with_iterations(2000)
             .for_each(|(text, number)| {
-                for text in [text.clone(), format!("Pid:{text}"), format!("Pid:\t-{text}")] {
-                    assert!(parse_process_id(&text).is_none_or(|pid| pid.as_raw() > 0), "{text:?}");
+                for text in [
+                    text.clone(),
+                    format!("Pid:{text}"),
+                    format!("Pid:\t-{text}"),
+                ] {
+                    assert!(
+                        parse_process_id(&text).is_none_or(|pid| pid.as_raw() > 0),
+                        "{text:?}"
+                    );
                 }
                 let text = format!("pos:\t0\nflags:\t02000002\nPid:\t{number}\nNSpid:\t{number}\n");
                 let expected = (*number > 0).then(|| Pid::from_raw(*number));

@@ -220,7 +220,10 @@ mod tests {
     #[test]
     fn nobody_becomes_the_number_that_means_no_change() {
         for (uid, gid) in [(u32::MAX, 1), (1, u32::MAX)] {
-            assert!(matches!(become_user(uid, gid, &[]), Err(UserError::Become { .. })));
+            assert!(matches!(
+                become_user(uid, gid, &[]),
+                Err(UserError::Become { .. })
+            ));
         }
     }
 }

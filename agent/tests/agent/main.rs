@@ -11,6 +11,7 @@ mod clean;
 mod cli;
 mod command;
 mod crash;
+mod isolation;
 mod node;
 mod puppet;
 mod refusals;

@@ -19,7 +19,7 @@ use crate::lab::{
 use crate::talk::{PATIENCE, Server, any_of, ask_tcp_much, ask_udp};
 
 /// A socket that pings: one that the kernel gives an identifier, or a raw one.
-struct Pinger {
+pub(crate) struct Pinger {
     socket: UdpSocket,
     to: IpAddr,
     id: u16,
@@ -28,7 +28,7 @@ struct Pinger {
 }
 
 impl Pinger {
-    fn new(kind: SockType, to: IpAddr, id: u16) -> Self {
+    pub(crate) fn new(kind: SockType, to: IpAddr, id: u16) -> Self {
         let (family, protocol) = match to {
             IpAddr::V4(_) => (AddressFamily::Inet, SockProtocol::Icmp),
             IpAddr::V6(_) => (AddressFamily::Inet6, SockProtocol::IcmpV6),
@@ -42,7 +42,7 @@ impl Pinger {
         Self { socket, to, id, is_raw_v4: kind == SockType::Raw && to.is_ipv4() }
     }
 
-    fn send(&self, sequence: u16, data: &[u8]) -> io::Result<()> {
+    pub(crate) fn send(&self, sequence: u16, data: &[u8]) -> io::Result<()> {
         // The checksum of IPv6 depends on the source, which the kernel chooses, and so is its task;
         // that of IPv4 it computes for a ping socket only.
         let from = if self.to.is_ipv4() { [0, 0, 0, 0].into() } else { [0_u16; 8].into() };
@@ -51,7 +51,7 @@ impl Pinger {
     }
 
     /// Waits for the next echo reply: its identifier, sequence number and data.
-    fn receive(&self) -> io::Result<(u16, u16, Vec<u8>)> {
+    pub(crate) fn receive(&self) -> io::Result<(u16, u16, Vec<u8>)> {
         let mut bytes = vec![0; 70_000];
         loop {
             let (length, from) = self.socket.recv_from(&mut bytes)?;
@@ -67,7 +67,7 @@ impl Pinger {
     }
 
     /// Sends pings one after the other and checks each answer.
-    fn ping(&self, count: u16, data: &[u8]) {
+    pub(crate) fn ping(&self, count: u16, data: &[u8]) {
         for sequence in 1..=count {
             self.send(sequence, data).unwrap();
             let answer = self.receive().unwrap_or_else(|error| panic!("ping {sequence} of {}, {}: {error}", self.to, String::from_utf8_lossy(data)));

@@ -4,6 +4,7 @@
 #![expect(clippy::disallowed_methods, reason = "these tests build networks with iproute2")]
 #![allow(clippy::cast_possible_truncation, reason = "test data")]
 
+mod adoption;
 mod drops;
 mod frames;
 mod icmp;

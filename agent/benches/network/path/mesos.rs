@@ -25,7 +25,9 @@ pub(super) fn build(ranges: u32) -> Result<Path> {
     container.ip(&format!("address add {NODE}/24 dev eth0"))?;
     // Mesos has filters for ARP as well; they are not what is measured.
     let neighbour = wire.hardware_address("w0")?;
-    container.ip(&format!("neighbour add {WIRE} lladdr {neighbour} dev eth0 nud permanent"))?;
+    container.ip(&format!(
+        "neighbour add {WIRE} lladdr {neighbour} dev eth0 nud permanent"
+    ))?;
 
     let mut batch = String::from("qdisc add dev up0 ingress\nqdisc add dev v1 ingress\n");
     let mask = u16::MAX - (BLOCK - 1);
@@ -40,5 +42,11 @@ pub(super) fn build(ranges: u32) -> Result<Path> {
         }
     }
     host.command("tc", "-batch -", &batch)?;
-    Ok(Path { wire, host, container, address: NODE.into(), other: None })
+    Ok(Path {
+        wire,
+        host,
+        container,
+        address: NODE.into(),
+        other: None,
+    })
 }

@@ -62,21 +62,33 @@ pub(crate) enum Meets {
 impl Subject {
     /// Weir as it comes.
     pub(crate) const fn weir(ranges: u32) -> Self {
-        Self::Weir { ranges, statistics: true }
+        Self::Weir {
+            ranges,
+            statistics: true,
+        }
     }
 
     /// Mesos' way, at its slowest.
     pub(crate) const fn filters(ranges: u32) -> Self {
-        Self::Filters { ranges, meets: Meets::Last }
+        Self::Filters {
+            ranges,
+            meets: Meets::Last,
+        }
     }
 
     /// Returns every subject once, in the order of the tables.
     pub(crate) fn all() -> Vec<Self> {
         let mut all = vec![Self::Routing, Self::Bridge];
         all.extend(RANGES.map(Self::filters));
-        all.push(Self::Filters { ranges: RANGES_MAX, meets: Meets::Middle });
+        all.push(Self::Filters {
+            ranges: RANGES_MAX,
+            meets: Meets::Middle,
+        });
         all.extend(RANGES.map(Self::weir));
-        all.push(Self::Weir { ranges: 1, statistics: false });
+        all.push(Self::Weir {
+            ranges: 1,
+            statistics: false,
+        });
         all
     }
 
@@ -104,17 +116,29 @@ impl Subject {
         match self {
             Self::Routing => "plain routing",
             Self::Bridge => "Linux bridge",
-            Self::Filters { meets: Meets::Last, .. } => "Mesos' way, the last filter matches",
-            Self::Filters { meets: Meets::Middle, .. } => "Mesos' way, the middle filter matches",
-            Self::Weir { statistics: true, .. } => "**Weir**",
-            Self::Weir { statistics: false, .. } => "Weir, `program_statistics = false`",
+            Self::Filters {
+                meets: Meets::Last, ..
+            } => "Mesos' way, the last filter matches",
+            Self::Filters {
+                meets: Meets::Middle,
+                ..
+            } => "Mesos' way, the middle filter matches",
+            Self::Weir {
+                statistics: true, ..
+            } => "**Weir**",
+            Self::Weir {
+                statistics: false, ..
+            } => "Weir, `program_statistics = false`",
         }
     }
 
     /// Returns the container's port that is talked to.
     pub(crate) fn port(self) -> u16 {
         match self {
-            Self::Filters { ranges, meets: Meets::Middle } => first_of(ranges / 2),
+            Self::Filters {
+                ranges,
+                meets: Meets::Middle,
+            } => first_of(ranges / 2),
             Self::Routing | Self::Bridge | Self::Filters { .. } | Self::Weir { .. } => {
                 first_of(RANGES_MAX - 1)
             }

@@ -24,9 +24,10 @@ pub(super) fn routing() -> Result<Path> {
     host.write_setting("net/ipv4/ip_forward", "1")?;
     wire.ip(&format!("address add {WIRE}/24 dev w0"))?;
     wire.ip("route add default via 10.9.0.254")?;
-    for (link, place, address) in
-        [("v1", &container, Ipv4Addr::new(10, 9, 1, 254)), ("v2", &other, Ipv4Addr::new(10, 9, 2, 254))]
-    {
+    for (link, place, address) in [
+        ("v1", &container, Ipv4Addr::new(10, 9, 1, 254)),
+        ("v2", &other, Ipv4Addr::new(10, 9, 2, 254)),
+    ] {
         host.ip(&format!("address add {address}/24 dev {link}"))?;
         let inside = if link == "v1" { CONTAINER } else { OTHER };
         place.ip(&format!("address add {inside}/24 dev eth0"))?;
@@ -34,7 +35,13 @@ pub(super) fn routing() -> Result<Path> {
     }
     host.ip("address add 10.9.0.254/24 dev up0")?;
     let other = Some((other, SocketAddr::from((OTHER, first_of(RANGES_MAX - 1)))));
-    Ok(Path { wire, host, container, address: CONTAINER.into(), other })
+    Ok(Path {
+        wire,
+        host,
+        container,
+        address: CONTAINER.into(),
+        other,
+    })
 }
 
 /// Builds a bridge with a container on it.
@@ -49,5 +56,11 @@ pub(super) fn bridge() -> Result<Path> {
     }
     wire.ip(&format!("address add {WIRE}/24 dev w0"))?;
     container.ip(&format!("address add {ON_BRIDGE}/24 dev eth0"))?;
-    Ok(Path { wire, host, container, address: ON_BRIDGE.into(), other: None })
+    Ok(Path {
+        wire,
+        host,
+        container,
+        address: ON_BRIDGE.into(),
+        other: None,
+    })
 }

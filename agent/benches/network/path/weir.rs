@@ -48,7 +48,9 @@ pub(super) struct WeirNode {
 
 impl std::fmt::Debug for WeirNode {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("WeirNode").field("ranges", &self.ranges).finish_non_exhaustive()
+        f.debug_struct("WeirNode")
+            .field("ranges", &self.ranges)
+            .finish_non_exhaustive()
     }
 }
 
@@ -74,7 +76,10 @@ impl WeirNode {
         };
         // The workers of the runtime, and the owner's thread, inherit the node's namespace.
         let (runtime, handle) = host.run(|| {
-            let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+            let runtime = Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()?;
             let handle = runtime.block_on(async { start(settings) })?;
             Ok::<_, anyhow::Error>((runtime, handle))
         })??;
@@ -84,8 +89,13 @@ impl WeirNode {
                 .block_on(handle.attach(attachment.clone()))
                 .map_err(|fault| anyhow!(fault))
                 .context("cannot attach a container")?;
-            let netns = attached.netns.context("an isolated container has a namespace")?;
-            Ok::<_, anyhow::Error>((attachment.slot, Place::of_container(netns, ground.container_cgroup())))
+            let netns = attached
+                .netns
+                .context("an isolated container has a namespace")?;
+            Ok::<_, anyhow::Error>((
+                attachment.slot,
+                Place::of_container(netns, ground.container_cgroup()),
+            ))
         };
         let (slot, container) = attach(0, CONTAINER, port_set(RANGES_MAX))?;
         let (_, other) = attach(1, OTHER, PortRange::single(OTHER_PORT)?.into())?;
@@ -96,7 +106,14 @@ impl WeirNode {
             address: NODE.into(),
             other: Some((other, SocketAddr::from((NODE, OTHER_PORT)))),
         };
-        Ok(Self { path, slot, ranges: RANGES_MAX, handle, runtime: Some(runtime), statistics: None })
+        Ok(Self {
+            path,
+            slot,
+            ranges: RANGES_MAX,
+            handle,
+            runtime: Some(runtime),
+            statistics: None,
+        })
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -165,7 +165,16 @@ mod tests {
     #[test]
     fn any_text_names_a_few_loopback_addresses_at_most() {
         const PIECES: [&str; 10] = [
-            "nameserver", " ", "\t", "\n", "127.0.0.53", "::1", "127.0.0.1", "10.0.0.1", "127.1.2.3", "#",
+            "nameserver",
+            " ",
+            "\t",
+            "\n",
+            "127.0.0.53",
+            "::1",
+            "127.0.0.1",
+            "10.0.0.1",
+            "127.1.2.3",
+            "#",
         ];
         bolero::check!()
             .with_type::<(String, Vec<u8>)>()
@@ -178,8 +187,10 @@ mod tests {
                     assert!(servers.len() <= SERVERS_MAX);
                     assert!(servers.iter().all(IpAddr::is_loopback));
                     // What is printed reads back, and so each is there once.
-                    let printed: String =
-                        servers.iter().map(|s| format!("nameserver {s}\n")).collect();
+                    let printed: String = servers
+                        .iter()
+                        .map(|s| format!("nameserver {s}\n"))
+                        .collect();
                     assert_eq!(loopback_servers(&printed), servers, "{text:?}");
                 }
             });
@@ -258,8 +269,7 @@ mod tests {
                 // More than the relay holds at once, now and then.
                 let query = query.repeat(usize::from(*times) * 4);
                 std::thread::scope(|scope| {
-                    let asked =
-                        scope.spawn(|| exchange(TcpStream::connect(tcp).unwrap(), &query));
+                    let asked = scope.spawn(|| exchange(TcpStream::connect(tcp).unwrap(), &query));
                     let answered = scope.spawn(|| exchange(server.accept().unwrap().0, answer));
                     let deadline = Instant::now() + PATIENCE;
                     while !(asked.is_finished() && answered.is_finished()) {

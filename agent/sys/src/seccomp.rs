@@ -8,6 +8,8 @@
 //! - `bpf`: the kernel allows some programs to anyone, unless it is set up not to.
 //! - `AF_VSOCK` sockets: they lead out of a virtual machine past every network namespace. (A 32-bit program reaches them
 //!   through `socketcall`, where a filter cannot look.)
+//! - `io_uring_setup`: what a ring carries out is no system call, so a filter does not see it: a ring opens an `AF_VSOCK`
+//!   socket all the same. Programs that like rings know how to do without.
 //!
 //! Everything else is allowed: this is no list of what is harmless. A call that is always allowed costs nothing from
 //! Linux 5.11 on, where the kernel remembers that.
@@ -41,6 +43,7 @@ struct Numbers {
     clone3: u32,
     socket: u32,
     bpf: u32,
+    rings: u32,
     keys: [u32; 3],
 }
 
@@ -54,6 +57,7 @@ const NATIVE_NUMBERS: Numbers = Numbers {
     clone3: libc::SYS_clone3 as u32,
     socket: libc::SYS_socket as u32,
     bpf: libc::SYS_bpf as u32,
+    rings: libc::SYS_io_uring_setup as u32,
     keys: [
         libc::SYS_keyctl as u32,
         libc::SYS_add_key as u32,
@@ -69,6 +73,7 @@ const COMPATIBLE_NUMBERS: Numbers = Numbers {
     clone3: 435,
     socket: 359,
     bpf: 357,
+    rings: 425,
     keys: [288, 286, 287],
 };
 #[cfg(target_arch = "aarch64")]
@@ -78,6 +83,7 @@ const COMPATIBLE_NUMBERS: Numbers = Numbers {
     clone3: 435,
     socket: 281,
     bpf: 386,
+    rings: 425,
     keys: [311, 309, 310],
 };
 
@@ -151,6 +157,10 @@ fn section(numbers: &Numbers, exceptions: Exceptions) -> Vec<libc::sock_filter> 
     section.extend([
         jump(libc::BPF_JEQ, numbers.clone3, 0, 1),
         refuse(libc::ENOSYS),
+    ]);
+    section.extend([
+        jump(libc::BPF_JEQ, numbers.rings, 0, 1),
+        refuse(libc::EPERM),
     ]);
     for number in numbers.keys {
         section.extend([jump(libc::BPF_JEQ, number, 0, 1), refuse(libc::EPERM)]);
@@ -262,6 +272,7 @@ mod tests {
             }
             assert_eq!(verdict(numbers.clone3, 0), refused(libc::ENOSYS));
             assert_eq!(verdict(numbers.bpf, 0), refused(libc::EPERM));
+            assert_eq!(verdict(numbers.rings, 0), refused(libc::EPERM));
             assert_eq!(
                 verdict(numbers.socket, libc::AF_VSOCK.cast_unsigned()),
                 refused(libc::EAFNOSUPPORT)
@@ -274,8 +285,8 @@ mod tests {
             for number in 0..600 {
                 refusals += u32::from(verdict(number, u32::MAX) != ALLOW);
             }
-            // unshare, clone, clone3, bpf and the three of the keyrings; no socket family has that number.
-            assert_eq!(refusals, 7);
+            // unshare, clone, clone3, bpf, io_uring_setup and the three of the keyrings; no socket family has that number.
+            assert_eq!(refusals, 8);
         }
     }
 

@@ -21,7 +21,11 @@ struct Inhabitant(Child);
 impl Inhabitant {
     fn of(container: &Container) -> Self {
         let child = container.run(|| {
-            Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn().unwrap()
+            Command::new("sleep")
+                .arg("1000")
+                .stdin(Stdio::null())
+                .spawn()
+                .unwrap()
         });
         Self(child)
     }
@@ -40,9 +44,14 @@ impl Drop for Inhabitant {
 
 /// What may never stop holding for a container that owns port 31000 and not 31001.
 fn assert_enforced(lab: &Lab, container: &Container) {
-    let foreign = container.run(|| UdpSocket::bind("0.0.0.0:31001")).unwrap_err();
+    let foreign = container
+        .run(|| UdpSocket::bind("0.0.0.0:31001"))
+        .unwrap_err();
     assert_eq!(foreign.kind(), ErrorKind::PermissionDenied);
-    let taken = lab.node.run(|| TcpListener::bind("127.0.0.1:31000")).unwrap_err();
+    let taken = lab
+        .node
+        .run(|| TcpListener::bind("127.0.0.1:31000"))
+        .unwrap_err();
     assert_eq!(taken.kind(), ErrorKind::AddrInUse);
 }
 
@@ -57,7 +66,9 @@ fn nothing_is_lost_while_no_agent_runs_and_while_the_next_takes_over() {
     let pinger = a.run(|| Pinger::new(SockType::Datagram, WIRE_V4.parse().unwrap(), 7));
     // And a stream that does not stop.
     let listener = a.run(|| TcpListener::bind((NODE_V4, 31000)).unwrap());
-    let mut client = lab.wire.run(|| TcpStream::connect((NODE_V4, 31000)).unwrap());
+    let mut client = lab
+        .wire
+        .run(|| TcpStream::connect((NODE_V4, 31000)).unwrap());
     let (server, _) = listener.accept().unwrap();
     server.set_read_timeout(Some(PATIENCE)).unwrap();
     client.set_write_timeout(Some(PATIENCE)).unwrap();
@@ -114,7 +125,10 @@ fn nothing_is_lost_while_no_agent_runs_and_while_the_next_takes_over() {
             let after = lab.counters(&a);
             assert!(after.rx_packets > before.rx_packets, "counters go on");
             assert!(after.rx_bytes > before.rx_bytes && after.tx_packets > before.tx_packets);
-            assert!(after.bind_refused >= before.bind_refused + 3, "refusals are counted throughout");
+            assert!(
+                after.bind_refused >= before.bind_refused + 3,
+                "refusals are counted throughout"
+            );
             assert_eq!(after.tx_drops, before.tx_drops);
         }
         stop.store(true, Ordering::Relaxed);
@@ -187,7 +201,10 @@ fn pins_of_another_layout_are_refused_and_named() {
     fs::create_dir_all(&other).unwrap();
     let error = lab.try_start().unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("v9999") && text.contains("weir-agent cleanup"), "{text}");
+    assert!(
+        text.contains("v9999") && text.contains("weir-agent cleanup"),
+        "{text}"
+    );
 }
 
 #[test]

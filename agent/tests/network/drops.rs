@@ -54,9 +54,13 @@ fn proof(reason: DropReason) -> Proof {
         DropReason::NoRoute => Proof::Sent(no_route),
         DropReason::NotUplink => Proof::Sent(not_uplink),
         DropReason::TooBig => Proof::Test(what_does_not_fit_the_uplink_is_dropped_as_too_big),
-        DropReason::EchoBusy => Proof::Test(more_pings_than_there_are_identifiers_are_dropped_as_echo_busy),
+        DropReason::EchoBusy => {
+            Proof::Test(more_pings_than_there_are_identifiers_are_dropped_as_echo_busy)
+        }
         DropReason::NotIp => Proof::Sent(not_ip),
-        DropReason::TargetGone => Proof::Test(a_port_of_a_container_that_is_gone_is_dropped_as_target_gone),
+        DropReason::TargetGone => {
+            Proof::Test(a_port_of_a_container_that_is_gone_is_dropped_as_target_gone)
+        }
         DropReason::Martian => Proof::Test(the_nodes_own_address_on_the_wire_is_dropped_as_martian),
         DropReason::Rewrite => Proof::Impossible(
             "the helpers that rewrite fail where the header ends early, which the parser refuses \
@@ -81,7 +85,10 @@ fn every_packet_that_must_not_leave_is_dropped_with_its_reason() {
     let ears = Ears::on(&lab, &[&b]);
     // The second wire is there before its routes are asked about.
     eventually("the node's second address is known", || {
-        a.place.command("ip", "-4 addr show dev eth0").contains("10.8.0.2").then_some(())
+        a.place
+            .command("ip", "-4 addr show dev eth0")
+            .contains("10.8.0.2")
+            .then_some(())
     });
     let mouth = socket_on(&a.place, "eth0");
     let mut proven = BTreeSet::new();
@@ -113,7 +120,10 @@ fn what_does_not_fit_the_uplink_is_dropped_as_too_big() {
     lab.node.ip("link set up1 mtu 1400");
     let a = lab.container(1, "31000");
     eventually("the second uplink's MTU is known", || {
-        a.place.command("ip", "route show").contains("mtu 1400").then_some(())
+        a.place
+            .command("ip", "route show")
+            .contains("mtu 1400")
+            .then_some(())
     });
     let mouth = socket_on(&a.place, "eth0");
     let mut ear = Ear::on(&second, "w0");
@@ -127,7 +137,9 @@ fn what_does_not_fit_the_uplink_is_dropped_as_too_big() {
         }
         let fits = Packet::udp(from, to, &vec![9; 1400 - header]);
         mouth.send(&fits.frame(LINK_MAC)).unwrap();
-        let (_, before) = ear.until("a packet of 1400 bytes", |packet| packet.payload == fits.payload);
+        let (_, before) = ear.until("a packet of 1400 bytes", |packet| {
+            packet.payload == fits.payload
+        });
         assert!(before.iter().all(is_chatter), "{before:?}");
     }
     assert_told(&a, DropReason::TooBig, "out");
@@ -152,14 +164,20 @@ fn more_pings_than_there_are_identifiers_are_dropped_as_echo_busy() {
         (passed + tx_drops(&now, DropReason::EchoBusy) == u64::from(sent)).then_some(now)
     });
     let passed = after.tx_packets - before.tx_packets;
-    assert!((100..=128).contains(&passed), "128 identifiers let {passed} pings out");
+    assert!(
+        (100..=128).contains(&passed),
+        "128 identifiers let {passed} pings out"
+    );
     assert_told(&a, DropReason::EchoBusy, "out");
     let mut ids = BTreeSet::new();
     let block = a.attachment.ephemeral.unwrap();
     for _ in 0..passed {
         let (request, _) = ear.until("the pings that left", |packet| packet.echo_id().is_some());
         let id = request.echo_id().unwrap();
-        assert!((block.first()..=block.last()).contains(&id), "{id} is not owned");
+        assert!(
+            (block.first()..=block.last()).contains(&id),
+            "{id} is not owned"
+        );
         assert!(ids.insert(id), "{id} was given twice");
     }
 }
@@ -174,9 +192,24 @@ fn a_port_of_a_container_that_is_gone_is_dropped_as_target_gone() {
     ports.set(32000, 501, 0).unwrap();
     let gone = Slot::try_from(500).unwrap();
     let ways: [(&Place, &str, [u8; 6], [(&str, &str); 2]); 3] = [
-        (&lab.wire, "w0", mac_of(&lab.node, "up0"), [(WIRE_V4, NODE_V4), (WIRE_V6, NODE_V6)]),
-        (&a.place, "eth0", LINK_MAC, [(NODE_V4, NODE_V4), (NODE_V6, NODE_V6)]),
-        (&lab.node, "lo", [0; 6], [(NODE_V4, NODE_V4), (NODE_V6, NODE_V6)]),
+        (
+            &lab.wire,
+            "w0",
+            mac_of(&lab.node, "up0"),
+            [(WIRE_V4, NODE_V4), (WIRE_V6, NODE_V6)],
+        ),
+        (
+            &a.place,
+            "eth0",
+            LINK_MAC,
+            [(NODE_V4, NODE_V4), (NODE_V6, NODE_V6)],
+        ),
+        (
+            &lab.node,
+            "lo",
+            [0; 6],
+            [(NODE_V4, NODE_V4), (NODE_V6, NODE_V6)],
+        ),
     ];
     let mut sent = 0;
     for (place, interface, mac, addresses) in ways {
@@ -225,7 +258,9 @@ fn the_nodes_own_address_on_the_wire_is_dropped_as_martian() {
     assert_told(&a, DropReason::Martian, "in");
     let honest = Packet::udp(address(WIRE_V4, 9), address(NODE_V4, OWN), b"weir");
     mouth.send(&honest.frame(mac)).unwrap();
-    let (_, before) = ear.until("the honest packet", |packet| packet.payload == honest.payload);
+    let (_, before) = ear.until("the honest packet", |packet| {
+        packet.payload == honest.payload
+    });
     assert!(before.is_empty(), "{before:?}");
 }
 
@@ -251,20 +286,32 @@ fn a_flood_is_counted_whole_and_told_ten_times_a_second() {
         (told >= 5).then_some(told)
     });
     // Two processors may each find that it is time.
-    assert!(told <= 2 * (tenths + 1), "{told} events in {tenths} tenths of a second, of {sent}");
+    assert!(
+        told <= 2 * (tenths + 1),
+        "{told} events in {tenths} tenths of a second, of {sent}"
+    );
     assert!(sent > 1000, "only {sent} frames in a second are no flood");
     assert_eq!(lab.handle().node_counters().unwrap().events_lost, 0);
 }
 
 /// Sends a frame out of a container, and checks that exactly this is counted.
-fn assert_dropped(lab: &Lab, a: &Container, mouth: &PacketSocket, bytes: &[u8], reason: DropReason) {
+fn assert_dropped(
+    lab: &Lab,
+    a: &Container,
+    mouth: &PacketSocket,
+    bytes: &[u8],
+    reason: DropReason,
+) {
     let before = lab.counters(a);
-    mouth.send(bytes).unwrap_or_else(|error| panic!("{reason:?}, {} bytes: {error}", bytes.len()));
+    mouth
+        .send(bytes)
+        .unwrap_or_else(|error| panic!("{reason:?}, {} bytes: {error}", bytes.len()));
     let mut expected = before;
     expected.tx_drops[reason as usize] += 1;
-    let after = eventually(&format!("any verdict, best {reason:?}, on {bytes:02x?}"), || {
-        Some(lab.counters(a)).filter(|after| *after != before)
-    });
+    let after = eventually(
+        &format!("any verdict, best {reason:?}, on {bytes:02x?}"),
+        || Some(lab.counters(a)).filter(|after| *after != before),
+    );
     assert_eq!(
         describe(&before, &after),
         describe(&before, &expected),
@@ -276,10 +323,16 @@ fn assert_dropped(lab: &Lab, a: &Container, mouth: &PacketSocket, bytes: &[u8], 
 fn describe(before: &Counters, after: &Counters) -> Vec<String> {
     let mut words = Vec::new();
     if after.tx_packets != before.tx_packets {
-        words.push(format!("{} packets left", after.tx_packets - before.tx_packets));
+        words.push(format!(
+            "{} packets left",
+            after.tx_packets - before.tx_packets
+        ));
     }
     if after.rx_packets != before.rx_packets {
-        words.push(format!("{} packets came", after.rx_packets - before.rx_packets));
+        words.push(format!(
+            "{} packets came",
+            after.rx_packets - before.rx_packets
+        ));
     }
     for &reason in DropReason::ALL {
         for (direction, before, after) in [
@@ -288,7 +341,11 @@ fn describe(before: &Counters, after: &Counters) -> Vec<String> {
         ] {
             let at = reason as usize;
             if after[at] != before[at] {
-                words.push(format!("{} dropped {direction} for {}", after[at] - before[at], reason.name()));
+                words.push(format!(
+                    "{} dropped {direction} for {}",
+                    after[at] - before[at],
+                    reason.name()
+                ));
             }
         }
     }
@@ -361,8 +418,18 @@ fn ip(text: &str) -> IpAddr {
 
 /// From the container's own port to the wire, beyond it, to the node and to the neighbour.
 fn everywhere() -> Vec<(SocketAddr, SocketAddr)> {
-    let v4 = [(WIRE_V4, NODES), (FAR_V4, NODES), (NODE_V4, NODES), (NODE_V4, NEIGHBOURS)];
-    let v6 = [(WIRE_V6, NODES), (FAR_V6, NODES), (NODE_V6, NODES), (NODE_V6, NEIGHBOURS)];
+    let v4 = [
+        (WIRE_V4, NODES),
+        (FAR_V4, NODES),
+        (NODE_V4, NODES),
+        (NODE_V4, NEIGHBOURS),
+    ];
+    let v6 = [
+        (WIRE_V6, NODES),
+        (FAR_V6, NODES),
+        (NODE_V6, NODES),
+        (NODE_V6, NEIGHBOURS),
+    ];
     let from = |node, ways: [(&str, u16); 4]| {
         ways.map(|(to, port)| (address(node, OWN), address(to, port)))
     };
@@ -371,23 +438,35 @@ fn everywhere() -> Vec<(SocketAddr, SocketAddr)> {
 
 /// Every way, each with a packet made of it.
 fn each(make: impl Fn(SocketAddr, SocketAddr) -> Packet) -> Vec<Vec<u8>> {
-    everywhere().into_iter().map(|(from, to)| make(from, to).frame(LINK_MAC)).collect()
+    everywhere()
+        .into_iter()
+        .map(|(from, to)| make(from, to).frame(LINK_MAC))
+        .collect()
 }
 
 fn source_address() -> Vec<Vec<u8>> {
-    let strangers = ["10.9.0.77", WIRE_V4, "8.8.8.8", "0.0.0.0", "fd09::77", WIRE_V6, "::", "fe80::1"];
+    let strangers = [
+        "10.9.0.77",
+        WIRE_V4,
+        "8.8.8.8",
+        "0.0.0.0",
+        "fd09::77",
+        WIRE_V6,
+        "::",
+        "fe80::1",
+    ];
     let mut frames = Vec::new();
     for stranger in strangers.map(ip) {
         frames.extend(
             everywhere()
                 .into_iter()
                 .filter(|(from, _)| from.is_ipv4() == stranger.is_ipv4())
-                .map(|(_, to)| Packet::udp(SocketAddr::new(stranger, OWN), to, b"weir").frame(LINK_MAC)),
+                .map(|(_, to)| {
+                    Packet::udp(SocketAddr::new(stranger, OWN), to, b"weir").frame(LINK_MAC)
+                }),
         );
     }
-    frames.push(
-        Packet::echo_request(ip("10.9.0.77"), ip(WIRE_V4), 1, 1, b"weir").frame(LINK_MAC),
-    );
+    frames.push(Packet::echo_request(ip("10.9.0.77"), ip(WIRE_V4), 1, 1, b"weir").frame(LINK_MAC));
     frames
 }
 
@@ -395,8 +474,12 @@ fn source_port() -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     // The neighbour's, the node's, none.
     for port in [NEIGHBOURS, 22, 0] {
-        frames.extend(each(|from, to| Packet::udp(SocketAddr::new(from.ip(), port), to, b"weir")));
-        frames.extend(each(|from, to| Packet::tcp(SocketAddr::new(from.ip(), port), to)));
+        frames.extend(each(|from, to| {
+            Packet::udp(SocketAddr::new(from.ip(), port), to, b"weir")
+        }));
+        frames.extend(each(|from, to| {
+            Packet::tcp(SocketAddr::new(from.ip(), port), to)
+        }));
     }
     // Also of the first fragment, and behind an extension header.
     frames.extend(each(|from, to| {
@@ -415,7 +498,9 @@ fn protocol() -> Vec<Vec<u8>> {
     // IGMP, IPv4 in IP, IPv6 in IP, GRE, ESP, AH, SCTP, UDP-Lite, one that nobody has, and of IPv6
     // none at all. ICMP of the other family is none.
     for protocol in [2, 4, 41, 47, 50, 51, 132, 136, 253] {
-        frames.extend(each(|from, to| Packet::new(from.ip(), to.ip(), protocol, vec![0; 32])));
+        frames.extend(each(|from, to| {
+            Packet::new(from.ip(), to.ip(), protocol, vec![0; 32])
+        }));
     }
     for (from, to, protocol) in [
         (NODE_V6, WIRE_V6, NO_NEXT_HEADER),
@@ -458,13 +543,20 @@ fn icmp_foreign() -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     for (from, to) in everywhere() {
         // About packets to the neighbour, to the node, and to somebody else altogether.
-        let stranger = if from.is_ipv4() { ip("8.8.8.8") } else { ip("2001:db8::8") };
+        let stranger = if from.is_ipv4() {
+            ip("8.8.8.8")
+        } else {
+            ip("2001:db8::8")
+        };
         for receiver in [
             SocketAddr::new(from.ip(), NEIGHBOURS),
             SocketAddr::new(from.ip(), 22),
             SocketAddr::new(stranger, OWN),
         ] {
-            for about in [Packet::udp(to, receiver, b"weir"), Packet::tcp(to, receiver)] {
+            for about in [
+                Packet::udp(to, receiver, b"weir"),
+                Packet::tcp(to, receiver),
+            ] {
                 frames.push(Packet::unreachable(from.ip(), to.ip(), &about).frame(LINK_MAC));
             }
         }
@@ -479,8 +571,17 @@ fn icmp_foreign() -> Vec<Vec<u8>> {
 
 fn multicast() -> Vec<Vec<u8>> {
     let many = [
-        "224.0.0.1", "224.0.0.251", "239.1.2.3", "240.0.0.1", "255.255.255.255", "0.0.0.0", "0.1.2.3",
-        "ff02::1", "ff02::fb", "ff0e::1", "::",
+        "224.0.0.1",
+        "224.0.0.251",
+        "239.1.2.3",
+        "240.0.0.1",
+        "255.255.255.255",
+        "0.0.0.0",
+        "0.1.2.3",
+        "ff02::1",
+        "ff02::fb",
+        "ff0e::1",
+        "::",
     ];
     many.into_iter()
         .map(|to| {
@@ -533,7 +634,9 @@ fn malformed() -> Vec<Vec<u8>> {
             frames.push(frame(LINK_MAC, ethertype, &padded));
         } else {
             // Half an extension header.
-            let long = Packet::udp(from, to, b"weir").with_extension(HOP_BY_HOP, &PADDING).bytes();
+            let long = Packet::udp(from, to, b"weir")
+                .with_extension(HOP_BY_HOP, &PADDING)
+                .bytes();
             frames.push(frame(LINK_MAC, ethertype, &long[..47]));
         }
     }
@@ -551,7 +654,8 @@ fn fragment_tiny() -> Vec<Vec<u8>> {
         packet
     });
     frames.extend(each(|from, to| {
-        let mut packet = Packet::echo_request(from.ip(), to.ip(), 1, 1, b"weir").with_fragment(0, true);
+        let mut packet =
+            Packet::echo_request(from.ip(), to.ip(), 1, 1, b"weir").with_fragment(0, true);
         packet.payload.clear();
         packet
     }));
@@ -560,8 +664,12 @@ fn fragment_tiny() -> Vec<Vec<u8>> {
 
 fn fragment_unknown() -> Vec<Vec<u8>> {
     let mut frames = each(|from, to| Packet::udp(from, to, &[7; 64]).with_fragment(1, false));
-    frames.extend(each(|from, to| Packet::tcp(from, to).with_fragment(185, true)));
-    frames.extend(each(|from, to| Packet::new(from.ip(), to.ip(), 47, vec![0; 32]).with_fragment(185, true)));
+    frames.extend(each(|from, to| {
+        Packet::tcp(from, to).with_fragment(185, true)
+    }));
+    frames.extend(each(|from, to| {
+        Packet::new(from.ip(), to.ip(), 47, vec![0; 32]).with_fragment(185, true)
+    }));
     frames
 }
 
@@ -586,7 +694,12 @@ fn options() -> Vec<Vec<u8>> {
             } else {
                 let mut body = vec![0, 1, 0, 0, 0, 0];
                 body.extend(crate::frames::octets(ip(FAR_V6)));
-                frames.push(packet.clone().with_extension(ROUTING, &body).frame(LINK_MAC));
+                frames.push(
+                    packet
+                        .clone()
+                        .with_extension(ROUTING, &body)
+                        .frame(LINK_MAC),
+                );
                 let packet = packet.with_extension(HOP_BY_HOP, &PADDING);
                 frames.push(packet.with_extension(ROUTING, &body).frame(LINK_MAC));
             }
@@ -611,13 +724,20 @@ fn extension_header() -> Vec<Vec<u8>> {
 
 fn no_route() -> Vec<Vec<u8>> {
     // The link's broadcast address; black holes of three kinds.
-    ["10.9.0.255", "203.0.113.1", "203.0.113.65", "203.0.113.129", "fdbb::1", "fdcc::1"]
-        .into_iter()
-        .map(|to| {
-            let from = if ip(to).is_ipv4() { NODE_V4 } else { NODE_V6 };
-            Packet::udp(address(from, OWN), address(to, 9), b"weir").frame(LINK_MAC)
-        })
-        .collect()
+    [
+        "10.9.0.255",
+        "203.0.113.1",
+        "203.0.113.65",
+        "203.0.113.129",
+        "fdbb::1",
+        "fdcc::1",
+    ]
+    .into_iter()
+    .map(|to| {
+        let from = if ip(to).is_ipv4() { NODE_V4 } else { NODE_V6 };
+        Packet::udp(address(from, OWN), address(to, 9), b"weir").frame(LINK_MAC)
+    })
+    .collect()
 }
 
 fn not_uplink() -> Vec<Vec<u8>> {

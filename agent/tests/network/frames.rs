@@ -107,7 +107,14 @@ impl Packet {
     pub(crate) fn unreachable(source: IpAddr, destination: IpAddr, about: &Self) -> Self {
         let (kind, code) = if source.is_ipv4() { (3, 3) } else { (1, 4) };
         let quoted = about.bytes();
-        Self::icmp(source, destination, kind, code, [0; 4], &quoted[..quoted.len().min(500)])
+        Self::icmp(
+            source,
+            destination,
+            kind,
+            code,
+            [0; 4],
+            &quoted[..quoted.len().min(500)],
+        )
     }
 
     /// Writes the checksum, which lies at this offset and is zero until now.
@@ -199,9 +206,17 @@ impl Packet {
         }
         let mut rest = Vec::new();
         for (at, (kind, body)) in headers.iter().enumerate() {
-            assert_eq!((2 + body.len()) % 8, 0, "extension headers fill words of eight bytes");
+            assert_eq!(
+                (2 + body.len()) % 8,
+                0,
+                "extension headers fill words of eight bytes"
+            );
             rest.push(headers.get(at + 1).map_or(self.protocol, |(next, _)| *next));
-            let length = if *kind == FRAGMENT { 0 } else { (2 + body.len()) / 8 - 1 };
+            let length = if *kind == FRAGMENT {
+                0
+            } else {
+                (2 + body.len()) / 8 - 1
+            };
             rest.push(u8::try_from(length).unwrap());
             rest.extend(body);
         }
@@ -218,7 +233,11 @@ impl Packet {
 
     /// The packet in a frame to this MAC address.
     pub(crate) fn frame(&self, to: [u8; 6]) -> Vec<u8> {
-        let ethertype = if self.source.is_ipv4() { 0x0800 } else { 0x86dd };
+        let ethertype = if self.source.is_ipv4() {
+            0x0800
+        } else {
+            0x86dd
+        };
         frame(to, ethertype, &self.bytes())
     }
 
@@ -233,7 +252,11 @@ impl Packet {
 
     fn read_v4(bytes: &[u8]) -> Option<Self> {
         let header = usize::from(bytes[0] & 0xf) * 4;
-        let address = |at: usize| Some(IpAddr::from(<[u8; 4]>::try_from(bytes.get(at..at + 4)?).ok()?));
+        let address = |at: usize| {
+            Some(IpAddr::from(
+                <[u8; 4]>::try_from(bytes.get(at..at + 4)?).ok()?,
+            ))
+        };
         let half = |at: usize| Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?));
         let length = usize::from(half(2)?).min(bytes.len());
         let piece = half(6)?;
@@ -253,7 +276,11 @@ impl Packet {
     }
 
     fn read_v6(bytes: &[u8]) -> Option<Self> {
-        let address = |at: usize| Some(IpAddr::from(<[u8; 16]>::try_from(bytes.get(at..at + 16)?).ok()?));
+        let address = |at: usize| {
+            Some(IpAddr::from(
+                <[u8; 16]>::try_from(bytes.get(at..at + 16)?).ok()?,
+            ))
+        };
         let length = usize::from(u16::from_be_bytes([*bytes.get(4)?, *bytes.get(5)?]));
         let bytes = bytes.get(..(40 + length).min(bytes.len()))?;
         let mut packet = Self::new(address(8)?, address(24)?, *bytes.get(6)?, Vec::new());
@@ -270,7 +297,9 @@ impl Packet {
                 break;
             }
             let end = at + 8 + usize::from(*bytes.get(at + 1)?) * 8;
-            packet.extensions.push((packet.protocol, bytes.get(at + 2..end)?.to_vec()));
+            packet
+                .extensions
+                .push((packet.protocol, bytes.get(at + 2..end)?.to_vec()));
             packet.protocol = next;
             at = end;
         }
@@ -370,7 +399,11 @@ impl Ear {
     }
 
     /// Waits for a packet, and returns it with all that came before it.
-    pub(crate) fn until(&mut self, what: &str, wanted: impl Fn(&Packet) -> bool) -> (Packet, Vec<Packet>) {
+    pub(crate) fn until(
+        &mut self,
+        what: &str,
+        wanted: impl Fn(&Packet) -> bool,
+    ) -> (Packet, Vec<Packet>) {
         eventually(what, || {
             self.listen();
             let at = self.heard.iter().position(&wanted)?;

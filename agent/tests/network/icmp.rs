@@ -39,15 +39,26 @@ impl Pinger {
         }
         let socket = UdpSocket::from(fd);
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        Self { socket, to, id, is_raw_v4: kind == SockType::Raw && to.is_ipv4() }
+        Self {
+            socket,
+            to,
+            id,
+            is_raw_v4: kind == SockType::Raw && to.is_ipv4(),
+        }
     }
 
     pub(crate) fn send(&self, sequence: u16, data: &[u8]) -> io::Result<()> {
         // The checksum of IPv6 depends on the source, which the kernel chooses, and so is its task;
         // that of IPv4 it computes for a ping socket only.
-        let from = if self.to.is_ipv4() { [0, 0, 0, 0].into() } else { [0_u16; 8].into() };
+        let from = if self.to.is_ipv4() {
+            [0, 0, 0, 0].into()
+        } else {
+            [0_u16; 8].into()
+        };
         let bytes = Packet::echo_request(from, self.to, self.id, sequence, data).payload;
-        self.socket.send_to(&bytes, SocketAddr::new(self.to, 0)).map(drop)
+        self.socket
+            .send_to(&bytes, SocketAddr::new(self.to, 0))
+            .map(drop)
     }
 
     /// Waits for the next echo reply: its identifier, sequence number and data.
@@ -60,7 +71,11 @@ impl Pinger {
             if message[0] != if self.to.is_ipv4() { 0 } else { 129 } {
                 continue;
             }
-            assert_eq!(from.ip(), self.to, "the answer has to come from who was asked");
+            assert_eq!(
+                from.ip(),
+                self.to,
+                "the answer has to come from who was asked"
+            );
             let half = |at| u16::from_be_bytes([message[at], message[at + 1]]);
             return Ok((half(4), half(6), message[8..].to_vec()));
         }
@@ -70,8 +85,19 @@ impl Pinger {
     pub(crate) fn ping(&self, count: u16, data: &[u8]) {
         for sequence in 1..=count {
             self.send(sequence, data).unwrap();
-            let answer = self.receive().unwrap_or_else(|error| panic!("ping {sequence} of {}, {}: {error}", self.to, String::from_utf8_lossy(data)));
-            assert_eq!(answer, (self.id, sequence, data.to_vec()), "an answer from {}", self.to);
+            let answer = self.receive().unwrap_or_else(|error| {
+                panic!(
+                    "ping {sequence} of {}, {}: {error}",
+                    self.to,
+                    String::from_utf8_lossy(data)
+                )
+            });
+            assert_eq!(
+                answer,
+                (self.id, sequence, data.to_vec()),
+                "an answer from {}",
+                self.to
+            );
         }
     }
 }
@@ -95,7 +121,11 @@ fn ping_at_once(kind: SockType) {
         let mut ear = Ear::on(&lab.wire, "w0");
         let begin = Barrier::new(3);
         std::thread::scope(|scope| {
-            for (place, data) in [(&a.place, "from a"), (&b.place, "from b"), (&lab.node, "from node")] {
+            for (place, data) in [
+                (&a.place, "from a"),
+                (&b.place, "from b"),
+                (&lab.node, "from node"),
+            ] {
                 let begin = &begin;
                 scope.spawn(move || {
                     place.run(|| {
@@ -111,7 +141,9 @@ fn ping_at_once(kind: SockType) {
         for packet in ear.all() {
             if let Some(id) = packet.echo_id() {
                 assert_eq!(packet.payload_checksum(), 0, "a wrong checksum: {packet:?}");
-                ids.entry(packet.payload[8..].to_vec()).or_default().insert(id);
+                ids.entry(packet.payload[8..].to_vec())
+                    .or_default()
+                    .insert(id);
             }
         }
         let seen = |data: &str| ids[data.as_bytes()].iter().copied().collect::<Vec<_>>();
@@ -142,8 +174,10 @@ fn one_container_pings_many_at_once() {
         lab.far.ip(&format!("addr add {to}/24 dev f0"));
     }
     a.run(|| {
-        let pingers: Vec<Pinger> =
-            far.iter().map(|&to| Pinger::new(SockType::Raw, to, 7)).collect();
+        let pingers: Vec<Pinger> = far
+            .iter()
+            .map(|&to| Pinger::new(SockType::Raw, to, 7))
+            .collect();
         for (n, pinger) in pingers.iter().enumerate() {
             pinger.send(n as u16, b"weir").unwrap();
         }
@@ -151,9 +185,15 @@ fn one_container_pings_many_at_once() {
         let mut answered = BTreeSet::new();
         let mut bytes = [0; 2048];
         while answered.len() < far.len() {
-            let (_, from) = socket.recv_from(&mut bytes).expect("every ping is answered");
+            let (_, from) = socket
+                .recv_from(&mut bytes)
+                .expect("every ping is answered");
             let n = far.iter().position(|&to| to == from.ip()).unwrap();
-            assert_eq!(&bytes[24..28], &[0, 7, 0, n as u8], "identifier and sequence of {from}");
+            assert_eq!(
+                &bytes[24..28],
+                &[0, 7, 0, n as u8],
+                "identifier and sequence of {from}"
+            );
             answered.insert(from.ip());
         }
     });
@@ -165,8 +205,15 @@ fn a_container_pings_the_node_and_itself() {
     let a = lab.container(1, "31000");
     for to in [NODE_V4, NODE_V6, "127.0.0.1", "::1"].map(ip) {
         for kind in [SockType::Datagram, SockType::Raw] {
-            let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| a.run(|| Pinger::new(kind, to, 7).ping(3, b"weir"))));
-            if r.is_err() { eprintln!("DBG {kind:?} {:?}", lab.counters(&a)); eprintln!("DBG {}", a.place.command("cat", "/proc/net/snmp6")); eprintln!("DBG {}", lab.node.command("cat", "/proc/net/snmp6")); panic!() }
+            let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                a.run(|| Pinger::new(kind, to, 7).ping(3, b"weir"))
+            }));
+            if r.is_err() {
+                eprintln!("DBG {kind:?} {:?}", lab.counters(&a));
+                eprintln!("DBG {}", a.place.command("cat", "/proc/net/snmp6"));
+                eprintln!("DBG {}", lab.node.command("cat", "/proc/net/snmp6"));
+                panic!()
+            }
         }
     }
 }
@@ -179,11 +226,15 @@ fn the_nodes_own_ping_is_its_own_even_with_an_identifier_of_a_containers() {
     let mut ear = Ear::on(&a.place, "eth0");
     for to in [WIRE_V4, WIRE_V6, NODE_V4, NODE_V6, "127.0.0.1", "::1"].map(ip) {
         for id in [7, 31000, block.first(), block.last()] {
-            lab.node.run(|| Pinger::new(SockType::Raw, to, id).ping(2, b"weir"));
+            lab.node
+                .run(|| Pinger::new(SockType::Raw, to, id).ping(2, b"weir"));
         }
     }
     let heard = ear.all();
-    assert!(heard.iter().all(is_chatter), "the container heard {heard:?}");
+    assert!(
+        heard.iter().all(is_chatter),
+        "the container heard {heard:?}"
+    );
 }
 
 #[test]
@@ -194,12 +245,17 @@ fn pings_from_the_wire_are_answered_by_the_node() {
     let mut ear = Ear::on(&a.place, "eth0");
     for to in [NODE_V4, NODE_V6].map(ip) {
         for id in [7, 31000, block.first()] {
-            lab.wire.run(|| Pinger::new(SockType::Raw, to, id).ping(2, b"weir"));
-            lab.far.run(|| Pinger::new(SockType::Raw, to, id).ping(2, &[7; 3000]));
+            lab.wire
+                .run(|| Pinger::new(SockType::Raw, to, id).ping(2, b"weir"));
+            lab.far
+                .run(|| Pinger::new(SockType::Raw, to, id).ping(2, &[7; 3000]));
         }
     }
     let heard = ear.all();
-    assert!(heard.iter().all(is_chatter), "the container heard {heard:?}");
+    assert!(
+        heard.iter().all(is_chatter),
+        "the container heard {heard:?}"
+    );
 }
 
 #[test]
@@ -255,13 +311,28 @@ fn errors_about_a_ping_reach_the_socket_that_sent_it() {
         let (packet, _) = ear.until("the error", |packet| {
             matches!(packet.protocol, ICMP | ICMPV6) && packet.payload[0] == kind
         });
-        assert_eq!(packet.payload_checksum(), 0, "the outer checksum of {packet:?}");
+        assert_eq!(
+            packet.payload_checksum(),
+            0,
+            "the outer checksum of {packet:?}"
+        );
         let about = Packet::read(&packet.payload[8..]).unwrap();
-        assert_eq!(about.echo_id(), Some(7), "the container's own identifier is back");
-        assert_eq!(about.payload_checksum(), 0, "the inner checksum of {about:?}");
+        assert_eq!(
+            about.echo_id(),
+            Some(7),
+            "the container's own identifier is back"
+        );
+        assert_eq!(
+            about.payload_checksum(),
+            0,
+            "the inner checksum of {about:?}"
+        );
     }
     let heard = neighbours.all();
-    assert!(heard.iter().all(is_chatter), "the neighbour heard {heard:?}");
+    assert!(
+        heard.iter().all(is_chatter),
+        "the neighbour heard {heard:?}"
+    );
 }
 
 #[test]
@@ -288,15 +359,29 @@ fn errors_go_to_the_container_whose_packet_they_are_about_and_to_nobody_else() {
             about(stranger, 31000, node, b"to node"),
             about(stranger, 31001, wire, b"to node"),
             Packet::echo_request(node, stranger, 31000, 1, b"to node"),
-            Packet::echo_request(node, stranger, a.attachment.ephemeral.unwrap().first(), 1, b"to node"),
+            Packet::echo_request(
+                node,
+                stranger,
+                a.attachment.ephemeral.unwrap().first(),
+                1,
+                b"to node",
+            ),
         ];
         for about in &errors {
-            mouth.send(&Packet::unreachable(wire, node, about).frame(mac)).unwrap();
+            mouth
+                .send(&Packet::unreachable(wire, node, about).frame(mac))
+                .unwrap();
         }
         for (ear, (tag, port)) in ears.iter_mut().zip([(b"to a", 31000), (b"to b", 31001)]) {
-            let honest = Packet::udp(SocketAddr::new(wire, 9), SocketAddr::new(node, port), b"last");
+            let honest = Packet::udp(
+                SocketAddr::new(wire, 9),
+                SocketAddr::new(node, port),
+                b"last",
+            );
             mouth.send(&honest.frame(mac)).unwrap();
-            let (_, before) = ear.until("the last packet", |packet| packet.payload.ends_with(b"last"));
+            let (_, before) = ear.until("the last packet", |packet| {
+                packet.payload.ends_with(b"last")
+            });
             let heard: Vec<&Packet> = before.iter().filter(|packet| !is_chatter(packet)).collect();
             assert_eq!(heard.len(), 1, "{heard:?}");
             assert!(heard[0].payload.ends_with(tag), "{heard:?}");
@@ -313,7 +398,10 @@ fn a_smaller_mtu_on_the_way_is_learned() {
     let b = lab.container(2, "31001");
     for to in [address(FAR_V4, 8080), address(FAR_V6, 8080)] {
         // TCP, both ways: the far end learns nothing new, its own link is the narrow one.
-        let server = Server::tcp_much(lab.far.run(|| TcpListener::bind(any_of(to.ip(), 8080)).unwrap()));
+        let server = Server::tcp_much(
+            lab.far
+                .run(|| TcpListener::bind(any_of(to.ip(), 8080)).unwrap()),
+        );
         a.run(|| ask_tcp_much(to, 300_000)).unwrap();
         server.client();
 
@@ -324,8 +412,12 @@ fn a_smaller_mtu_on_the_way_is_learned() {
         eventually(&format!("the smaller MTU towards {to} is learned"), || {
             (route_mtu(&b, to.ip()) == Some(1300)).then_some(())
         });
-        let server = Server::udp(lab.far.run(|| UdpSocket::bind(any_of(to.ip(), 8081)).unwrap()));
-        b.run(|| ask_udp(SocketAddr::new(to.ip(), 8081), 1400)).unwrap();
+        let server = Server::udp(
+            lab.far
+                .run(|| UdpSocket::bind(any_of(to.ip(), 8081)).unwrap()),
+        );
+        b.run(|| ask_udp(SocketAddr::new(to.ip(), 8081), 1400))
+            .unwrap();
         server.client();
     }
     assert_eq!(lab.counters(&a).tx_drops, [0; weir_abi::DropReason::COUNT]);

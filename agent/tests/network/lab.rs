@@ -82,9 +82,12 @@ impl Place {
     /// Runs a command with these words, and fails with what it said.
     pub(crate) fn command(&self, program: &str, words: &str) -> String {
         let output = self.run(|| {
-            Command::new(program).args(words.split_whitespace()).output().unwrap_or_else(|error| {
-                panic!("cannot run {program}, which `cargo xtask setup` installs: {error}")
-            })
+            Command::new(program)
+                .args(words.split_whitespace())
+                .output()
+                .unwrap_or_else(|error| {
+                    panic!("cannot run {program}, which `cargo xtask setup` installs: {error}")
+                })
         });
         assert!(
             output.status.success(),
@@ -99,7 +102,12 @@ impl Place {
     }
 
     pub(crate) fn setting(&self, path: &str) -> String {
-        self.run(|| fs::read_to_string(format!("/proc/sys/{path}")).unwrap().trim().to_owned())
+        self.run(|| {
+            fs::read_to_string(format!("/proc/sys/{path}"))
+                .unwrap()
+                .trim()
+                .to_owned()
+        })
     }
 }
 
@@ -195,15 +203,25 @@ impl Lab {
             reserved_ports: None,
             program_statistics: false,
         };
-        Self { node, wire, far, directory, cgroup, settings, agent: None }
+        Self {
+            node,
+            wire,
+            far,
+            directory,
+            cgroup,
+            settings,
+            agent: None,
+        }
     }
 
     /// Joins the node to another machine by a second link, named `name` on the node and `w0` there.
     pub(crate) fn second_wire(&self, name: &str) -> Place {
         let other = Place::new();
         join(&self.node, name, &other, "w0");
-        self.node.ip(&format!("addr add {SECOND_NODE_V4}/24 dev {name}"));
-        self.node.ip(&format!("-6 addr add {SECOND_NODE_V6}/64 dev {name} nodad"));
+        self.node
+            .ip(&format!("addr add {SECOND_NODE_V4}/24 dev {name}"));
+        self.node
+            .ip(&format!("-6 addr add {SECOND_NODE_V6}/64 dev {name} nodad"));
         other.ip(&format!("addr add {SECOND_WIRE_V4}/24 dev w0"));
         other.ip(&format!("-6 addr add {SECOND_WIRE_V6}/64 dev w0 nodad"));
         other
@@ -211,12 +229,16 @@ impl Lab {
 
     /// Where the maps are pinned.
     pub(crate) fn maps(&self) -> PathBuf {
-        self.settings.pins.join(format!("v{}/maps", weir_abi::LAYOUT_VERSION))
+        self.settings
+            .pins
+            .join(format!("v{}/maps", weir_abi::LAYOUT_VERSION))
     }
 
     /// Where the links are pinned.
     pub(crate) fn links(&self) -> PathBuf {
-        self.settings.pins.join(format!("v{}/links", weir_abi::LAYOUT_VERSION))
+        self.settings
+            .pins
+            .join(format!("v{}/links", weir_abi::LAYOUT_VERSION))
     }
 
     /// Changes what the next [`Lab::start`] is given.
@@ -242,8 +264,11 @@ impl Lab {
         let settings = self.settings.clone();
         // The workers of the runtime, and the owner's thread, inherit the node's namespace.
         let agent = self.node.run(|| {
-            let runtime =
-                Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+            let runtime = Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap();
             let handle = runtime.block_on(async { start(settings) })?;
             Ok::<_, weir_agent::network::StartError>(Agent { runtime, handle })
         })?;
@@ -260,7 +285,11 @@ impl Lab {
     }
 
     pub(crate) fn handle(&self) -> &NetworkHandle {
-        &self.agent.as_ref().expect("the data plane is loaded").handle
+        &self
+            .agent
+            .as_ref()
+            .expect("the data plane is loaded")
+            .handle
     }
 
     pub(crate) fn wait<T: Send>(&self, work: impl Future<Output = T> + Send) -> T {
@@ -272,8 +301,14 @@ impl Lab {
     pub(crate) fn container(&self, slot: u32, ports: &str) -> Container {
         let attachment = attachment(slot, ports);
         let attached = self.wait(self.handle().attach(attachment.clone())).unwrap();
-        let place = Place { netns: attached.netns.unwrap() };
-        Container { place, slot: attachment.slot, attachment }
+        let place = Place {
+            netns: attached.netns.unwrap(),
+        };
+        Container {
+            place,
+            slot: attachment.slot,
+            attachment,
+        }
     }
 
     /// Takes containers over after [`Lab::start`]. They have no process of their own: a `sleep`
@@ -321,8 +356,14 @@ pub(crate) fn attachment(slot: u32, ports: &str) -> Attachment {
 
 fn join(one: &Place, one_name: &str, other: &Place, other_name: &str) {
     use std::os::fd::AsRawFd;
-    let path = format!("/proc/{}/fd/{}", std::process::id(), other.netns.as_raw_fd());
-    one.ip(&format!("link add {one_name} type veth peer name {other_name} netns {path}"));
+    let path = format!(
+        "/proc/{}/fd/{}",
+        std::process::id(),
+        other.netns.as_raw_fd()
+    );
+    one.ip(&format!(
+        "link add {one_name} type veth peer name {other_name} netns {path}"
+    ));
     one.ip(&format!("link set {one_name} up"));
     other.ip(&format!("link set {other_name} up"));
 }
@@ -346,8 +387,14 @@ pub(crate) fn address(ip: &str, port: u16) -> SocketAddr {
 
 fn mount_bpffs(path: &Path) {
     use nix::mount::{MsFlags, mount};
-    mount(Some("bpf"), path, Some("bpf"), MsFlags::empty(), None::<&str>)
-        .expect("these tests mount a bpffs of their own, which needs root");
+    mount(
+        Some("bpf"),
+        path,
+        Some("bpf"),
+        MsFlags::empty(),
+        None::<&str>,
+    )
+    .expect("these tests mount a bpffs of their own, which needs root");
 }
 
 pub(crate) fn cgroup_root() -> PathBuf {

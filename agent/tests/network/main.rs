@@ -1,7 +1,10 @@
 //! The data plane in real network namespaces, with the real programs in the kernel.
 //!
 //! As root. `WEIR_TEST_ATTACH=clsact` runs all of it the way that kernels before 6.6 need.
-#![expect(clippy::disallowed_methods, reason = "these tests build networks with iproute2")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these tests build networks with iproute2"
+)]
 #![allow(clippy::cast_possible_truncation, reason = "test data")]
 
 mod adoption;
@@ -10,6 +13,7 @@ mod frames;
 mod icmp;
 mod lab;
 mod log;
+mod node_changes;
 mod paths;
 mod refusals;
 mod talk;

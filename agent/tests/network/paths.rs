@@ -3,7 +3,9 @@
 use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 
-use crate::lab::{Container, FAR_V4, FAR_V6, Lab, NODE_V4, NODE_V6, Place, WIRE_V4, WIRE_V6, address};
+use crate::lab::{
+    Container, FAR_V4, FAR_V6, Lab, NODE_V4, NODE_V6, Place, WIRE_V4, WIRE_V6, address,
+};
 use crate::talk::{Server, any_of, ask_tcp, ask_udp, ask_udp_connected};
 
 /// Starts servers on `port` of a place, has a client talk to `to`, over TCP and UDP, and returns
@@ -11,9 +13,13 @@ use crate::talk::{Server, any_of, ask_tcp, ask_udp, ask_udp_connected};
 fn converse(server: &Place, client: &Place, to: SocketAddr) -> [SocketAddr; 2] {
     let listen = any_of(to.ip(), to.port());
     let tcp = Server::tcp(server.run(|| TcpListener::bind(listen).unwrap()));
-    client.run(|| ask_tcp(to)).unwrap_or_else(|error| panic!("TCP to {to}: {error}"));
+    client
+        .run(|| ask_tcp(to))
+        .unwrap_or_else(|error| panic!("TCP to {to}: {error}"));
     let udp = Server::udp(server.run(|| UdpSocket::bind(listen).unwrap()));
-    client.run(|| ask_udp(to, 100)).unwrap_or_else(|error| panic!("UDP to {to}: {error}"));
+    client
+        .run(|| ask_udp(to, 100))
+        .unwrap_or_else(|error| panic!("UDP to {to}: {error}"));
     [tcp.client(), udp.client()]
 }
 
@@ -41,7 +47,11 @@ fn the_wire_reaches_a_container() {
     }
     let counters = lab.counters(&a);
     assert!(counters.rx_packets > 0 && counters.tx_packets > 0);
-    assert_eq!(counters.tx_drops, [0; weir_abi::DropReason::COUNT], "nothing was dropped");
+    assert_eq!(
+        counters.tx_drops,
+        [0; weir_abi::DropReason::COUNT],
+        "nothing was dropped"
+    );
 }
 
 #[test]
@@ -97,7 +107,9 @@ fn the_node_reaches_a_container_on_every_one_of_its_addresses() {
     for to in [NODE_V4, NODE_V6, "127.0.0.1", "127.9.9.9", "::1"] {
         converse(&a.place, &lab.node, address(to, a.port()));
         let udp = Server::udp(a.run(|| UdpSocket::bind("[::]:31000").unwrap()));
-        lab.node.run(|| ask_udp_connected(address(to, a.port()))).unwrap();
+        lab.node
+            .run(|| ask_udp_connected(address(to, a.port())))
+            .unwrap();
         udp.client();
     }
 }
@@ -176,7 +188,11 @@ fn a_closed_port_answers_at_once_in_every_direction() {
             assert_eq!(tcp.kind(), ErrorKind::ConnectionRefused, "TCP to {to}");
             // The ICMP error finds its way back to the socket.
             let udp = from.run(|| ask_udp_connected(to)).unwrap_err();
-            assert_eq!(udp.kind(), ErrorKind::ConnectionRefused, "UDP to {to}: {udp}");
+            assert_eq!(
+                udp.kind(),
+                ErrorKind::ConnectionRefused,
+                "UDP to {to}: {udp}"
+            );
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use nix::libc::{EACCES, EADDRINUSE, EADDRNOTAVAIL};
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, connect, getsockname, listen,
-    setsockopt, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, bind, connect, getsockname,
+    listen, setsockopt, socket, sockopt,
 };
 use weir_agent::container::ContainerNetwork;
 use weir_resources::PortSet;
@@ -19,15 +19,28 @@ use crate::log::lines_with;
 use crate::talk::{Server, ask_tcp, ask_udp};
 
 /// Every address by which a port can be taken from the wire's point of view.
-const OUTSIDE: [&str; 6] = ["0.0.0.0", NODE_V4, "::", NODE_V6, "::ffff:0.0.0.0", "::ffff:10.9.0.2"];
+const OUTSIDE: [&str; 6] = [
+    "0.0.0.0",
+    NODE_V4,
+    "::",
+    NODE_V6,
+    "::ffff:0.0.0.0",
+    "::ffff:10.9.0.2",
+];
 const LOOPBACK: [&str; 4] = ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"];
 
 /// Binds a TCP and a UDP socket; what came of each.
 fn bind_both(ip: &str, port: u16) -> [(&'static str, io::Result<u16>); 2] {
     let to = address(ip, port);
     [
-        ("TCP", TcpListener::bind(to).and_then(|socket| Ok(socket.local_addr()?.port()))),
-        ("UDP", UdpSocket::bind(to).and_then(|socket| Ok(socket.local_addr()?.port()))),
+        (
+            "TCP",
+            TcpListener::bind(to).and_then(|socket| Ok(socket.local_addr()?.port())),
+        ),
+        (
+            "UDP",
+            UdpSocket::bind(to).and_then(|socket| Ok(socket.local_addr()?.port())),
+        ),
     ]
 }
 
@@ -43,7 +56,11 @@ fn a_port_outside_the_containers_set_is_refused_at_once() {
             let began = Instant::now();
             for (protocol, result) in a.run(|| bind_both(ip, port)) {
                 let error = result.expect_err("the port is not the container's");
-                assert_eq!(error.raw_os_error(), Some(EACCES), "{protocol} {ip} {port}: {error}");
+                assert_eq!(
+                    error.raw_os_error(),
+                    Some(EACCES),
+                    "{protocol} {ip} {port}: {error}"
+                );
                 refused += 1;
             }
             assert!(began.elapsed() < Duration::from_secs(1));
@@ -109,7 +126,12 @@ fn an_owned_port_below_1024_needs_no_capability() {
     let a = lab.container(1, "80,443");
     let try_bind = |port: u16| {
         // Of this thread alone, which ends with the closure.
-        caps::drop(None, caps::CapSet::Effective, caps::Capability::CAP_NET_BIND_SERVICE).unwrap();
+        caps::drop(
+            None,
+            caps::CapSet::Effective,
+            caps::Capability::CAP_NET_BIND_SERVICE,
+        )
+        .unwrap();
         bind_both("0.0.0.0", port)
     };
     for port in [80, 443] {
@@ -118,11 +140,19 @@ fn an_owned_port_below_1024_needs_no_capability() {
         }
     }
     for (protocol, result) in a.run(|| try_bind(81)) {
-        assert_eq!(result.unwrap_err().raw_os_error(), Some(EACCES), "{protocol}");
+        assert_eq!(
+            result.unwrap_err().raw_os_error(),
+            Some(EACCES),
+            "{protocol}"
+        );
     }
     // The rule of the node is what it was.
     for (protocol, result) in lab.node.run(|| try_bind(81)) {
-        assert_eq!(result.unwrap_err().raw_os_error(), Some(EACCES), "{protocol}");
+        assert_eq!(
+            result.unwrap_err().raw_os_error(),
+            Some(EACCES),
+            "{protocol}"
+        );
     }
 }
 
@@ -136,7 +166,11 @@ fn a_containers_port_is_in_use_on_the_node() {
         for ip in OUTSIDE.iter().chain(&LOOPBACK) {
             for (protocol, result) in lab.node.run(|| bind_both(ip, port)) {
                 let error = result.expect_err("the port is a container's");
-                assert_eq!(error.raw_os_error(), Some(EADDRINUSE), "{protocol} {ip} {port}: {error}");
+                assert_eq!(
+                    error.raw_os_error(),
+                    Some(EADDRINUSE),
+                    "{protocol} {ip} {port}: {error}"
+                );
                 refused += 1;
             }
         }
@@ -155,7 +189,11 @@ fn sharing_a_port_does_not_take_it_from_its_owner() {
     let b = lab.container(2, "31001");
     let shared = |ip: &str| {
         let to = SockaddrStorage::from(address(ip, 31000));
-        let family = if ip.contains(':') { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        let family = if ip.contains(':') {
+            AddressFamily::Inet6
+        } else {
+            AddressFamily::Inet
+        };
         let socket = stream(family);
         setsockopt(&socket, sockopt::ReusePort, &true).unwrap();
         setsockopt(&socket, sockopt::ReuseAddr, &true).unwrap();
@@ -197,7 +235,11 @@ fn ports_are_given_and_taken_while_the_container_runs() {
         assert_eq!(result.unwrap(), 31002, "{protocol}");
     }
     for (protocol, result) in a.run(|| bind_both("::", 31000)) {
-        assert_eq!(result.unwrap_err().raw_os_error(), Some(EACCES), "{protocol}");
+        assert_eq!(
+            result.unwrap_err().raw_os_error(),
+            Some(EACCES),
+            "{protocol}"
+        );
     }
     for (protocol, result) in a.run(|| bind_both("::", block.first())) {
         assert_eq!(result.unwrap(), block.first(), "{protocol}");
@@ -207,7 +249,10 @@ fn ports_are_given_and_taken_while_the_container_runs() {
     let server = Server::tcp(kept);
     lab.wire.run(|| ask_tcp(address(NODE_V4, 31001))).unwrap();
     server.client();
-    let refused = lab.wire.run(|| ask_tcp(address(NODE_V4, 31000))).unwrap_err();
+    let refused = lab
+        .wire
+        .run(|| ask_tcp(address(NODE_V4, 31000)))
+        .unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     let server = Server::tcp(lab.node.run(|| TcpListener::bind("0.0.0.0:31000").unwrap()));
     lab.wire.run(|| ask_tcp(address(NODE_V4, 31000))).unwrap();
@@ -240,18 +285,27 @@ fn a_client_that_is_bound_to_loopback_is_told_that_it_cannot_reach_a_container()
             let tcp = bound_stream(from);
             let udp = UdpSocket::bind(from).unwrap();
             [
-                connect(tcp.as_raw_fd(), &SockaddrStorage::from(to)).unwrap_err().into(),
+                connect(tcp.as_raw_fd(), &SockaddrStorage::from(to))
+                    .unwrap_err()
+                    .into(),
                 udp.send_to(b"weir", to).unwrap_err(),
                 udp.connect(to).unwrap_err(),
             ]
         });
         for error in errors {
             let error: io::Error = error;
-            assert_eq!(error.raw_os_error(), Some(EADDRNOTAVAIL), "{from} to {to}: {error}");
+            assert_eq!(
+                error.raw_os_error(),
+                Some(EADDRNOTAVAIL),
+                "{from} to {to}: {error}"
+            );
             refused += 1;
         }
     }
-    assert_eq!(lab.handle().node_counters().unwrap().connect_refused, refused);
+    assert_eq!(
+        lab.handle().node_counters().unwrap().connect_refused,
+        refused
+    );
     // The node's own services are reached from loopback as ever.
     for ip in ["127.0.0.1", "::1"] {
         let to = address(ip, 8080);
@@ -266,7 +320,8 @@ fn a_detached_container_leaves_its_ports_and_has_no_way_out() {
     let lab = Lab::new();
     // A node that would take and forward anything.
     for setting in ["all/rp_filter", "default/rp_filter"] {
-        lab.node.write_setting(&format!("net/ipv4/conf/{setting}"), "0");
+        lab.node
+            .write_setting(&format!("net/ipv4/conf/{setting}"), "0");
     }
     lab.node.write_setting("net/ipv4/ip_forward", "1");
     let a = lab.container(1, "31000");
@@ -296,10 +351,15 @@ fn a_detached_container_leaves_its_ports_and_has_no_way_out() {
     b.run(|| ask_udp(address(NODE_V4, 8080), 4)).unwrap();
     let seen = answer.client();
     let block = b.attachment.ephemeral.unwrap();
-    assert!((block.first()..=block.last()).contains(&seen.port()), "the node heard {seen} first");
+    assert!(
+        (block.first()..=block.last()).contains(&seen.port()),
+        "the node heard {seen} first"
+    );
     at_node = b.run(|| UdpSocket::bind("0.0.0.0:31000").unwrap());
     at_node.send_to(b"honest", (WIRE_V4, 8080)).unwrap();
-    let (_, before) = at_wire.until("the honest packet", |packet| packet.payload.ends_with(b"honest"));
+    let (_, before) = at_wire.until("the honest packet", |packet| {
+        packet.payload.ends_with(b"honest")
+    });
     let escaped: Vec<&Packet> = before.iter().filter(|packet| !is_chatter(packet)).collect();
     assert!(escaped.is_empty(), "{escaped:?}");
 }

@@ -50,7 +50,11 @@ impl Server {
 
 /// The address to listen on for peers of this address's family.
 pub(crate) fn any_of(address: IpAddr, port: u16) -> SocketAddr {
-    let any: IpAddr = if address.is_ipv4() { [0, 0, 0, 0].into() } else { [0_u16; 8].into() };
+    let any: IpAddr = if address.is_ipv4() {
+        [0, 0, 0, 0].into()
+    } else {
+        [0_u16; 8].into()
+    };
     SocketAddr::new(any, port)
 }
 
@@ -74,7 +78,10 @@ pub(crate) fn ask_udp(to: SocketAddr, length: usize) -> std::io::Result<SocketAd
     let mut answer = vec![0; 65536];
     let (got, from) = socket.recv_from(&mut answer)?;
     assert_eq!(&answer[..got], &question[..]);
-    assert_eq!(from, to, "the answer has to come from where the question went");
+    assert_eq!(
+        from, to,
+        "the answer has to come from where the question went"
+    );
     socket.local_addr()
 }
 
@@ -129,7 +136,10 @@ pub(crate) fn receive_much(stream: &mut TcpStream) -> std::io::Result<u64> {
             }
         }
         pattern(received, &mut expected);
-        assert!(piece[..length] == expected[..length], "other bytes than were sent, after {received}");
+        assert!(
+            piece[..length] == expected[..length],
+            "other bytes than were sent, after {received}"
+        );
         received += length as u64;
         if length < PIECE {
             return Ok(received);

@@ -117,7 +117,10 @@ fn an_address_changes_under_load() {
     drop(listener);
     serve_and_ask(&a, &lab, "10.9.0.50");
     let reached = Server::tcp(lab.far.run(|| TcpListener::bind("0.0.0.0:8080").unwrap()));
-    a.run(|| ask_tcp(address(FAR_V4, 8080))).unwrap();
+    // The route came after the address.
+    eventually("the new default route is inside", || {
+        a.run(|| ask_tcp(address(FAR_V4, 8080))).ok()
+    });
     assert_eq!(
         reached.client().ip(),
         "10.9.0.50".parse::<IpAddr>().unwrap()

@@ -110,6 +110,18 @@ pub(super) fn near_route(address: IpAddr) -> RouteMessage {
     )
 }
 
+/// A question: what becomes of a packet to this address that arrives over the link?
+pub(super) fn arrival_of(address: IpAddr) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family_of(&address);
+    message.header.destination_prefix_length = bits_of(&address);
+    message.attributes = vec![
+        RouteAttribute::Destination(RouteAddress::from(address)),
+        RouteAttribute::Iif(CONTAINER_IFINDEX),
+    ];
+    message
+}
+
 pub(super) fn route_message(route: &InsideRoute) -> RouteMessage {
     const TABLE_MAIN: u32 = 254;
     let mut message = new_route(route.prefix, TABLE_MAIN, route.source);

@@ -19,19 +19,23 @@ mod plan;
 
 use std::fs;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::route::RouteType;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use weir_abi::CONTAINER_IFINDEX;
 use weir_resources::PortRange;
 use weir_sys::netlink::{Netlink, NetlinkError};
 use weir_sys::netns;
 
-use self::message::{address_message, near_route, new_link, route_message, rule, set_link};
+use self::message::{
+    address_message, arrival_of, near_route, new_link, route_message, rule, set_link,
+};
 use self::plan::{Step, plan};
 use super::node::{InsideRoute, InsideView};
 use super::observe;
@@ -47,10 +51,10 @@ const LOOPBACK_IFINDEX: u32 = 1;
 /// What the name of the host's end of a link begins with; the container's id follows.
 const LINK_PREFIX: &str = "we";
 
-/// How long a link may take until it carries packets: a thousand times what it takes.
-const LINK_PATIENCE: Duration = Duration::from_secs(2);
-/// How long to wait between two looks at it.
-const LINK_PAUSE: Duration = Duration::from_micros(200);
+/// How long a worker of the kernel may take to put something in force: a thousand times what it takes.
+const KERNEL_PATIENCE: Duration = Duration::from_secs(2);
+/// How long to wait between two looks.
+const KERNEL_PAUSE: Duration = Duration::from_micros(200);
 
 /// Settings of the node that a new namespace does not inherit and that a server's behaviour depends
 /// on. Those that a namespace does not have are skipped.
@@ -98,8 +102,15 @@ pub(crate) enum NamespaceError {
         #[source]
         source: io::Error,
     },
-    #[error("the link of container {container} did not come up within {LINK_PATIENCE:?}")]
+    #[error("the link of container {container} did not come up within {KERNEL_PATIENCE:?}")]
     NoCarrier { container: ContainerId },
+    #[error(
+        "address {address} of container {container} was not in force within {KERNEL_PATIENCE:?}"
+    )]
+    NoAddress {
+        container: ContainerId,
+        address: IpAddr,
+    },
     #[error("cannot set up the network of container {container}")]
     Netlink {
         container: ContainerId,
@@ -153,7 +164,7 @@ pub(crate) fn await_link(
 ) -> Result<(), NamespaceError> {
     let waited = netns::enter(netns, || {
         let mut netlink = open(container)?;
-        let end = Instant::now() + LINK_PATIENCE;
+        let end = Instant::now() + KERNEL_PATIENCE;
         loop {
             let mut ask = LinkMessage::default();
             ask.header.index = CONTAINER_IFINDEX;
@@ -170,7 +181,7 @@ pub(crate) fn await_link(
                     container: container.clone(),
                 });
             }
-            thread::sleep(LINK_PAUSE);
+            thread::sleep(KERNEL_PAUSE);
         }
     });
     waited.map_err(|source| enter_error(container, source))?
@@ -422,7 +433,7 @@ fn execute(
     netlink: &mut Netlink,
     steps: Vec<Step>,
 ) -> Result<(), NamespaceError> {
-    for step in steps {
+    for &step in &steps {
         match execute_step(netlink, step) {
             Ok(()) => {}
             // Removing an address takes its routes along.
@@ -435,7 +446,45 @@ fn execute(
             Err(source) => return Err(netlink_error(container, source)),
         }
     }
+    for step in steps {
+        if let Step::AddAddress(address @ IpAddr::V6(_)) = step {
+            await_address(container, netlink, address)?;
+        }
+    }
     Ok(())
+}
+
+/// Waits until packets to an address of the link are taken for the container's own.
+///
+/// An IPv4 address is in force when it is added. One of IPv6 is by a worker of the kernel, also where
+/// it is not tested for duplicates; until then the answer to the first packet would be thrown away.
+fn await_address(
+    container: &ContainerId,
+    netlink: &mut Netlink,
+    address: IpAddr,
+) -> Result<(), NamespaceError> {
+    let end = Instant::now() + KERNEL_PATIENCE;
+    loop {
+        let answer = netlink
+            .get(RouteNetlinkMessage::GetRoute(arrival_of(address)), || {
+                format!("look up what becomes of packets to {address}")
+            })
+            .map_err(|source| netlink_error(container, source))?;
+        let is_local = matches!(
+            answer,
+            Some(RouteNetlinkMessage::NewRoute(route)) if route.header.kind == RouteType::Local
+        );
+        if is_local {
+            return Ok(());
+        }
+        if Instant::now() > end {
+            return Err(NamespaceError::NoAddress {
+                container: container.clone(),
+                address,
+            });
+        }
+        thread::sleep(KERNEL_PAUSE);
+    }
 }
 
 fn execute_step(netlink: &mut Netlink, step: Step) -> Result<(), NetlinkError> {

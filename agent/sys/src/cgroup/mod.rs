@@ -1,5 +1,7 @@
 //! Control groups, version 2: directories of files that hold, count, limit and kill processes.
 
+mod text;
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -12,6 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use self::text::{is_populated, parse_cpu_statistics, parse_processes};
 use crate::mount;
 
 /// How often processes that fork while being killed one by one are looked for again (kernels before 5.14 only).
@@ -351,36 +354,6 @@ fn failed(path: &Path, action: &'static str, source: io::Error) -> CgroupError {
     }
 }
 
-fn is_populated(events: &str) -> bool {
-    events.lines().any(|line| line == "populated 1")
-}
-
-/// Reads `cgroup.procs`, one number a line.
-///
-/// The kernel writes 0 for a process that this PID namespace cannot see. That is nobody to send a signal to: kill(2)
-/// would take 0 and negative numbers for whole groups, this process's own among them.
-fn parse_processes(text: &str) -> Vec<Pid> {
-    text.lines()
-        .filter_map(|line| line.parse().ok())
-        .filter(|pid| *pid > 0)
-        .map(Pid::from_raw)
-        .collect()
-}
-
-/// Reads `cpu.stat`, a name and a number a line.
-fn parse_cpu_statistics(text: &str) -> CpuStatistics {
-    let value = |name: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
-            .unwrap_or(0)
-    };
-    CpuStatistics {
-        usage_us: value("usage_usec"),
-        user_us: value("user_usec"),
-        system_us: value("system_usec"),
-    }
-}
-
 /// Why a control group cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CgroupError {
@@ -575,49 +548,6 @@ mod tests {
             "{refused}"
         );
         assert_eq!(below.memory_bytes().unwrap(), None);
-    }
-
-    #[test]
-    fn no_text_of_the_kernel_names_a_process_group() {
-        const PIECES: [&str; 8] = ["\n", "0", "-", "1", "4194304", "2147483648", " ", "max"];
-        bolero::check!()
-            .with_type::<Vec<u8>>()
-            .with_iterations(2000)
-            .for_each(|choices| {
-                let text: String = choices.iter().map(|b| PIECES[usize::from(b % 8)]).collect();
-                let pids = parse_processes(&text);
-                assert!(
-                    pids.iter().all(|pid| pid.as_raw() > 0),
-                    "{text:?}: {pids:?}"
-                );
-                // What is printed reads back.
-                let printed: String = pids.iter().map(|pid| format!("{pid}\n")).collect();
-                assert_eq!(parse_processes(&printed), pids);
-            });
-    }
-
-    #[test]
-    fn times_read_back_from_among_any_other_lines() {
-        bolero::check!()
-            .with_type::<([u64; 3], String, String)>()
-            .with_iterations(1000)
-            .for_each(|([usage_us, user_us, system_us], before, between)| {
-                parse_cpu_statistics(before);
-                is_populated(between);
-                // The lines of other releases are skipped, whatever they hold: names begin a line, so these do not.
-                let foreign = |text: &str| format!("x{}", text.replace('\n', "\nx"));
-                let text = format!(
-                    "{}\nusage_usec {usage_us}\nuser_usec {user_us}\n{}\nsystem_usec {system_us}\n",
-                    foreign(before),
-                    foreign(between)
-                );
-                let expected = CpuStatistics {
-                    usage_us: *usage_us,
-                    user_us: *user_us,
-                    system_us: *system_us,
-                };
-                assert_eq!(parse_cpu_statistics(&text), expected, "{text:?}");
-            });
     }
 
     #[test]

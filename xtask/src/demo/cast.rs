@@ -2,18 +2,17 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 
-use crate::command::find;
 use crate::http;
 use crate::interrupt::Interrupt;
 use crate::node::{NODE_V4, NODE_V6, Node, inside};
+use crate::programs::{FILE_SERVER, program};
 
 /// Where nginx listens.
 pub(super) const WEB_PORT: u16 = 31000;
@@ -119,19 +118,10 @@ http {{
 }
 
 fn files(node: Node) -> Result<Role> {
-    // As `python3 -m http.server`, but that looks up its own host name in the DNS first, and nobody
-    // answers here.
-    let script = format!(
-        "import http.server, socket, socketserver
-class Server(socketserver.ThreadingTCPServer):
-    address_family = socket.AF_INET6
-    allow_reuse_address = True
-Server(('::', {FILES_PORT}), http.server.SimpleHTTPRequestHandler).serve_forever()"
-    );
     Ok(Role {
         name: "files",
         ports: "31100",
-        argv: words([&program(node, "python3")?, "-c", &script]),
+        argv: words([&program(node, "python3")?, "-c", FILE_SERVER]),
         what: "Python's http.server",
     })
 }
@@ -161,30 +151,6 @@ fn bulk_client(node: Node) -> Result<Role> {
 
 fn words<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     words.into_iter().map(str::to_owned).collect()
-}
-
-/// Returns the path of a program that everybody may run, and that a container sees.
-///
-/// Not the first of the search path: that may be in root's own folder. What `setup` unpacked is
-/// where the repository is, which may be there as well, and is copied to where everybody reads.
-pub(super) fn program(node: Node, name: &str) -> Result<String> {
-    let installed = ["/usr/bin", "/usr/sbin", "/usr/local/bin"]
-        .map(|directory| Path::new(directory).join(name))
-        .into_iter()
-        .find(|path| path.is_file());
-    let path = match (installed, find(name)) {
-        (Some(path), _) => path,
-        (None, Some(found)) => {
-            let copy = node.files_directory().join(name);
-            fs::copy(&found, &copy)
-                .with_context(|| format!("cannot copy {} for containers", found.display()))?;
-            copy
-        }
-        (None, None) => {
-            bail!("{name} is not on this machine; run `cargo xtask setup` and see why")
-        }
-    };
-    Ok(path.display().to_string())
 }
 
 fn await_answer(node: Node, interrupt: &Interrupt, address: SocketAddr) -> Result<()> {

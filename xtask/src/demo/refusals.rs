@@ -2,55 +2,40 @@
 
 use std::fs;
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::cast::{WEB_PORT, program};
+use super::cast::WEB_PORT;
 use super::screen::wrapped;
 use crate::command::read;
+use crate::forgery;
 use crate::interrupt::Interrupt;
-use crate::node::{NODE_V4, Node, WIRE_V4, inside};
+use crate::node::{NODE_V4, Node, inside};
+use crate::programs::{INTRUDER, program};
 
-/// How long a count or a packet may take to show.
+/// How long the log may take to say something.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A port that the intruder owns.
 const INTRUDER_PORT: u16 = 31200;
-
-/// How many packets are forged.
-const FORGED: u64 = 10;
-
-/// The port of the wire that the packets go to.
-const TARGET_PORT: u16 = 9999;
 
 /// Two try to listen on the web server's port: a container, and a process of the node.
 pub(super) fn bind(node: Node, interrupt: &Interrupt) -> Result<()> {
     println!(
         "  Container `intruder` owns {INTRUDER_PORT} and tries to listen on web's {WEB_PORT}:"
     );
-    let script = format!(
-        "import errno, socket
-s = socket.socket()
-try:
-    s.bind(('0.0.0.0', {WEB_PORT}))
-except OSError as error:
-    if error.errno not in (errno.EACCES, errno.EPERM): raise
-    print('    bind to {WEB_PORT}:', error.strerror)
-else:
-    raise SystemExit('bind to {WEB_PORT} was allowed')
-s.bind(('0.0.0.0', {INTRUDER_PORT}))
-print('    bind to {INTRUDER_PORT}: fine, its own')"
-    );
-    let ports = INTRUDER_PORT.to_string();
     let said = read(
         node.weir_agent("exec")
-            .args(["--name", "intruder", "--ports", &ports, "--user", "nobody"])
-            .args(["--", &program(node, "python3")?, "-c", &script]),
+            .args(["--name", "intruder", "--ports", &INTRUDER_PORT.to_string()])
+            .args(["--", &program(node, "python3")?, "-c", INTRUDER])
+            .arg(WEB_PORT.to_string()),
     )
     .context("the intruder was not refused as it should have been")?;
-    print!("{said}");
+    for line in said.lines() {
+        println!("    {line}");
+    }
     show_log(node, interrupt, "refused a bind")?;
 
     println!("  A process of the node tries to listen on {WEB_PORT}, too:");
@@ -68,63 +53,17 @@ print('    bind to {INTRUDER_PORT}: fine, its own')"
 /// A container that may write packets itself writes some that claim to come from the web server.
 pub(super) fn spoof(node: Node, interrupt: &Interrupt) -> Result<()> {
     println!(
-        "  Container `forger`, with NET_RAW, sends {FORGED} packets as if from web's {WEB_PORT}, and then\n  an honest one:"
+        "  Container `forger`, with NET_RAW, sends {} packets as if from web's {WEB_PORT}, and one\n  \
+         from a port of its own:",
+        forgery::FORGED
     );
-    let target = SocketAddr::new(WIRE_V4, TARGET_PORT);
-    let wire = inside(node.wire_namespace(), || UdpSocket::bind(target))?
-        .with_context(|| format!("cannot listen on {target} on the wire"))?;
-    wire.set_read_timeout(Some(PATIENCE))
-        .context("cannot set a socket's patience")?;
-    let script = format!(
-        "import socket, struct, time
-raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP)
-for _ in range({FORGED}):
-    raw.sendto(struct.pack('!HHHH', {WEB_PORT}, {TARGET_PORT}, 14, 0) + b'forged', ('{WIRE_V4}', 0))
-honest = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-honest.sendto(b'honest', ('{WIRE_V4}', {TARGET_PORT}))
-time.sleep(60)"
+    let outcome = forgery::attempt(node, interrupt, "forger", WEB_PORT)?;
+    println!("    arrived on the wire: only the last, from {}", outcome.honest);
+    println!(
+        "    dropped and counted: {}, for reason source_port",
+        outcome.dropped
     );
-    node.exec_detached(
-        &[
-            "--name",
-            "forger",
-            "--user",
-            "nobody",
-            "--cap-add",
-            "NET_RAW",
-        ],
-        &[&program(node, "python3")?, "-c", &script],
-    )?;
-    let mut datagram = [0; 64];
-    let (length, sender) = wire
-        .recv_from(&mut datagram)
-        .context("nothing of what `forger` sent arrived; see its `weir-agent logs --stderr`")?;
-    let arrived = String::from_utf8_lossy(&datagram[..length]);
-    if arrived != "honest" {
-        bail!("`{arrived}` arrived on the wire from {sender}");
-    }
-    println!("    on the wire: only the honest one arrived, from {sender}");
-    let dropped = await_drops(node, interrupt)?;
-    println!("    {dropped} dropped and counted for `forger`, reason source_port");
-    show_log(node, interrupt, "dropped a packet")?;
-    read(node.weir_agent("kill").arg("forger")).map(drop)
-}
-
-fn await_drops(node: Node, interrupt: &Interrupt) -> Result<u64> {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let traffic = node.statistics()?.of("forger").map(|usage| usage.traffic());
-        let dropped = traffic
-            .and_then(|traffic| traffic.tx_drops.get("source_port").copied())
-            .unwrap_or_default();
-        if dropped >= FORGED {
-            return Ok(dropped);
-        }
-        if Instant::now() > deadline {
-            bail!("of {FORGED} forged packets {dropped} were dropped and counted");
-        }
-        interrupt.pause(Duration::from_millis(20))?;
-    }
+    show_log(node, interrupt, "dropped a packet")
 }
 
 /// Shows what the agent's log says of it.
@@ -132,8 +71,8 @@ fn show_log(node: Node, interrupt: &Interrupt, event: &str) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let log = fs::read_to_string(node.log()).unwrap_or_default();
-        // After the time and the level, and before the fields.
         if let Some(line) = log.lines().rev().find(|line| line.contains(event)) {
+            // What is before it are the time and the module.
             let from = line.find(event).unwrap_or_default();
             wrapped("    ", &format!("the agent's log: {}", &line[from..]));
             return Ok(());

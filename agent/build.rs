@@ -4,7 +4,10 @@
 //! The target has no compiled `core`, so it is built from source: that is unstable, and
 //! `RUSTC_BOOTSTRAP` lets the pinned stable compiler do it, which spares a second toolchain.
 
-#![expect(clippy::disallowed_methods, reason = "the programs are built by another cargo")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the programs are built by another cargo"
+)]
 
 use std::env;
 use std::fs;

@@ -24,7 +24,8 @@ use weir_sys::cgroup::CgroupError;
 
 use crate::config::{Config, NetworkConfig};
 use crate::container::{
-    CgroupTree, ContainerTask, HierarchyError, NetworkFault, RecoveryError, Settings, Slot, cgroup_root, chain,
+    CgroupTree, ContainerTask, HierarchyError, NetworkFault, RecoveryError, Settings, Slot,
+    cgroup_root, chain,
 };
 use crate::doctor;
 use crate::local::{LocalServer, ServeError, Served};

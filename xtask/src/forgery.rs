@@ -29,19 +29,15 @@ pub(crate) struct Outcome {
 
 /// Starts container `name`, has it send from `port`, which is not its own, and ends it; fails if any
 /// of that arrives on the wire, or is not counted.
-pub(crate) fn attempt(
-    node: Node,
-    interrupt: &Interrupt,
-    name: &str,
-    port: u16,
-) -> Result<Outcome> {
+pub(crate) fn attempt(node: Node, interrupt: &Interrupt, name: &str, port: u16) -> Result<Outcome> {
     let target = SocketAddr::new(WIRE_V4, TARGET_PORT);
     let wire = inside(node.wire_namespace(), || UdpSocket::bind(target))?
         .with_context(|| format!("cannot listen on {target} on the wire"))?;
     wire.set_read_timeout(Some(PATIENCE))
         .context("cannot set a socket's patience")?;
     let (python, address) = (program(node, "python3")?, WIRE_V4.to_string());
-    let numbers = [u64::from(TARGET_PORT), u64::from(port), FORGED].map(|number| number.to_string());
+    let numbers =
+        [u64::from(TARGET_PORT), u64::from(port), FORGED].map(|number| number.to_string());
     let [target_port, source, count] = numbers.each_ref().map(String::as_str);
     node.exec_detached(
         &["--name", name, "--cap-add", "NET_RAW"],

@@ -44,9 +44,8 @@ impl CgroupTree {
         let root = root(config)?;
         let mut changes = HierarchyChanges::open(state_directory)?;
         let parent = changes.make(&root, &root.join(&config.parent))?;
-        let mut pass_down = |controller| {
-            controller_of(changes.pass_down(&root, parent.path(), controller))
-        };
+        let mut pass_down =
+            |controller| controller_of(changes.pass_down(&root, parent.path(), controller));
         let (cpu, memory) = (pass_down("cpu")?, pass_down("memory")?);
         Ok(Self {
             state_directory: state_directory.to_owned(),
@@ -141,11 +140,15 @@ fn controller_of(passed: Result<(), HierarchyError>) -> Result<Controller, Hiera
         Ok(()) => Ok(Controller::Active),
         Err(HierarchyError::Cgroup(CgroupError::NotAvailable { path, .. })) => {
             let path = path.display();
-            Ok(Controller::Missing(format!("not in cgroup.controllers of {path}")))
+            Ok(Controller::Missing(format!(
+                "not in cgroup.controllers of {path}"
+            )))
         }
         Err(HierarchyError::Cgroup(CgroupError::Failed { path, source, .. })) => {
             let path = path.display();
-            Ok(Controller::Missing(format!("cannot be passed on by {path}: {source}")))
+            Ok(Controller::Missing(format!(
+                "cannot be passed on by {path}: {source}"
+            )))
         }
         Err(HierarchyError::Cgroup(
             error @ (CgroupError::Mounts { .. }

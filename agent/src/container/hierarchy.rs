@@ -68,12 +68,23 @@ impl HierarchyChanges {
         let path = state_directory.join(RECORD);
         let boot = process::boot_id()?;
         let found = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|source| HierarchyError::Damaged { path: path.clone(), source })?,
+            Ok(bytes) => {
+                serde_json::from_slice(&bytes).map_err(|source| HierarchyError::Damaged {
+                    path: path.clone(),
+                    source,
+                })?
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Record::default(),
             Err(source) => return Err(HierarchyError::Record { path, source }),
         };
-        let record = if found.boot == boot { found } else { Record { boot, ..Record::default() } };
+        let record = if found.boot == boot {
+            found
+        } else {
+            Record {
+                boot,
+                ..Record::default()
+            }
+        };
         Ok(Self { path, record })
     }
 
@@ -105,7 +116,9 @@ impl HierarchyChanges {
             }
             // A controller that is not there is no change to write down.
             if cgroup.controllers()?.iter().any(|name| name == controller) {
-                self.record.passed_on.push((cgroup.path().to_owned(), controller.to_owned()));
+                self.record
+                    .passed_on
+                    .push((cgroup.path().to_owned(), controller.to_owned()));
                 self.save()?;
             }
             cgroup.enable_controllers(&[controller])?;
@@ -139,26 +152,37 @@ impl HierarchyChanges {
         match fs::remove_file(&self.path) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            Err(source) => Err(HierarchyError::Record { path: self.path.clone(), source }),
+            Err(source) => Err(HierarchyError::Record {
+                path: self.path.clone(),
+                source,
+            }),
         }
     }
 
     /// Writes the record so that a crash leaves the old or the new one.
     fn save(&self) -> Result<(), HierarchyError> {
-        let failed = |source| HierarchyError::Record { path: self.path.clone(), source };
+        let failed = |source| HierarchyError::Record {
+            path: self.path.clone(),
+            source,
+        };
         let text = serde_json::to_vec_pretty(&self.record)
             .expect("the record is plain data, and cgroups' names are text");
         let temporary = self.path.with_extension("json.new");
         let mut file = File::create(&temporary).map_err(failed)?;
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(failed)?;
+        file.write_all(&text)
+            .and_then(|()| file.sync_all())
+            .map_err(failed)?;
         fs::rename(&temporary, &self.path).map_err(failed)
     }
 }
 
 /// Returns `path` and what is above it, below `root`, the highest first.
 fn above(root: &Path, path: &Path) -> Vec<PathBuf> {
-    let mut paths: Vec<PathBuf> =
-        path.ancestors().take_while(|path| *path != root).map(Path::to_owned).collect();
+    let mut paths: Vec<PathBuf> = path
+        .ancestors()
+        .take_while(|path| *path != root)
+        .map(Path::to_owned)
+        .collect();
     paths.reverse();
     paths
 }
@@ -174,7 +198,10 @@ mod tests {
     const REMOVE_PATIENCE: Duration = Duration::from_secs(2);
 
     fn name(test: &str) -> String {
-        assert!(nix::unistd::geteuid().is_root(), "this test makes cgroups: run it as root");
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "this test makes cgroups: run it as root"
+        );
         format!("weir-unit-{}-{test}", std::process::id())
     }
 
@@ -184,15 +211,27 @@ mod tests {
         let state = tempfile::tempdir().unwrap();
         let there = Cgroup::create(&root.join(name("there"))).unwrap();
         let path = there.path().join("made/parent");
-        HierarchyChanges::open(state.path()).unwrap().make(&root, &path).unwrap();
+        HierarchyChanges::open(state.path())
+            .unwrap()
+            .make(&root, &path)
+            .unwrap();
         assert!(path.exists());
         // The next agent finds it, and still knows that it was made.
-        HierarchyChanges::open(state.path()).unwrap().make(&root, &path).unwrap();
-        HierarchyChanges::open(state.path()).unwrap().give_back().unwrap();
+        HierarchyChanges::open(state.path())
+            .unwrap()
+            .make(&root, &path)
+            .unwrap();
+        HierarchyChanges::open(state.path())
+            .unwrap()
+            .give_back()
+            .unwrap();
         assert!(!there.path().join("made").exists());
         assert!(there.path().exists());
         assert!(!state.path().join(RECORD).exists());
-        HierarchyChanges::open(state.path()).unwrap().give_back().unwrap();
+        HierarchyChanges::open(state.path())
+            .unwrap()
+            .give_back()
+            .unwrap();
         there.remove(REMOVE_PATIENCE).unwrap();
     }
 
@@ -213,12 +252,19 @@ mod tests {
     fn another_boot_has_nothing_to_give_back_and_a_damaged_record_is_named() {
         let state = tempfile::tempdir().unwrap();
         let file = state.path().join(RECORD);
-        fs::write(&file, r#"{"boot":"another","made":["/proc/none"],"passed_on":[]}"#).unwrap();
+        fs::write(
+            &file,
+            r#"{"boot":"another","made":["/proc/none"],"passed_on":[]}"#,
+        )
+        .unwrap();
         let changes = HierarchyChanges::open(state.path()).unwrap();
         assert!(changes.record.made.is_empty());
         fs::write(&file, "{").unwrap();
         let error = HierarchyChanges::open(state.path()).unwrap_err();
-        assert!(error.to_string().contains(&file.display().to_string()), "{error}");
+        assert!(
+            error.to_string().contains(&file.display().to_string()),
+            "{error}"
+        );
     }
 
     #[test]
@@ -228,8 +274,13 @@ mod tests {
         let path = root.join(name("controllers"));
         let mut changes = HierarchyChanges::open(state.path()).unwrap();
         changes.make(&root, &path).unwrap();
-        let error = changes.pass_down(&root, &path, "no-such-controller").unwrap_err();
-        assert!(matches!(error, HierarchyError::Cgroup(CgroupError::NotAvailable { .. })));
+        let error = changes
+            .pass_down(&root, &path, "no-such-controller")
+            .unwrap_err();
+        assert!(matches!(
+            error,
+            HierarchyError::Cgroup(CgroupError::NotAvailable { .. })
+        ));
         assert!(changes.record.passed_on.is_empty());
         changes.give_back().unwrap();
     }

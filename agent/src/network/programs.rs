@@ -233,8 +233,7 @@ impl Programs {
                 clsact::detach(netlink, ifindex).map_err(failed)
             }
             Attachment::Clsact => {
-                clsact::attach(netlink, ifindex, program, self.program(program))
-                    .map_err(failed)?;
+                clsact::attach(netlink, ifindex, program, self.program(program)).map_err(failed)?;
                 self.detach(link)
             }
         }

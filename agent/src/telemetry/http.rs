@@ -6,10 +6,10 @@
 //! | `/monitor/statistics.json` | Mesos' format |
 //! | `/health` | `ok`, or 503 when the agent cannot do its work |
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -20,16 +20,16 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 use super::measure::Telemetry;
 use super::mesos::Usage;
 use super::metrics;
 
-/// The most connections: a few scrapers with a connection each, and a few people. Further ones wait
-/// in the kernel's queue.
+/// The most connections: a few scrapers with a connection each, and a few people. A further one takes
+/// the place of the oldest: connections that somebody opens and forgets must not keep monitoring out,
+/// and a scraper that loses one opens another.
 const CONNECTIONS_MAX: usize = 64;
 
 /// How long a client may take for the head of a request, and stay silent between two. Prometheus
@@ -82,20 +82,20 @@ impl HttpServer {
 }
 
 async fn serve(listener: TcpListener, telemetry: Telemetry) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
     loop {
-        let permit = Arc::clone(&room)
-            .acquire_owned()
-            .await
-            .expect("we never close the semaphore");
         match listener.accept().await {
             Ok((stream, _)) => {
+                while connections.try_join_next().is_some() {}
+                oldest_first.retain(|connection| !connection.is_finished());
+                if oldest_first.len() >= CONNECTIONS_MAX
+                    && let Some(oldest) = oldest_first.pop_front()
+                {
+                    oldest.abort();
+                }
                 let telemetry = telemetry.clone();
-                // Detached: it ends with its connection, and the permit bounds how many there are.
-                drop(tokio::spawn(async move {
-                    serve_connection(stream, telemetry).await;
-                    drop(permit);
-                }));
+                oldest_first.push_back(connections.spawn(serve_connection(stream, telemetry)));
             }
             Err(error) => {
                 // Descriptors are short, most likely: connections that end will make room.
@@ -180,6 +180,7 @@ fn full(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Respo
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
+    use std::sync::Arc;
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use weir_abi::{Counters, NodeCounters, RttHistogram};

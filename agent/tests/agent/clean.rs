@@ -37,11 +37,15 @@ impl Picture {
         seen.insert("bpffs".to_owned(), tree(&bpffs).join("\n"));
         let cgroups = fs::read_dir(find_hierarchy().unwrap()).unwrap().flatten();
         let cgroups = cgroups.map(|entry| entry.file_name().to_string_lossy().into_owned());
-        let own: Vec<String> = cgroups.filter(|name| name.starts_with(&node.name)).collect();
+        let own: Vec<String> = cgroups
+            .filter(|name| name.starts_with(&node.name))
+            .collect();
         seen.insert("cgroups".to_owned(), own.join(" "));
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
         // Other tests of this machine mount as well.
-        let mounts = mounts.lines().filter(|line| line.contains(&node.name) || !line.contains("weir"));
+        let mounts = mounts
+            .lines()
+            .filter(|line| line.contains(&node.name) || !line.contains("weir"));
         seen.insert("mounts".to_owned(), mounts.collect::<Vec<_>>().join("\n"));
         Self(seen)
     }
@@ -89,13 +93,19 @@ fn tree(directory: &Path) -> Vec<String> {
 /// Checks what stays in the state directory: the database, the lock, and what ended containers left.
 fn assert_state(node: &Node, containers: usize) {
     let entries = fs::read_dir(node.state()).unwrap().flatten();
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
     names.sort();
     // Those that SQLite has beside the database are its own.
     names.retain(|name| !name.starts_with("agent.db-"));
     assert_eq!(names, ["agent.db", "agent.lock", "containers"]);
-    assert_eq!(fs::read_dir(node.state().join("containers")).unwrap().count(), containers);
+    assert_eq!(
+        fs::read_dir(node.state().join("containers"))
+            .unwrap()
+            .count(),
+        containers
+    );
 }
 
 #[test]
@@ -103,7 +113,11 @@ fn a_stop_without_containers_leaves_the_node_as_it_was() {
     let mut node = Node::without_daemon("");
     let before = Picture::of(&node);
     node.start();
-    assert_ne!(Picture::of(&node), before, "the picture would not show what the agent changes");
+    assert_ne!(
+        Picture::of(&node),
+        before,
+        "the picture would not show what the agent changes"
+    );
     node.stop_daemon();
     before.assert_same(&Picture::of(&node));
     assert_state(&node, 0);
@@ -111,7 +125,11 @@ fn a_stop_without_containers_leaves_the_node_as_it_was() {
     // Again, and with containers that came and went.
     node.start();
     assert_eq!(node.exec(&["--ports", "31000"], &["true"]).code, 0);
-    assert_eq!(node.exec(&["--network", "host"], &["sh", "-c", "exit 3"]).code, 3);
+    assert_eq!(
+        node.exec(&["--network", "host"], &["sh", "-c", "exit 3"])
+            .code,
+        3
+    );
     node.assert_exact();
     node.stop_daemon();
     before.assert_same(&Picture::of(&node));
@@ -125,7 +143,10 @@ fn a_stop_leaves_the_node_to_its_containers_and_the_last_one_leaves_it_as_it_was
     node.start();
     let web = node.start_server("web", 31000);
     node.stop_daemon();
-    assert!(node.serves("web", 31000), "containers go on without the agent");
+    assert!(
+        node.serves("web", 31000),
+        "containers go on without the agent"
+    );
     node.start();
     assert_eq!(node.find("web"), Some(web));
     node.weir(&["kill", "web"]).ok();
@@ -151,7 +172,10 @@ fn cleanup_leaves_the_node_as_it_was(lines: &str) {
     node.kill_daemon();
     let told = node.weir_here(&["cleanup"]).refused();
     assert!(told.contains("--kill-containers"), "{told}");
-    assert!(node.serves("web", 31000), "a cleanup that is refused changes nothing");
+    assert!(
+        node.serves("web", 31000),
+        "a cleanup that is refused changes nothing"
+    );
     node.weir_here(&["cleanup", "--kill-containers"]).ok();
     before.assert_same(&Picture::of(&node));
     assert_state(&node, 2);
@@ -161,7 +185,10 @@ fn cleanup_leaves_the_node_as_it_was(lines: &str) {
     // The next agent knows what became of them.
     node.start();
     for name in ["web", "host"] {
-        let killed = Outcome::Signaled { signal: 9, core_dumped: false };
+        let killed = Outcome::Signaled {
+            signal: 9,
+            core_dumped: false,
+        };
         assert_eq!(node.wait_ended(name), killed, "{name}");
     }
     assert_eq!(node.containers(false), []);
@@ -186,7 +213,10 @@ fn a_qdisc_that_was_there_before_stays_with_its_filters() {
     let mut node = Node::without_daemon("network.attach = \"clsact\"");
     node.on_node(|| {
         run("tc", "qdisc add dev up0 clsact");
-        run("tc", "filter add dev up0 ingress prio 50000 protocol ip u32 match u32 0 0 flowid 1:1");
+        run(
+            "tc",
+            "filter add dev up0 ingress prio 50000 protocol ip u32 match u32 0 0 flowid 1:1",
+        );
     });
     let before = Picture::of(&node);
     node.start();
@@ -203,7 +233,8 @@ fn a_qdisc_that_was_there_before_stays_with_its_filters() {
 #[test]
 fn reserved_ports_are_given_back_with_those_that_were_reserved_before() {
     const RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
-    let lines = "network.ephemeral_ports = \"40960-45055\"\nnetwork.container_ports = \"31000-31999\"";
+    let lines =
+        "network.ephemeral_ports = \"40960-45055\"\nnetwork.container_ports = \"31000-31999\"";
     let mut node = Node::without_daemon(lines);
     node.on_node(|| fs::write(RESERVED, "50000-50001").unwrap());
     let before = Picture::of(&node);
@@ -229,9 +260,18 @@ fn reserved_ports_are_given_back_with_those_that_were_reserved_before() {
 #[test]
 fn a_daemon_that_cannot_serve_leaves_the_node_as_it_was() {
     for (lines, message) in [
-        ("http.listen = \"10.9.0.99:1\"", "cannot listen on 10.9.0.99:1"),
-        ("agent.socket = \"/etc/hostname\"", "/etc/hostname is not a socket"),
-        ("agent.executor = \"/nonexistent\"", "there is no executor at /nonexistent"),
+        (
+            "http.listen = \"10.9.0.99:1\"",
+            "cannot listen on 10.9.0.99:1",
+        ),
+        (
+            "agent.socket = \"/etc/hostname\"",
+            "/etc/hostname is not a socket",
+        ),
+        (
+            "agent.executor = \"/nonexistent\"",
+            "there is no executor at /nonexistent",
+        ),
     ] {
         let mut node = Node::without_daemon(lines);
         let before = Picture::of(&node);
@@ -249,7 +289,10 @@ fn another_way_of_attaching_takes_the_place_of_the_former_under_running_containe
     node.start();
     node.start_server("web", 31000);
     let filters = |node: &Node| {
-        let devices = ["up0", "lo"].map(str::to_owned).into_iter().chain(node.container_links());
+        let devices = ["up0", "lo"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(node.container_links());
         let mut found = Vec::new();
         for device in devices {
             let text = node.on_node(|| run("tc", &format!("filter show dev {device} ingress")));
@@ -259,7 +302,9 @@ fn another_way_of_attaching_takes_the_place_of_the_former_under_running_containe
     };
     let pins = |node: &Node| {
         let is_interface = |pin: &&String| {
-            ["uplink-", "loopback", "container-"].iter().any(|prefix| pin.starts_with(prefix))
+            ["uplink-", "loopback", "container-"]
+                .iter()
+                .any(|prefix| pin.starts_with(prefix))
         };
         node.all_pins().iter().filter(is_interface).count()
     };

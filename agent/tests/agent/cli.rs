@@ -17,7 +17,11 @@ use crate::node::{NODE_V4, NODE_V6, Node, address, eventually, hear};
 fn attach(node: &Node, options: &[&str], script: &str) -> Child {
     let words = [&["exec"], options, &["--", "sh", "-c", script]].concat();
     let mut command = node.command(&words);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
 }
 
 fn signal(child: &Child, signal: Signal) {
@@ -26,7 +30,9 @@ fn signal(child: &Child, signal: Signal) {
 
 /// Waits until a container runs and has written `up`.
 fn wait_up(node: &Node, name: &str) -> ContainerView {
-    let view = eventually(&format!("{name} runs"), || node.find(name).filter(is_running));
+    let view = eventually(&format!("{name} runs"), || {
+        node.find(name).filter(is_running)
+    });
     node.wait_output(&view, "up");
     view
 }
@@ -35,10 +41,16 @@ fn wait_up(node: &Node, name: &str) -> ContainerView {
 fn an_attached_exec_shows_the_output_and_ends_as_its_task_does() {
     let node = Node::new();
     let said = node.exec(&[], &["sh", "-c", "echo out; echo err >&2; exit 3"]);
-    assert_eq!((said.code, said.stdout.as_str(), said.stderr.as_str()), (3, "out\n", "err\n"));
+    assert_eq!(
+        (said.code, said.stdout.as_str(), said.stderr.as_str()),
+        (3, "out\n", "err\n")
+    );
     assert_eq!(node.exec(&[], &["true"]).code, 0);
     assert_eq!(node.exec(&[], &["sh", "-c", "kill -9 $$"]).code, 128 + 9);
-    assert_eq!(node.exec(&[], &["sh", "-c", "kill -TERM $$"]).code, 128 + 15);
+    assert_eq!(
+        node.exec(&[], &["sh", "-c", "kill -TERM $$"]).code,
+        128 + 15
+    );
     // All of it, also what is written last by one that ends at once.
     let said = node.exec(&[], &["sh", "-c", "seq 100000"]);
     assert_eq!(said.stdout.lines().count(), 100_000);
@@ -58,9 +70,18 @@ fn the_task_gets_what_was_asked_for() {
     let node = Node::new();
     let script = "id -un; id -u; id -g; pwd; echo $GREETING; echo $WEIR_PORTS $WEIR_PORT0 $WEIR_PORT2; \
                   echo $WEIR_CONTAINER_NAME; hostname; cat /proc/sys/net/ipv4/ip_local_port_range";
-    let options = ["--name", "web", "--user", "daemon", "--ports", "31000-31001,31500"];
+    let options = [
+        "--name",
+        "web",
+        "--user",
+        "daemon",
+        "--ports",
+        "31000-31001,31500",
+    ];
     let more = ["--env", "GREETING=a b=c", "--workdir", "/usr"];
-    let said = node.exec(&[&options[..], &more].concat(), &["sh", "-c", script]).ok();
+    let said = node
+        .exec(&[&options[..], &more].concat(), &["sh", "-c", script])
+        .ok();
     let mut lines = said.lines();
     let mut next = || lines.next().unwrap();
     let ids = nix::unistd::User::from_name("daemon").unwrap().unwrap();
@@ -74,7 +95,12 @@ fn the_task_gets_what_was_asked_for() {
     let block = node.find("web").unwrap().ephemeral.unwrap();
     assert_eq!(next(), format!("{}\t{}", block.first(), block.last()));
 
-    let said = node.exec(&["--user", "12345:54321"], &["sh", "-c", "id -u; id -g; pwd"]).ok();
+    let said = node
+        .exec(
+            &["--user", "12345:54321"],
+            &["sh", "-c", "id -u; id -g; pwd"],
+        )
+        .ok();
     assert!(said.starts_with("12345\n54321\n"), "{said}");
     assert!(said.trim_end().ends_with("/sandbox"), "{said}");
     assert_eq!(node.exec(&[], &["id", "-un"]).ok(), "nobody\n");
@@ -89,28 +115,53 @@ fn ctrl_c_ends_the_container_and_a_second_one_at_once() {
         wait_up(&node, "polite");
         signal(&attached, how);
         let said = wait_for(attached);
-        assert_eq!((said.code, said.stdout.as_str()), (5, "up\nending\n"), "{said:?}");
+        assert_eq!(
+            (said.code, said.stdout.as_str()),
+            (5, "up\nending\n"),
+            "{said:?}"
+        );
         assert!(said.stderr.contains("polite"), "{said:?}");
     }
     // One that does not listen is killed at once by the second.
-    let attached = attach(&node, &["--name", "deaf"], "trap '' TERM; echo up; while :; do sleep 0.02; done");
+    let attached = attach(
+        &node,
+        &["--name", "deaf"],
+        "trap '' TERM; echo up; while :; do sleep 0.02; done",
+    );
     let deaf = wait_up(&node, "deaf");
     signal(&attached, Signal::SIGINT);
     eventually("the first was passed on", || {
-        node.log().contains(&format!("{} kill=Gracefully", deaf.id)).then_some(())
+        node.log()
+            .contains(&format!("{} kill=Gracefully", deaf.id))
+            .then_some(())
     });
     signal(&attached, Signal::SIGINT);
     assert_eq!(wait_for(attached).code, 128 + 9);
-    assert_eq!(node.wait_ended("deaf"), Outcome::Signaled { signal: 9, core_dumped: false });
+    assert_eq!(
+        node.wait_ended("deaf"),
+        Outcome::Signaled {
+            signal: 9,
+            core_dumped: false
+        }
+    );
     node.assert_exact();
 }
 
 #[test]
 fn whoever_stops_reading_does_not_hold_up_the_container() {
     let node = Node::new();
-    let mut attached = attach(&node, &["--name", "chatty"], "seq 1000000; echo done > end; exit 4");
+    let mut attached = attach(
+        &node,
+        &["--name", "chatty"],
+        "seq 1000000; echo done > end; exit 4",
+    );
     let mut first = [0; 2];
-    attached.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    attached
+        .stdout
+        .take()
+        .unwrap()
+        .read_exact(&mut first)
+        .unwrap();
     // The pipe is closed here.
     assert_eq!(&first, b"1\n");
     let said = wait_for(attached);
@@ -123,13 +174,26 @@ fn kill_ends_a_container_with_grace_or_without() {
     let polite = "trap 'exit 5' TERM; echo up; while :; do sleep 0.02; done";
     let deaf = "trap '' TERM; echo up; while :; do sleep 0.02; done";
     for (name, script, words, outcome) in [
-        ("polite", polite, &["kill", "polite"][..], Outcome::Exited { code: 5 }),
-        ("deaf", deaf, &["kill", "deaf"], Outcome::KilledAfterGrace { grace_ms: 300 }),
+        (
+            "polite",
+            polite,
+            &["kill", "polite"][..],
+            Outcome::Exited { code: 5 },
+        ),
+        (
+            "deaf",
+            deaf,
+            &["kill", "deaf"],
+            Outcome::KilledAfterGrace { grace_ms: 300 },
+        ),
         (
             "killed",
             polite,
             &["kill", "killed", "--signal", "KILL"],
-            Outcome::Signaled { signal: 9, core_dumped: false },
+            Outcome::Signaled {
+                signal: 9,
+                core_dumped: false,
+            },
         ),
     ] {
         node.start_container(&["--name", name], &["sh", "-c", script]);
@@ -142,13 +206,21 @@ fn kill_ends_a_container_with_grace_or_without() {
         assert!(told.contains(&format!("{name} has ended")), "{told}");
     }
     // What a task has left running ends with it.
-    let view = node.start_container(&["--name", "family"], &[
-        "sh", "-c", "trap '' TERM; sleep 1000 & setsid sleep 1000 & echo up; wait",
-    ]);
+    let view = node.start_container(
+        &["--name", "family"],
+        &[
+            "sh",
+            "-c",
+            "trap '' TERM; sleep 1000 & setsid sleep 1000 & echo up; wait",
+        ],
+    );
     node.wait_output(&view, "up");
     node.weir(&["kill", view.id.as_str()]).ok();
     let told = node.weir(&["kill", "nobody-of-that-name"]).refused();
-    assert!(told.contains("there is no container nobody-of-that-name"), "{told}");
+    assert!(
+        told.contains("there is no container nobody-of-that-name"),
+        "{told}"
+    );
     node.assert_exact();
 }
 
@@ -157,11 +229,22 @@ fn ps_lists_what_runs_and_with_all_what_has_ended() {
     let node = Node::new();
     assert_eq!(node.containers(true), []);
     assert!(node.weir(&["ps"]).ok().starts_with("NAME"));
-    let web = node.start_container(&["--name", "web", "--ports", "31000-31001"], &["sleep", "1000"]);
+    let web = node.start_container(
+        &["--name", "web", "--ports", "31000-31001"],
+        &["sleep", "1000"],
+    );
     node.exec(&["--name", "ended"], &["sh", "-c", "exit 3"]);
     let text = node.weir(&["ps"]).ok();
     let line = text.lines().nth(1).unwrap();
-    for word in ["web", web.id.as_str(), "running for", "isolated", "31000-31001", "nobody", "sleep 1000"] {
+    for word in [
+        "web",
+        web.id.as_str(),
+        "running for",
+        "isolated",
+        "31000-31001",
+        "nobody",
+        "sleep 1000",
+    ] {
         assert!(line.contains(word), "{word} in {line}");
     }
     assert_eq!(text.lines().count(), 2, "{text}");
@@ -169,7 +252,9 @@ fn ps_lists_what_runs_and_with_all_what_has_ended() {
     assert!(text.contains("exited 3"), "{text}");
 
     let json: Value = serde_json::from_str(&node.weir(&["ps", "--all", "--json"]).ok()).unwrap();
-    let [running, ended] = json.as_array().unwrap().as_slice() else { panic!("{json}") };
+    let [running, ended] = json.as_array().unwrap().as_slice() else {
+        panic!("{json}")
+    };
     assert_eq!(running["name"], "web");
     assert_eq!(running["state"]["state"], "running");
     assert_eq!(running["ports"], "31000-31001");
@@ -186,10 +271,17 @@ fn stats_say_what_running_containers_use() {
     }
     node.start_container(&["--name", "idle"], &["sleep", "1000"]);
     let json: Value = serde_json::from_str(&node.weir(&["stats", "web", "--json"]).ok()).unwrap();
-    let [found] = json.as_array().unwrap().as_slice() else { panic!("{json}") };
+    let [found] = json.as_array().unwrap().as_slice() else {
+        panic!("{json}")
+    };
     assert_eq!(found["name"], "web");
     assert_eq!(found["id"], web.id.as_str());
-    let number = |path: &str| found.pointer(path).and_then(Value::as_u64).unwrap_or_else(|| panic!("{path} in {found:#}"));
+    let number = |path: &str| {
+        found
+            .pointer(path)
+            .and_then(Value::as_u64)
+            .unwrap_or_else(|| panic!("{path} in {found:#}"))
+    };
     assert!(number("/network/tcp_accepts") >= 20);
     assert!(number("/network/traffic/rx_bytes") > 20 * 66);
     assert!(number("/network/traffic/tx_bytes") > 20 * 66);
@@ -215,7 +307,11 @@ fn logs_print_what_is_kept_and_follow_across_rotation() {
     node.wait_output(&view, "up");
     assert_eq!(node.weir(&["logs", "web"]).ok(), "up\n");
     let mut command = node.command(&["logs", "web", "--follow"]);
-    let following = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let following = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     // Read on, or the pipe would be full.
     let mut stdout = following.stdout;
     let read = std::thread::spawn(move || {
@@ -225,7 +321,9 @@ fn logs_print_what_is_kept_and_follow_across_rotation() {
     });
     fs::write(view.directory.join("sandbox/go"), "").unwrap();
     wait_file(&view.directory.join("stdout.5"));
-    eventually("stderr is written", || (node.weir(&["logs", "web", "--stderr"]).ok() == "to stderr\n").then_some(()));
+    eventually("stderr is written", || {
+        (node.weir(&["logs", "web", "--stderr"]).ok() == "to stderr\n").then_some(())
+    });
     fs::write(view.directory.join("sandbox/end"), "").unwrap();
     let followed = read.join().unwrap();
     let mut wanted = "up\n".to_owned();
@@ -258,16 +356,29 @@ fn output_beyond_what_is_kept_goes_oldest_first_and_the_disk_is_bounded() {
 fn an_update_takes_effect_at_once_and_only_as_asked() {
     let node = Node::with("network.quarantine_ms = 300");
     let web = node.start_puppet(&["--name", "web", "--ports", "31000-31001"]);
-    assert_eq!((web.bind(31000), web.bind(31001), web.bind(31002)), ("ok".into(), "ok".into(), "EACCES".into()));
-    assert_eq!(node.weir(&["update", "web", "--ports", "31001-31002"]).ok(), "31001-31002\n");
-    assert_eq!((web.bind(31000), web.bind(31001), web.bind(31002)), ("EACCES".into(), "ok".into(), "ok".into()));
+    assert_eq!(
+        (web.bind(31000), web.bind(31001), web.bind(31002)),
+        ("ok".into(), "ok".into(), "EACCES".into())
+    );
+    assert_eq!(
+        node.weir(&["update", "web", "--ports", "31001-31002"]).ok(),
+        "31001-31002\n"
+    );
+    assert_eq!(
+        (web.bind(31000), web.bind(31001), web.bind(31002)),
+        ("EACCES".into(), "ok".into(), "ok".into())
+    );
     node.assert_exact();
 
     // A count keeps those that it has.
     let json = node.weir(&["update", "web", "--ports", "4", "--json"]).ok();
     let view: ContainerView = serde_json::from_str(&json).unwrap();
     assert_eq!(view.ports.count(), 4);
-    assert!(view.ports.contains(31001) && view.ports.contains(31002), "{}", view.ports);
+    assert!(
+        view.ports.contains(31001) && view.ports.contains(31002),
+        "{}",
+        view.ports
+    );
     for port in view.ports.iter() {
         assert_eq!(web.bind(port), "ok", "{port}");
     }
@@ -279,9 +390,17 @@ fn an_update_takes_effect_at_once_and_only_as_asked() {
     eventually("port 31001 has rested", || {
         (node.exec(&["--ports", "31001"], &["true"]).code == 0).then_some(())
     });
-    assert!(node.weir(&["update", "absent", "--ports", "1"]).refused().contains("absent"));
+    assert!(
+        node.weir(&["update", "absent", "--ports", "1"])
+            .refused()
+            .contains("absent")
+    );
     node.weir(&["kill", "web"]).ok();
-    assert!(node.weir(&["update", "web", "--ports", "1"]).refused().contains("web has ended"));
+    assert!(
+        node.weir(&["update", "web", "--ports", "1"])
+            .refused()
+            .contains("web has ended")
+    );
 }
 
 #[test]
@@ -293,14 +412,21 @@ fn a_count_of_ports_is_met_from_the_pool_and_each_can_be_bound() {
         assert!((31000..=31999).contains(&port));
         assert_eq!(web.bind(port), "ok");
     }
-    web.says("print(os.environ['WEIR_PORTS'])", &web.view.ports.to_string());
+    web.says(
+        "print(os.environ['WEIR_PORTS'])",
+        &web.view.ports.to_string(),
+    );
     assert_eq!(web.bind(30999), "EACCES");
 }
 
 #[test]
 fn detach_prints_the_name_and_json_the_container() {
     let node = Node::new();
-    assert_eq!(node.exec(&["--detach", "--name", "web"], &["sleep", "1000"]).ok(), "web\n");
+    assert_eq!(
+        node.exec(&["--detach", "--name", "web"], &["sleep", "1000"])
+            .ok(),
+        "web\n"
+    );
     let name = node.exec(&["--detach"], &["sleep", "1000"]).ok();
     let view = node.find(name.trim()).unwrap();
     assert_eq!(view.id.as_str(), view.name.as_str());
@@ -315,7 +441,10 @@ fn a_container_on_the_nodes_network_has_the_nodes_addresses_and_its_own_ports_on
     let options = ["--name", "host", "--network", "host", "--ports", "31000"];
     let host = node.start_puppet(&options);
     assert_eq!(host.view.ephemeral, None);
-    assert_eq!((host.bind(31000), host.bind(31001)), ("ok".into(), "EACCES".into()));
+    assert_eq!(
+        (host.bind(31000), host.bind(31001)),
+        ("ok".into(), "EACCES".into())
+    );
     assert_eq!(host.bind(0), "ok");
     host.says("print(socket.gethostbyname('localhost'))", "127.0.0.1");
     node.assert_exact();
@@ -331,12 +460,17 @@ fn containers_reach_each_other_the_node_and_the_wire() {
         assert_eq!(said, "one\n", "from the node by {ip}");
     }
     for ip in [NODE_V4, NODE_V6] {
-        let script = format!("print(socket.create_connection(('{ip}', 31000), 5).recv(100).decode(), end='')");
+        let script = format!(
+            "print(socket.create_connection(('{ip}', 31000), 5).recv(100).decode(), end='')"
+        );
         two.says(&script, "one");
         assert_eq!(node.on_wire(|| hear(address(ip, 31000))).unwrap(), "one\n");
     }
     // The loopback of a container is its own.
-    two.says("socket.create_connection(('127.0.0.1', 31000), 5)", "ECONNREFUSED");
+    two.says(
+        "socket.create_connection(('127.0.0.1', 31000), 5)",
+        "ECONNREFUSED",
+    );
 }
 
 #[test]
@@ -344,7 +478,10 @@ fn a_second_agent_does_not_start_beside_the_first() {
     let mut node = Node::new();
     let second = {
         let mut command = node.command(&["run", "--config"]);
-        command.arg(node.config()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .arg(node.config())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         wait_for(node.on_node(|| command.spawn()).unwrap())
     };
     assert_eq!(second.code, 1);
@@ -356,10 +493,19 @@ fn a_second_agent_does_not_start_beside_the_first() {
 #[test]
 fn without_a_daemon_a_command_says_so() {
     let node = Node::without_daemon("");
-    for words in [&["ps"][..], &["exec", "--", "true"], &["kill", "web"], &["stats"], &["logs", "web"]] {
+    for words in [
+        &["ps"][..],
+        &["exec", "--", "true"],
+        &["kill", "web"],
+        &["stats"],
+        &["logs", "web"],
+    ] {
         let said = node.weir(words);
         assert_eq!(said.code, 1, "{said:?}");
-        assert!(said.stderr.contains(&node.socket().display().to_string()), "{said:?}");
+        assert!(
+            said.stderr.contains(&node.socket().display().to_string()),
+            "{said:?}"
+        );
     }
 }
 

@@ -21,7 +21,9 @@ impl Said {
     fn of(output: &Output) -> Self {
         let status = output.status;
         Self {
-            code: status.code().unwrap_or_else(|| -status.signal().unwrap_or(0)),
+            code: status
+                .code()
+                .unwrap_or_else(|| -status.signal().unwrap_or(0)),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
@@ -45,7 +47,11 @@ impl Node {
     /// Returns a command of `weir-agent` that speaks to this node's daemon.
     pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(programs().join("weir-agent"));
-        command.arg("--socket").arg(self.socket()).args(words).stdin(Stdio::null());
+        command
+            .arg("--socket")
+            .arg(self.socket())
+            .args(words)
+            .stdin(Stdio::null());
         command
     }
 
@@ -68,13 +74,16 @@ impl Node {
 
     /// Starts a container that goes on.
     pub(crate) fn start_container(&self, options: &[&str], argv: &[&str]) -> ContainerView {
-        let json = self.exec(&[options, &["--detach", "--json"]].concat(), argv).ok();
+        let json = self
+            .exec(&[options, &["--detach", "--json"]].concat(), argv)
+            .ok();
         serde_json::from_str(&json).unwrap()
     }
 
     /// Starts a container that says its name to whoever connects to one of its ports.
     pub(crate) fn start_server(&self, name: &str, port: u16) -> ContainerView {
-        let ports = port.to_string();
+        // A number below 1024 alone would be a count.
+        let ports = format!("{port}-{port}");
         let view = self.start_container(&["--name", name, "--ports", &ports], &server(port));
         self.wait_serving(name, port);
         view
@@ -82,7 +91,9 @@ impl Node {
 
     /// Waits until a server of [`Self::start_server`] answers the wire.
     pub(crate) fn wait_serving(&self, name: &str, port: u16) {
-        eventually(&format!("{name} serves on {port}"), || self.serves(name, port).then_some(()));
+        eventually(&format!("{name} serves on {port}"), || {
+            self.serves(name, port).then_some(())
+        });
     }
 
     /// Returns whether a server of [`Self::start_server`] answers the wire.
@@ -93,20 +104,28 @@ impl Node {
 
     /// Returns the containers that have not ended, or all of them.
     pub(crate) fn containers(&self, all: bool) -> Vec<ContainerView> {
-        let words: &[&str] = if all { &["ps", "--json", "--all"] } else { &["ps", "--json"] };
+        let words: &[&str] = if all {
+            &["ps", "--json", "--all"]
+        } else {
+            &["ps", "--json"]
+        };
         serde_json::from_str(&self.weir(words).ok()).unwrap()
     }
 
     /// Returns the last container of this name, if there is one.
     pub(crate) fn find(&self, name: &str) -> Option<ContainerView> {
-        self.containers(true).into_iter().rfind(|view| view.name.as_str() == name)
+        self.containers(true)
+            .into_iter()
+            .rfind(|view| view.name.as_str() == name)
     }
 
     /// Waits until the last container of this name has ended, and returns how.
     pub(crate) fn wait_ended(&self, name: &str) -> Outcome {
-        eventually(&format!("{name} has ended"), || match self.find(name)?.state {
-            State::Ended { outcome, .. } => Some(outcome),
-            State::Starting | State::Running { .. } | State::Ending { .. } => None,
+        eventually(&format!("{name} has ended"), || {
+            match self.find(name)?.state {
+                State::Ended { outcome, .. } => Some(outcome),
+                State::Starting | State::Running { .. } | State::Ending { .. } => None,
+            }
         })
     }
 
@@ -126,7 +145,9 @@ impl Node {
     pub(crate) fn wait_output(&self, view: &ContainerView, text: &str) {
         let path = view.directory.join("stdout");
         eventually(&format!("{} has written {text:?}", view.name), || {
-            std::fs::read_to_string(&path).is_ok_and(|all| all.contains(text)).then_some(())
+            std::fs::read_to_string(&path)
+                .is_ok_and(|all| all.contains(text))
+                .then_some(())
         });
     }
 }
@@ -142,7 +163,9 @@ pub(crate) fn server(port: u16) -> [&'static str; 3] {
 
 /// Waits until a file is there.
 pub(crate) fn wait_file(path: &Path) {
-    eventually(&format!("{} is there", path.display()), || path.exists().then_some(()));
+    eventually(&format!("{} is there", path.display()), || {
+        path.exists().then_some(())
+    });
 }
 
 /// Returns whether a view is of a container that runs.
@@ -153,9 +176,11 @@ pub(crate) fn is_running(view: &ContainerView) -> bool {
 /// Returns the executor's and the init's process ids of a running container.
 pub(crate) fn pids(view: &ContainerView) -> (i32, i32) {
     match view.state {
-        State::Running { executor_pid, init_pid, .. } => {
-            (executor_pid.cast_signed(), init_pid.cast_signed())
-        }
+        State::Running {
+            executor_pid,
+            init_pid,
+            ..
+        } => (executor_pid.cast_signed(), init_pid.cast_signed()),
         State::Starting | State::Ending { .. } | State::Ended { .. } => {
             panic!("{} does not run: {:?}", view.name, view.state)
         }

@@ -21,8 +21,11 @@ const POOL: &str = "31000-31019";
 const BLOCKS: usize = 4;
 
 /// Ends with 7 when a file `end` appears in its sandbox.
-const UNTIL_END: [&str; 3] =
-    ["sh", "-c", "echo up; until [ -e end ]; do sleep 0.02; done; echo over; exit 7"];
+const UNTIL_END: [&str; 3] = [
+    "sh",
+    "-c",
+    "echo up; until [ -e end ]; do sleep 0.02; done; echo over; exit 7",
+];
 
 /// What a launch is to be found as after a crash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,22 +102,44 @@ fn launch_is_cut_off_everywhere(network: &str) {
     for (&(place, found), port) in LAUNCH_POINTS.iter().zip(31010..) {
         restart_to_crash_at(&mut node, place);
         let ports = port.to_string();
-        let options = ["--detach", "--name", "victim", "--ports", &ports, "--network", network];
+        let options = [
+            "--detach",
+            "--name",
+            "victim",
+            "--ports",
+            &ports,
+            "--network",
+            network,
+        ];
         let said = node.exec(&options, &server(port));
         assert_eq!(said.code, 1, "{place}: {said:?}");
         node.wait_crashed(place);
-        assert!(node.serves("keeper", 31000), "{place}: a container serves without the agent");
+        assert!(
+            node.serves("keeper", 31000),
+            "{place}: a container serves without the agent"
+        );
 
         node.start();
-        let victim = || node.containers(true).into_iter().rfind(|view| view.name.as_str() == "victim");
+        let victim = || {
+            node.containers(true)
+                .into_iter()
+                .rfind(|view| view.name.as_str() == "victim")
+        };
         match found {
             Found::Unknown => assert_eq!(victim(), None, "{place}"),
             Found::Aborted => {
                 let outcome = node.wait_ended("victim");
-                assert!(matches!(outcome, Outcome::Aborted { .. }), "{place}: {outcome:?}");
+                assert!(
+                    matches!(outcome, Outcome::Aborted { .. }),
+                    "{place}: {outcome:?}"
+                );
             }
             Found::Running => {
-                assert!(victim().is_some_and(|view| is_running(&view)), "{place}: {:?}", victim());
+                assert!(
+                    victim().is_some_and(|view| is_running(&view)),
+                    "{place}: {:?}",
+                    victim()
+                );
                 node.wait_serving("victim", port);
             }
         }
@@ -128,7 +153,11 @@ fn launch_is_cut_off_everywhere(network: &str) {
     }
     node.kill_all();
     // On the node's own network the two that did serve are in TIME_WAIT for a minute.
-    let pool = if network == "host" { "31000-31017" } else { POOL };
+    let pool = if network == "host" {
+        "31000-31017"
+    } else {
+        POOL
+    };
     node.assert_pool_is_whole(pool, BLOCKS);
 }
 
@@ -198,12 +227,19 @@ fn a_kill_that_is_cut_off_has_happened_or_not() {
             node.wait_crashed(place);
             node.start();
             if place == "kill-before-signal" {
-                assert_eq!(node.find("victim"), Some(victim), "{place}: nobody told it to end");
+                assert_eq!(
+                    node.find("victim"),
+                    Some(victim),
+                    "{place}: nobody told it to end"
+                );
                 node.weir(&["kill", "--signal", signal, "victim"]).ok();
             }
             let expected = match signal {
                 "term" => Outcome::Exited { code: 5 },
-                _ => Outcome::Signaled { signal: 9, core_dumped: false },
+                _ => Outcome::Signaled {
+                    signal: 9,
+                    core_dumped: false,
+                },
             };
             assert_eq!(node.wait_ended("victim"), expected, "{place} {signal}");
             node.assert_exact();
@@ -218,7 +254,10 @@ fn end_is_cut_off_everywhere(network: &str) {
         let start = |node: &Node| -> ContainerView {
             let options = ["--name", "victim", "--ports", "31010", "--network", network];
             let victim = eventually("port 31010 has rested", || {
-                let said = node.exec(&[&options[..], &["--detach", "--json"]].concat(), &UNTIL_END);
+                let said = node.exec(
+                    &[&options[..], &["--detach", "--json"]].concat(),
+                    &UNTIL_END,
+                );
                 assert!(matches!(said.code, 0 | 2), "{said:?}");
                 (said.code == 0).then(|| serde_json::from_str(&said.stdout).unwrap())
             });
@@ -226,7 +265,11 @@ fn end_is_cut_off_everywhere(network: &str) {
             victim
         };
         let check = |node: &Node, victim: &ContainerView| {
-            assert_eq!(node.wait_ended("victim"), Outcome::Exited { code: 7 }, "{place}");
+            assert_eq!(
+                node.wait_ended("victim"),
+                Outcome::Exited { code: 7 },
+                "{place}"
+            );
             assert_eq!(node.find("victim").unwrap().id, victim.id, "{place}");
             assert_eq!(node.weir(&["logs", "victim"]).ok(), "up\nover\n", "{place}");
             node.assert_exact();
@@ -275,7 +318,11 @@ fn ended_containers_that_were_half_forgotten_are_forgotten() {
         node.wait_crashed(place);
         node.start();
         node.assert_exact();
-        assert!(node.containers(true).len() <= 1, "{place}: {:?}", node.containers(true));
+        assert!(
+            node.containers(true).len() <= 1,
+            "{place}: {:?}",
+            node.containers(true)
+        );
     }
 }
 
@@ -286,7 +333,10 @@ fn an_executor_that_is_killed_takes_its_own_container_along_and_no_other() {
     let victim = node.start_server("victim", 31010);
     kill(Pid::from_raw(pids(&victim).0), Signal::SIGKILL).unwrap();
     let outcome = node.wait_ended("victim");
-    assert!(matches!(&outcome, Outcome::Aborted { reason } if reason.contains("executor")), "{outcome:?}");
+    assert!(
+        matches!(&outcome, Outcome::Aborted { reason } if reason.contains("executor")),
+        "{outcome:?}"
+    );
     node.assert_exact();
 
     // The same while there is no agent.
@@ -296,7 +346,10 @@ fn an_executor_that_is_killed_takes_its_own_container_along_and_no_other() {
     assert!(node.serves("keeper", 31000));
     node.start();
     let outcome = node.wait_ended("second");
-    assert!(matches!(&outcome, Outcome::Aborted { reason } if reason.contains("executor")), "{outcome:?}");
+    assert!(
+        matches!(&outcome, Outcome::Aborted { reason } if reason.contains("executor")),
+        "{outcome:?}"
+    );
     assert_eq!(node.find("keeper"), Some(keeper));
     node.assert_exact();
     node.kill_all();
@@ -308,9 +361,14 @@ fn an_end_while_there_is_no_agent_is_known_to_the_next_as_it_was() {
     let mut node = Node::with(SMALL);
     let options = |name: &'static str| ["--name", name];
     let exits = node.start_container(&options("exits"), &UNTIL_END);
-    let dies = node.start_container(&options("dies"), &[
-        "sh", "-c", "echo up; until [ -e end ]; do sleep 0.02; done; kill -SEGV $$",
-    ]);
+    let dies = node.start_container(
+        &options("dies"),
+        &[
+            "sh",
+            "-c",
+            "echo up; until [ -e end ]; do sleep 0.02; done; kill -SEGV $$",
+        ],
+    );
     let killed = node.start_container(&options("killed"), &["sleep", "1000"]);
     for view in [&exits, &dies] {
         node.wait_output(view, "up");
@@ -319,16 +377,31 @@ fn an_end_while_there_is_no_agent_is_known_to_the_next_as_it_was() {
     for view in [&exits, &dies] {
         fs::write(view.directory.join("sandbox/end"), "").unwrap();
     }
-    fs::write(node.cgroup().join(killed.id.as_str()).join("task/cgroup.kill"), "1").unwrap();
+    fs::write(
+        node.cgroup()
+            .join(killed.id.as_str())
+            .join("task/cgroup.kill"),
+        "1",
+    )
+    .unwrap();
     for view in [&exits, &dies, &killed] {
         wait_file(&view.directory.join("exit.json"));
     }
     node.start();
     assert_eq!(node.wait_ended("exits"), Outcome::Exited { code: 7 });
     let outcome = node.wait_ended("dies");
-    assert!(matches!(outcome, Outcome::Signaled { signal: 11, .. }), "{outcome:?}");
+    assert!(
+        matches!(outcome, Outcome::Signaled { signal: 11, .. }),
+        "{outcome:?}"
+    );
     let outcome = node.wait_ended("killed");
-    assert_eq!(outcome, Outcome::Signaled { signal: 9, core_dumped: false });
+    assert_eq!(
+        outcome,
+        Outcome::Signaled {
+            signal: 9,
+            core_dumped: false
+        }
+    );
     node.assert_exact();
     node.assert_pool_is_whole(POOL, BLOCKS);
 }
@@ -336,8 +409,18 @@ fn an_end_while_there_is_no_agent_is_known_to_the_next_as_it_was() {
 #[test]
 fn an_attached_command_outlives_the_agent_and_hears_the_true_end_from_the_next() {
     let mut node = Node::with(SMALL);
-    let mut command = node.command(&["exec", "--name", "web", "--", UNTIL_END[0], UNTIL_END[1], UNTIL_END[2]]);
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    let mut command = node.command(&[
+        "exec",
+        "--name",
+        "web",
+        "--",
+        UNTIL_END[0],
+        UNTIL_END[1],
+        UNTIL_END[2],
+    ]);
+    command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
     let attached = command.spawn().unwrap();
     let web = eventually("it runs", || node.find("web").filter(is_running));
     node.wait_output(&web, "up");
@@ -346,13 +429,19 @@ fn an_attached_command_outlives_the_agent_and_hears_the_true_end_from_the_next()
     wait_file(&web.directory.join("exit.json"));
     node.start();
     let said = crate::command::wait_for(attached);
-    assert_eq!((said.code, said.stdout.as_str()), (7, "up\nover\n"), "{said:?}");
+    assert_eq!(
+        (said.code, said.stdout.as_str()),
+        (7, "up\nover\n"),
+        "{said:?}"
+    );
 }
 
 #[test]
 fn an_agent_that_is_killed_at_random_loses_and_leaks_nothing() {
     const ROUNDS: usize = 20;
-    let seed = std::env::var("WEIR_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = std::env::var("WEIR_TEST_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
     let seed = seed.unwrap_or_else(|| u64::from(std::process::id()));
     println!("WEIR_TEST_SEED={seed}");
     let mut chance = Chance(seed | 1);
@@ -374,22 +463,45 @@ fn an_agent_that_is_killed_at_random_loses_and_leaks_nothing() {
         let words: Vec<String> = match what {
             0 => {
                 let ports = format!("{port}-{port}");
-                let head = ["exec", "--detach", "--name", &format!("c{round}"), "--ports", &ports, "--"];
-                head.iter().map(|word| (*word).to_owned()).chain(server(port).map(str::to_owned)).collect()
+                let head = [
+                    "exec",
+                    "--detach",
+                    "--name",
+                    &format!("c{round}"),
+                    "--ports",
+                    &ports,
+                    "--",
+                ];
+                head.iter()
+                    .map(|word| (*word).to_owned())
+                    .chain(server(port).map(str::to_owned))
+                    .collect()
             }
-            1 => ["kill", "--signal", "kill", &name].map(str::to_owned).to_vec(),
+            1 => ["kill", "--signal", "kill", &name]
+                .map(str::to_owned)
+                .to_vec(),
             _ => {
-                let ports = if second == listen { format!("{listen}") } else { PortText(listen.min(second), listen.max(second)).to_string() };
-                ["update", &name, "--ports", &ports].map(str::to_owned).to_vec()
+                let ports = if second == listen {
+                    format!("{listen}")
+                } else {
+                    PortText(listen.min(second), listen.max(second)).to_string()
+                };
+                ["update", &name, "--ports", &ports]
+                    .map(str::to_owned)
+                    .to_vec()
             }
         };
         println!("round {round}: {words:?}");
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut command = node.command(&words);
-        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command
+            .stdout(std::process::Stdio::piped())
+            .stderr(std::process::Stdio::piped());
         let asking = command.spawn().unwrap();
         // Not to wait for anything: this is the time at which the agent happens to die.
-        std::thread::sleep(Duration::from_micros(chance.below(60_000).try_into().unwrap()));
+        std::thread::sleep(Duration::from_micros(
+            chance.below(60_000).try_into().unwrap(),
+        ));
         node.kill_daemon();
         let said = crate::command::wait_for(asking);
         assert!(matches!(said.code, 0..=2), "{said:?}");
@@ -417,7 +529,10 @@ fn an_agent_that_is_killed_at_random_loses_and_leaks_nothing() {
                 }
             }
             _ => {
-                let view = listed.iter().find(|view| view.name.as_str() == name).unwrap();
+                let view = listed
+                    .iter()
+                    .find(|view| view.name.as_str() == name)
+                    .unwrap();
                 let has = view.ports.contains(second);
                 assert!(has || !was_done, "{name} was given {second}: {view:?}");
                 let at = victim.unwrap();

@@ -5,14 +5,20 @@
 //! that finds a program missing which `cargo xtask setup` installs fails and says which.
 
 #![forbid(unsafe_code)]
-#![expect(clippy::disallowed_methods, reason = "these tests start programs, as a user would")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "these tests start programs, as a user would"
+)]
 
 mod clean;
 mod cli;
 mod command;
 mod crash;
 mod isolation;
+mod names;
 mod node;
+mod programs;
 mod puppet;
 mod refusals;
 mod remains;
+mod statistics;

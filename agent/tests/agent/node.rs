@@ -82,7 +82,13 @@ impl Node {
         let name = format!("{NAME_PREFIX}-{}-{number}", std::process::id());
         let (node, ()) = netns::create(|| ()).expect("these tests need root");
         let (wire, ()) = netns::create(|| ()).unwrap();
-        let made = Self { name, node, wire, wrapper: Vec::new(), daemon: None };
+        let made = Self {
+            name,
+            node,
+            wire,
+            wrapper: Vec::new(),
+            daemon: None,
+        };
         for directory in [made.files(), made.run_directory().join("bpf")] {
             fs::create_dir_all(directory).unwrap();
         }
@@ -99,7 +105,9 @@ impl Node {
         made.on_node(|| fs::write("/proc/sys/net/ipv6/conf/default/accept_dad", "0").unwrap());
         let other = format!("/proc/{}/fd/{}", std::process::id(), made.wire.as_raw_fd());
         made.ip("link set lo up");
-        made.ip(&format!("link add up0 type veth peer name w0 netns {other}"));
+        made.ip(&format!(
+            "link add up0 type veth peer name w0 netns {other}"
+        ));
         made.ip("addr add 10.9.0.2/24 dev up0");
         made.ip("-6 addr add fd09::2/64 dev up0 nodad");
         made.ip("link set up0 up");
@@ -169,7 +177,9 @@ impl Node {
     pub(crate) fn socket(&self) -> PathBuf {
         let text = fs::read_to_string(self.config()).unwrap_or_default();
         let table: toml::Table = text.parse().unwrap_or_default();
-        let socket = table.get("agent").and_then(|agent| agent.get("socket")?.as_str());
+        let socket = table
+            .get("agent")
+            .and_then(|agent| agent.get("socket")?.as_str());
         socket.map_or_else(|| self.default_socket(), PathBuf::from)
     }
 
@@ -178,7 +188,9 @@ impl Node {
     }
 
     pub(crate) fn cgroup(&self) -> PathBuf {
-        find_hierarchy().expect("these tests need cgroup v2, mounted anywhere").join(&self.name)
+        find_hierarchy()
+            .expect("these tests need cgroup v2, mounted anywhere")
+            .join(&self.name)
     }
 
     /// Puts a program of this workspace where containers can run it.
@@ -216,9 +228,10 @@ impl Node {
 
     /// Starts the daemon to die at a place of `weir_agent::container::CRASH_POINTS`.
     pub(crate) fn start_to_crash_at(&mut self, place: &str) {
-        self.try_start(&[("WEIR_CRASH_AT", place)]).unwrap_or_else(|failed| {
-            panic!("the daemon ended with {}: {}", failed.status, failed.log)
-        });
+        self.try_start(&[("WEIR_CRASH_AT", place)])
+            .unwrap_or_else(|failed| {
+                panic!("the daemon ended with {}: {}", failed.status, failed.log)
+            });
     }
 
     /// Starts the daemon, which may end before it is ready.
@@ -227,8 +240,14 @@ impl Node {
         let told = self.run_directory().join("notify.sock");
         drop(fs::remove_file(&told));
         let ready = UnixDatagram::bind(&told).unwrap();
-        ready.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        ready
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .unwrap();
         let begin = log.metadata().unwrap().len();
         let agent = programs().join("weir-agent").display().to_string();
         let words = [&self.wrapper[..], &[agent]].concat();
@@ -257,7 +276,11 @@ impl Node {
                 let log = self.log().split_off(usize::try_from(begin).unwrap());
                 return Err(NotReady { status, log });
             }
-            assert!(Instant::now() < deadline, "the daemon is not ready: {}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "the daemon is not ready: {}",
+                self.log()
+            );
         }
     }
 
@@ -275,7 +298,12 @@ impl Node {
     /// Waits until the daemon has killed itself at its crash point.
     pub(crate) fn wait_crashed(&mut self, place: &str) {
         let status = self.wait_daemon(place);
-        assert_eq!(status.signal(), Some(9), "{place}: {status}: {}", self.log());
+        assert_eq!(
+            status.signal(),
+            Some(9),
+            "{place}: {status}: {}",
+            self.log()
+        );
     }
 
     /// Stops the daemon as an operator does.
@@ -365,7 +393,10 @@ fn sweep() {
 
 /// Where the programs of this workspace are.
 pub(crate) fn programs() -> PathBuf {
-    Path::new(env!("CARGO_BIN_EXE_weir-agent")).parent().unwrap().to_owned()
+    Path::new(env!("CARGO_BIN_EXE_weir-agent"))
+        .parent()
+        .unwrap()
+        .to_owned()
 }
 
 /// The executor and its probe are another package's, which building this test does not build.
@@ -377,14 +408,19 @@ fn build_executor() {
         if programs().ends_with("release") {
             build.arg("--release");
         }
-        assert!(build.status().unwrap().success(), "weir-executor does not build");
+        assert!(
+            build.status().unwrap().success(),
+            "weir-executor does not build"
+        );
     });
 }
 
 /// Runs a program with these words, and fails with what it said.
 pub(crate) fn run(program: &str, words: &str) -> String {
-    let output =
-        Command::new(program).args(words.split_whitespace()).output().unwrap_or_else(|error| {
+    let output = Command::new(program)
+        .args(words.split_whitespace())
+        .output()
+        .unwrap_or_else(|error| {
             panic!("cannot run {program}, which `cargo xtask setup` installs: {error}")
         });
     let said = String::from_utf8_lossy(&output.stderr);

@@ -58,10 +58,11 @@ impl Node {
     pub(crate) fn start_puppet(&self, options: &[&str]) -> Puppet {
         let program = self.files().join("puppet.py");
         fs::write(&program, PROGRAM).unwrap();
-        let view =
-            self.start_container(options, &[PYTHON, "-u", "-B", program.to_str().unwrap()]);
+        let view = self.start_container(options, &[PYTHON, "-u", "-B", program.to_str().unwrap()]);
         let puppet = Puppet { view };
-        eventually("the puppet listens", || UnixStream::connect(puppet.socket()).ok());
+        eventually("the puppet listens", || {
+            UnixStream::connect(puppet.socket()).ok()
+        });
         puppet
     }
 }

@@ -22,31 +22,55 @@ fn assert_tells(told: &str, words: &[&str]) {
 
 #[test]
 fn ports_that_cannot_be_had_are_refused_with_who_has_them_and_what_there_is() {
-    let node = Node::with("network.quarantine_ms = 60000\nnetwork.container_ports = \"31000-31009\"");
+    let node =
+        Node::with("network.quarantine_ms = 60000\nnetwork.container_ports = \"31000-31009\"");
     let refused = |options: &[&str]| node.exec(options, &["true"]).refused();
-    node.start_container(&["--name", "web", "--ports", "31000-31003"], &["sleep", "1000"]);
+    node.start_container(
+        &["--name", "web", "--ports", "31000-31003"],
+        &["sleep", "1000"],
+    );
     assert_tells(
         &refused(&["--ports", "31002-31004"]),
         &["ports 31002-31003 are owned by container web"],
     );
     assert_tells(
         &refused(&["--ports", "31008-31011,40000"]),
-        &["31010-31011,40000 are outside the agent's 31000-31009", "container_ports"],
+        &[
+            "31010-31011,40000 are outside the agent's 31000-31009",
+            "container_ports",
+        ],
     );
-    assert_tells(&refused(&["--ports", "7"]), &["asked for 7 ports, 6 are free", "31000-31009 hold 10, 4 taken"]);
+    assert_tells(
+        &refused(&["--ports", "7"]),
+        &[
+            "asked for 7 ports, 6 are free",
+            "31000-31009 hold 10, 4 taken",
+        ],
+    );
     assert_tells(
         &node.weir(&["update", "web", "--ports", "11"]).refused(),
-        &["asked for 11 ports, of which it has 4, and 6 are free", "31000-31009 hold 10"],
+        &[
+            "asked for 11 ports, of which it has 4, and 6 are free",
+            "31000-31009 hold 10",
+        ],
     );
     node.exec(&["--ports", "31009"], &["true"]).ok();
-    assert_tells(&refused(&["--ports", "31009"]), &["port 31009 was freed", "free again in", "60 s"]);
+    assert_tells(
+        &refused(&["--ports", "31009"]),
+        &["port 31009 was freed", "free again in", "60 s"],
+    );
 
     // What the node's own processes use is theirs, TCP or UDP, IPv4 or IPv6, listening or not.
     let _tcp = node.on_node(|| TcpListener::bind("0.0.0.0:31004").unwrap());
     let _udp = node.on_node(|| UdpSocket::bind("[::1]:31005").unwrap());
-    assert_tells(&refused(&["--ports", "31004-31005"]), &["ports 31004-31005 are in use on the node", "ss -antup"]);
     assert_tells(
-        &node.weir(&["update", "web", "--ports", "31000-31005"]).refused(),
+        &refused(&["--ports", "31004-31005"]),
+        &["ports 31004-31005 are in use on the node", "ss -antup"],
+    );
+    assert_tells(
+        &node
+            .weir(&["update", "web", "--ports", "31000-31005"])
+            .refused(),
         &["31004-31005 are in use on the node"],
     );
     node.assert_exact();
@@ -71,7 +95,14 @@ fn a_full_pool_of_blocks_is_refused_with_its_numbers() {
         node.start_container(&[], &["sleep", "1000"]);
     }
     let told = node.exec(&[], &["true"]).refused();
-    assert_tells(&told, &["no ephemeral block is free", "61440-63487 holds 2 blocks of 1024: 2 taken", "ephemeral_block"]);
+    assert_tells(
+        &told,
+        &[
+            "no ephemeral block is free",
+            "61440-63487 holds 2 blocks of 1024: 2 taken",
+            "ephemeral_block",
+        ],
+    );
     // Who needs none gets in.
     node.exec(&["--network", "host"], &["true"]).ok();
 }
@@ -81,13 +112,36 @@ fn names_users_capabilities_and_commands_that_cannot_be_are_refused() {
     let node = Node::new();
     let refused = |options: &[&str]| node.exec(options, &["true"]).refused();
     let web = node.start_container(&["--name", "web"], &["sleep", "1000"]);
-    assert_tells(&refused(&["--name", "web"]), &["the name web is taken", web.id.as_str(), "weir-agent kill web"]);
-    assert_tells(&refused(&["--user", "no-such-user"]), &["no-such-user", "getent passwd"]);
-    assert_tells(&refused(&["--user", "root:no-such-group"]), &["no-such-group"]);
+    assert_tells(
+        &refused(&["--name", "web"]),
+        &[
+            "the name web is taken",
+            web.id.as_str(),
+            "weir-agent kill web",
+        ],
+    );
+    assert_tells(
+        &refused(&["--user", "no-such-user"]),
+        &["no-such-user", "getent passwd"],
+    );
+    assert_tells(
+        &refused(&["--user", "root:no-such-group"]),
+        &["no-such-group"],
+    );
     assert_tells(&refused(&["--user", "4294967295"]), &["4294967295"]);
-    assert_tells(&refused(&["--cap-add", "NET_RAW"]), &["NET_RAW is not allowed", "NET_BIND_SERVICE", "capabilities_allowed"]);
+    assert_tells(
+        &refused(&["--cap-add", "NET_RAW"]),
+        &[
+            "NET_RAW is not allowed",
+            "NET_BIND_SERVICE",
+            "capabilities_allowed",
+        ],
+    );
     assert_tells(&refused(&["--cap-add", "FLY"]), &["FLY", "capabilities(7)"]);
-    assert_tells(&refused(&["--workdir", "relative"]), &["relative", "absolute"]);
+    assert_tells(
+        &refused(&["--workdir", "relative"]),
+        &["relative", "absolute"],
+    );
     node.assert_exact();
 }
 
@@ -99,7 +153,7 @@ fn what_is_typed_wrongly_ends_with_64_before_anything_is_asked() {
         &[][..],
         &["fly"],
         &["exec"],
-        &["exec", "--", ],
+        &["exec", "--"],
         &["exec", "true"],
         &["exec", "--ports", "31000-", "--", "true"],
         &["exec", "--ports", "31001-31000", "--", "true"],
@@ -134,19 +188,32 @@ fn a_configuration_that_cannot_be_is_refused_with_its_place() {
     let node = Node::without_daemon("");
     let text = node.weir_here(&["check-config"]).ok();
     assert!(text.contains("33 isolated containers"), "{text}");
-    let json: Value = serde_json::from_str(&node.weir_here(&["check-config", "--json"]).ok()).unwrap();
-    assert_eq!((&json["valid"], &json["containers"]), (&Value::Bool(true), &Value::from(33)));
+    let json: Value =
+        serde_json::from_str(&node.weir_here(&["check-config", "--json"]).ok()).unwrap();
+    assert_eq!(
+        (&json["valid"], &json["containers"]),
+        (&Value::Bool(true), &Value::from(33))
+    );
 
     let path = node.config();
     for (text, words) in [
         ("[network]\nuplnks = []", &[":2:1", "uplnks"][..]),
-        ("[network]\nephemeral_block = 1000", &[":2:", "ephemeral_block", "1000", "power of two"]),
+        (
+            "[network]\nephemeral_block = 1000",
+            &[":2:", "ephemeral_block", "1000", "power of two"],
+        ),
         ("[network]\nquarantine_ms = -1", &[":2:"]),
-        ("[network]\ncontainer_ports = \"31000-40000\"\nephemeral_ports = \"32768-40959\"", &["container_ports", "32768-40000"]),
+        (
+            "[network]\ncontainer_ports = \"31000-40000\"\nephemeral_ports = \"32768-40959\"",
+            &["container_ports", "32768-40000"],
+        ),
         ("[http]\nlisten = \"localhost\"", &[":2:"]),
         ("[container]\ncapabilities_allowed = [\"FLY\"]", &["FLY"]),
         ("[agent", &[":1:"]),
-        ("[agent]\nsocket = \"run/agent.sock\"", &["socket", "absolute"]),
+        (
+            "[agent]\nsocket = \"run/agent.sock\"",
+            &["socket", "absolute"],
+        ),
     ] {
         fs::write(&path, text).unwrap();
         for command in ["check-config", "run", "doctor", "cleanup"] {
@@ -165,20 +232,27 @@ fn a_configuration_that_cannot_be_is_refused_with_its_place() {
 fn has_controllers() -> bool {
     let root = find_hierarchy().unwrap();
     let found = Cgroup::open(&root).unwrap().controllers().unwrap();
-    ["cpu", "memory"].iter().all(|name| found.iter().any(|found| found == name))
+    ["cpu", "memory"]
+        .iter()
+        .all(|name| found.iter().any(|found| found == name))
 }
 
 #[test]
 fn a_limit_that_the_node_cannot_enforce_is_refused() {
     if has_controllers() {
-        eprintln!("weir-skip: a_limit_that_the_node_cannot_enforce_is_refused: this node can enforce it");
+        eprintln!(
+            "weir-skip: a_limit_that_the_node_cannot_enforce_is_refused: this node can enforce it"
+        );
         return;
     }
     let node = Node::new();
     for (option, amount, controller) in [("--cpus", "0.5", "cpu"), ("--mem", "64M", "memory")] {
         let told = node.exec(&[option, amount], &["true"]).refused();
         let reason = format!("the {controller} controller is not in its cgroup v2");
-        assert_tells(&told, &["cannot enforce", option, &reason, "allow_unenforced_limits"]);
+        assert_tells(
+            &told,
+            &["cannot enforce", option, &reason, "allow_unenforced_limits"],
+        );
     }
     node.assert_exact();
 }
@@ -186,27 +260,46 @@ fn a_limit_that_the_node_cannot_enforce_is_refused() {
 #[test]
 fn a_limit_that_is_allowed_unenforced_is_called_that_in_every_listing() {
     if has_controllers() {
-        eprintln!("weir-skip: a_limit_that_is_allowed_unenforced_is_called_that_in_every_listing: this node can enforce it");
+        eprintln!(
+            "weir-skip: a_limit_that_is_allowed_unenforced_is_called_that_in_every_listing: this node can enforce it"
+        );
         return;
     }
     let node = Node::with("cgroup.allow_unenforced_limits = true");
-    node.start_container(&["--name", "web", "--cpus", "0.5", "--mem", "64M"], &["sleep", "1000"]);
+    node.start_container(
+        &["--name", "web", "--cpus", "0.5", "--mem", "64M"],
+        &["sleep", "1000"],
+    );
     node.start_container(&["--name", "free"], &["sleep", "1000"]);
     for words in [&["ps"][..], &["stats"]] {
         let text = node.weir(words).ok();
         let line = |name: &str| text.lines().find(|line| line.starts_with(name)).unwrap();
         assert!(line("web").contains("0.5 cpus 64M unenforced"), "{text}");
         assert!(!line("free").contains("unenforced"), "{text}");
-        let json: Value = serde_json::from_str(&node.weir(&[words, &["--json"]].concat()).ok()).unwrap();
-        let of = |name: &str| json.as_array().unwrap().iter().find(|one| one["name"] == name).unwrap()["unenforced"].clone();
-        assert_eq!((of("web"), of("free")), (true.into(), false.into()), "{words:?}");
+        let json: Value =
+            serde_json::from_str(&node.weir(&[words, &["--json"]].concat()).ok()).unwrap();
+        let of = |name: &str| {
+            json.as_array()
+                .unwrap()
+                .iter()
+                .find(|one| one["name"] == name)
+                .unwrap()["unenforced"]
+                .clone()
+        };
+        assert_eq!(
+            (of("web"), of("free")),
+            (true.into(), false.into()),
+            "{words:?}"
+        );
     }
 }
 
 #[test]
 fn a_limit_is_enforced_where_the_controllers_are() {
     if !has_controllers() {
-        eprintln!("weir-skip: a_limit_is_enforced_where_the_controllers_are: no cpu and memory controllers in cgroup v2");
+        eprintln!(
+            "weir-skip: a_limit_is_enforced_where_the_controllers_are: no cpu and memory controllers in cgroup v2"
+        );
         return;
     }
     let node = Node::new();
@@ -216,7 +309,10 @@ fn a_limit_is_enforced_where_the_controllers_are() {
          while time.monotonic() < end: pass\nprint(time.process_time() - before)",
     );
     assert!(used.parse::<f64>().unwrap() < 1.0, "{used} s of CPU in 2 s");
-    let said = node.exec(&["--mem", "32M"], &["/usr/bin/python3", "-c", "x = b'x' * (256 << 20)"]);
+    let said = node.exec(
+        &["--mem", "32M"],
+        &["/usr/bin/python3", "-c", "x = b'x' * (256 << 20)"],
+    );
     assert_eq!(said.code, 128 + 9, "{said:?}");
 }
 
@@ -224,12 +320,19 @@ fn a_limit_is_enforced_where_the_controllers_are() {
 fn only_root_is_served() {
     let node = Node::new();
     let socket = node.socket();
-    assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(
+        fs::metadata(&socket).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
     // Also where somebody has opened the door.
     fs::set_permissions(&socket, fs::Permissions::from_mode(0o666)).unwrap();
     fs::set_permissions(node.run_directory(), fs::Permissions::from_mode(0o755)).unwrap();
     let agent = node.program("weir-agent");
-    let said = node.run_as(&["setpriv", "--reuid", "65534", "--clear-groups"], &agent, &["ps"]);
+    let said = node.run_as(
+        &["setpriv", "--reuid", "65534", "--clear-groups"],
+        &agent,
+        &["ps"],
+    );
     assert_eq!(said.code, 2, "{said:?}");
     assert_tells(&said.stderr, &["only root may ask", "65534"]);
 }
@@ -247,15 +350,24 @@ fn whoever_is_inside_a_container_is_not_served_even_as_root() {
 
     // A process of the node that is moved into a container's cgroup is inside as well, ...
     let view = node.start_container(&["--name", "web"], &["sleep", "1000"]);
-    let task = node.cgroup().join(view.id.as_str()).join("task/cgroup.procs");
-    let join = format!("echo $$ > {} && exec {agent} --socket {socket} ps", task.display());
+    let task = node
+        .cgroup()
+        .join(view.id.as_str())
+        .join("task/cgroup.procs");
+    let join = format!(
+        "echo $$ > {} && exec {agent} --socket {socket} ps",
+        task.display()
+    );
     let said = node.run_as(&[], "sh", &["-c", &join]);
     assert_eq!(said.code, 2, "{said:?}");
     assert_tells(&said.stderr, &["inside a container", view.id.as_str()]);
 
     // ... and so is one that is only in its PID namespace, or in one that nobody knows.
     let init = pids(&view).1.to_string();
-    for wrapper in [&["nsenter", "--pid", "--target", &init][..], &["unshare", "--pid", "--fork"]] {
+    for wrapper in [
+        &["nsenter", "--pid", "--target", &init][..],
+        &["unshare", "--pid", "--fork"],
+    ] {
         let said = node.run_as(wrapper, &agent, &["--socket", &socket, "ps"]);
         assert_eq!(said.code, 2, "{wrapper:?}: {said:?}");
         assert_tells(&said.stderr, &["PID namespace"]);
@@ -270,7 +382,10 @@ fn the_socket_is_not_to_be_found_inside_a_container() {
     let node = Node::new();
     let socket = node.socket().display().to_string();
     let puppet = node.start_puppet(&["--user", "root"]);
-    puppet.says(&format!("socket.socket(socket.AF_UNIX).connect('{socket}')"), "ENOENT");
+    puppet.says(
+        &format!("socket.socket(socket.AF_UNIX).connect('{socket}')"),
+        "ENOENT",
+    );
     puppet.says("print(os.listdir('/run'))", "[]");
 }
 
@@ -279,14 +394,22 @@ fn doctor_says_whether_the_node_is_ready() {
     let node = Node::new();
     let said = node.weir_here(&["doctor", "--json"]);
     let json: Value = serde_json::from_str(&said.stdout).unwrap();
-    assert_eq!((said.code, &json["ready"]), (0, &Value::Bool(true)), "{json:#}");
+    assert_eq!(
+        (said.code, &json["ready"]),
+        (0, &Value::Bool(true)),
+        "{json:#}"
+    );
     let checks = json["checks"].as_array().unwrap();
     assert!(checks.len() > 5);
     for check in checks {
         let status = check["status"].as_str().unwrap();
         assert!(["ok", "degraded"].contains(&status), "{check}");
         assert!(!check["detail"].as_str().unwrap().is_empty(), "{check}");
-        assert_eq!(check["lost"].as_str().unwrap().is_empty(), status == "ok", "{check}");
+        assert_eq!(
+            check["lost"].as_str().unwrap().is_empty(),
+            status == "ok",
+            "{check}"
+        );
     }
     let text = node.weir_here(&["doctor"]).ok();
     assert!(text.contains("this node is ready"), "{text}");
@@ -296,7 +419,11 @@ fn doctor_says_whether_the_node_is_ready() {
     let node = Node::without_daemon("agent.executor = \"/nonexistent\"");
     let said = node.weir_here(&["doctor", "--json"]);
     let json: Value = serde_json::from_str(&said.stdout).unwrap();
-    assert_eq!((said.code, &json["ready"]), (1, &Value::Bool(false)), "{json:#}");
+    assert_eq!(
+        (said.code, &json["ready"]),
+        (1, &Value::Bool(false)),
+        "{json:#}"
+    );
 }
 
 impl Node {
@@ -304,7 +431,11 @@ impl Node {
     fn run_as(&self, wrapper: &[&str], program: &str, words: &[&str]) -> crate::command::Said {
         let all = [wrapper, &[program], words].concat();
         let mut command = std::process::Command::new(all[0]);
-        command.args(&all[1..]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(&all[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let socket = self.socket().display().to_string();
         if !all.contains(&"--socket") && program != "sh" {
             command.args(["--socket", &socket]);
@@ -316,7 +447,11 @@ impl Node {
     fn command_without_socket(&self, words: &[&str]) -> crate::command::Said {
         let agent = crate::node::programs().join("weir-agent");
         let mut command = std::process::Command::new(agent);
-        command.args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(words)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         wait_for(command.spawn().unwrap())
     }
 }

@@ -31,7 +31,10 @@ impl Node {
     fn complaints(&self) -> Vec<String> {
         let all = self.containers(true);
         let live: Vec<&ContainerView> = all.iter().filter(|view| view.state.is_live()).collect();
-        let isolated = || live.iter().filter(|view| view.network == NetworkMode::Isolated);
+        let isolated = || {
+            live.iter()
+                .filter(|view| view.network == NetworkMode::Isolated)
+        };
         let hosted = || live.iter().filter(|view| view.network == NetworkMode::Host);
         let ids = |views: &[&ContainerView]| -> BTreeSet<String> {
             views.iter().map(|view| view.id.to_string()).collect()
@@ -39,7 +42,9 @@ impl Node {
         let mut complaints = Vec::new();
         let mut compare = |what: &str, is: BTreeSet<String>, should: BTreeSet<String>| {
             if is != should {
-                complaints.push(format!("{what}: there are {is:?}, there should be {should:?}"));
+                complaints.push(format!(
+                    "{what}: there are {is:?}, there should be {should:?}"
+                ));
             }
         };
         compare("cgroups", subdirectories(&self.cgroup()), ids(&live));
@@ -55,20 +60,37 @@ impl Node {
         // With clsact the filter is the link's own, and there is nothing to pin.
         let pinned = |view: &&&ContainerView| format!("container-{}", view.slot);
         let both = |view: &&ContainerView| {
-            [format!("host_rx-{}", view.slot), format!("host_tx-{}", view.slot)]
+            [
+                format!("host_rx-{}", view.slot),
+                format!("host_tx-{}", view.slot),
+            ]
         };
         let mut pins: BTreeSet<String> = hosted().flat_map(|view| both(view)).collect();
-        if self.container_pins().iter().any(|pin| pin.starts_with("container-")) || !self.is_clsact() {
+        if self
+            .container_pins()
+            .iter()
+            .any(|pin| pin.starts_with("container-"))
+            || !self.is_clsact()
+        {
             pins.extend(isolated().map(|view| pinned(&view)));
         }
         compare("pins", self.container_pins(), pins);
         let words = |owners: BTreeMap<u16, u32>| -> BTreeSet<String> {
-            owners.iter().map(|(port, owner)| format!("{port}:{owner}")).collect()
+            owners
+                .iter()
+                .map(|(port, owner)| format!("{port}:{owner}"))
+                .collect()
         };
-        compare("ports in the table", words(self.owners()), words(owned(&live)));
-        compare("namespaces held by the daemon", {
-            [self.namespaces_held().to_string()].into()
-        }, [isolated().count().to_string()].into());
+        compare(
+            "ports in the table",
+            words(self.owners()),
+            words(owned(&live)),
+        );
+        compare(
+            "namespaces held by the daemon",
+            { [self.namespaces_held().to_string()].into() },
+            [isolated().count().to_string()].into(),
+        );
         complaints
     }
 
@@ -82,8 +104,13 @@ impl Node {
         let mut found = BTreeSet::new();
         for entry in fs::read_dir("/proc").unwrap().flatten() {
             let cgroups = fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
-            let own = cgroups.lines().find_map(|line| line.strip_prefix("0::")?.strip_prefix(&below));
-            found.extend(own.and_then(|path| path.split('/').next()).map(str::to_owned));
+            let own = cgroups
+                .lines()
+                .find_map(|line| line.strip_prefix("0::")?.strip_prefix(&below));
+            found.extend(
+                own.and_then(|path| path.split('/').next())
+                    .map(str::to_owned),
+            );
         }
         found
     }
@@ -102,7 +129,10 @@ impl Node {
     pub(crate) fn all_pins(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         for version in fs::read_dir(self.pins()).into_iter().flatten().flatten() {
-            for link in fs::read_dir(version.path().join("links")).unwrap().flatten() {
+            for link in fs::read_dir(version.path().join("links"))
+                .unwrap()
+                .flatten()
+            {
                 found.insert(link.file_name().to_string_lossy().into_owned());
             }
         }
@@ -118,11 +148,19 @@ impl Node {
 
     /// Returns who owns which port according to the table in the kernel: slots, counted from one.
     pub(crate) fn owners(&self) -> BTreeMap<u16, u32> {
-        let version = fs::read_dir(self.pins()).unwrap().next().unwrap().unwrap().path();
+        let version = fs::read_dir(self.pins())
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path();
         let data = MapData::from_pin(version.join("maps/PORTS")).unwrap();
         let ports: Array<MapData, u32> = Map::Array(data).try_into().unwrap();
         let owner = |port: u16| Some((port, ports.get(&u32::from(port), 0).unwrap()));
-        (0..=u16::MAX).filter_map(owner).filter(|(_, owner)| *owner != 0).collect()
+        (0..=u16::MAX)
+            .filter_map(owner)
+            .filter(|(_, owner)| *owner != 0)
+            .collect()
     }
 
     /// Returns how many network namespaces the daemon holds, less its own.
@@ -135,7 +173,9 @@ impl Node {
             .filter(|target| target.starts_with("net:["))
             .collect();
         let own = fs::read_link(format!("/proc/{}/ns/net", self.daemon_pid())).unwrap();
-        held.iter().filter(|target| Path::new(target) != own).count()
+        held.iter()
+            .filter(|target| Path::new(target) != own)
+            .count()
     }
 
     /// Waits until every port of the pool, and every block, can be had: nothing was leaked, and
@@ -154,7 +194,8 @@ impl Node {
                 (said.code == 0).then_some(())
             });
         }
-        self.exec(&["--name", "one-too-many", "--detach"], &sleep).refused();
+        self.exec(&["--name", "one-too-many", "--detach"], &sleep)
+            .refused();
         self.assert_exact();
         self.kill_all();
         self.assert_exact();

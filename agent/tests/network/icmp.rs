@@ -205,15 +205,7 @@ fn a_container_pings_the_node_and_itself() {
     let a = lab.container(1, "31000");
     for to in [NODE_V4, NODE_V6, "127.0.0.1", "::1"].map(ip) {
         for kind in [SockType::Datagram, SockType::Raw] {
-            let r = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-                a.run(|| Pinger::new(kind, to, 7).ping(3, b"weir"))
-            }));
-            if r.is_err() {
-                eprintln!("DBG {kind:?} {:?}", lab.counters(&a));
-                eprintln!("DBG {}", a.place.command("cat", "/proc/net/snmp6"));
-                eprintln!("DBG {}", lab.node.command("cat", "/proc/net/snmp6"));
-                panic!()
-            }
+            a.run(|| Pinger::new(kind, to, 7).ping(3, b"weir"));
         }
     }
 }

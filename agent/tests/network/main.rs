@@ -8,7 +8,9 @@
 #![allow(clippy::cast_possible_truncation, reason = "test data")]
 
 mod adoption;
+mod bulk;
 mod drops;
+mod fragments;
 mod frames;
 mod icmp;
 mod lab;
@@ -16,4 +18,5 @@ mod log;
 mod node_changes;
 mod paths;
 mod refusals;
+mod statistics;
 mod talk;

@@ -8,8 +8,6 @@ use std::time::Duration;
 /// How long a socket waits before it is an error: what is expected to fail by silence waits this
 /// long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
-/// For what must not arrive.
-pub(crate) const SILENCE: Duration = Duration::from_millis(300);
 
 /// A server that answers one TCP connection with what it got and who sent it.
 pub(crate) struct Server {
@@ -101,8 +99,9 @@ pub(crate) fn ask_udp_connected(to: SocketAddr) -> std::io::Result<SocketAddr> {
 /// What is sent in bulk: it differs at every place, so nothing can be lost, doubled or swapped
 /// unseen.
 fn pattern(offset: u64, bytes: &mut [u8]) {
-    for (at, word) in (offset / 8..).zip(bytes.chunks_exact_mut(8)) {
-        word.copy_from_slice(&at.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+    for (at, block) in (offset / 64..).zip(bytes.chunks_exact_mut(64)) {
+        block.fill(at as u8);
+        block[..8].copy_from_slice(&at.to_le_bytes());
     }
 }
 

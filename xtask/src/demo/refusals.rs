@@ -58,7 +58,10 @@ pub(super) fn spoof(node: Node, interrupt: &Interrupt) -> Result<()> {
         forgery::FORGED
     );
     let outcome = forgery::attempt(node, interrupt, "forger", WEB_PORT)?;
-    println!("    arrived on the wire: only the last, from {}", outcome.honest);
+    println!(
+        "    arrived on the wire: only the last, from {}",
+        outcome.honest
+    );
     println!(
         "    dropped and counted: {}, for reason source_port",
         outcome.dropped

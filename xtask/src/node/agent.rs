@@ -41,9 +41,34 @@ pub(crate) struct Container {
 #[derive(Clone, Debug, Deserialize)]
 struct State {
     state: String,
+    /// Its supervisor, while it runs.
+    executor_pid: Option<i32>,
+}
+
+/// Which network a container is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Network {
+    /// One of its own, with the node's addresses.
+    Isolated,
+    /// The node's.
+    Host,
+}
+
+impl Network {
+    /// Returns the word for it in the command line.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Isolated => "isolated",
+            Self::Host => "host",
+        }
+    }
 }
 
 impl Container {
+    pub(crate) fn executor(&self) -> Option<i32> {
+        self.state.executor_pid
+    }
+
     pub(crate) fn is_running(&self) -> bool {
         self.state.state == "running"
     }

@@ -28,8 +28,8 @@ use std::thread;
 
 use anyhow::{Context as _, Result, bail};
 
-pub(crate) use agent::{Container, build};
-pub(crate) use network::{NODE_V4, NODE_V6, WIRE_V4, inside};
+pub(crate) use agent::{Container, Network, build};
+pub(crate) use network::{NODE_V4, NODE_V6, UPLINK, WIRE_V4, inside};
 pub(crate) use statistics::{Statistics, Traffic, Usage};
 
 use crate::cgroup;
@@ -89,6 +89,12 @@ impl Node {
     ///
     /// What a failure leaves behind is for [`Self::remove`].
     pub(crate) fn create(self, interrupt: &Interrupt) -> Result<()> {
+        self.create_without_agent()?;
+        self.start_agent(interrupt)
+    }
+
+    /// Makes the node as it is before it has an agent.
+    pub(crate) fn create_without_agent(self) -> Result<()> {
         for directory in [
             self.run_directory(),
             self.files_directory(),
@@ -98,8 +104,7 @@ impl Node {
                 .with_context(|| format!("cannot create {}", directory.display()))?;
         }
         self.create_network()?;
-        self.mount_bpffs()?;
-        self.start_agent(interrupt)
+        self.mount_bpffs()
     }
 
     /// Takes everything of the node away, however much of it is there.

@@ -22,7 +22,7 @@ pub(crate) const NODE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd87, 0, 0, 0, 0, 
 pub(crate) const WIRE_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 87, 0, 1));
 
 /// The interface of the node that leads to the wire.
-const UPLINK: &str = "uplink";
+pub(crate) const UPLINK: &str = "uplink";
 
 /// The other end.
 const WIRE: &str = "wire";
@@ -84,7 +84,7 @@ impl Node {
     }
 
     /// Returns the directory under which the agent pins.
-    pub(super) fn bpffs(self) -> PathBuf {
+    pub(crate) fn bpffs(self) -> PathBuf {
         self.run_directory().join("bpf")
     }
 

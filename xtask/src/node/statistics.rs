@@ -73,6 +73,32 @@ impl Statistics {
 }
 
 impl Usage {
+    /// Returns everything that is counted and never falls, with its name.
+    pub(crate) fn counters(&self) -> Vec<(String, u64)> {
+        let mut counters = vec![("cpu_us".to_owned(), self.cpu_us())];
+        if let Some(network) = &self.network {
+            counters.extend([
+                ("binds_refused".to_owned(), network.binds_refused),
+                ("tcp_connects".to_owned(), network.tcp_connects),
+                ("tcp_accepts".to_owned(), network.tcp_accepts),
+            ]);
+        }
+        let traffic = self.traffic();
+        counters.extend([
+            ("rx_packets".to_owned(), traffic.rx_packets),
+            ("rx_bytes".to_owned(), traffic.rx_bytes),
+            ("tx_packets".to_owned(), traffic.tx_packets),
+            ("tx_bytes".to_owned(), traffic.tx_bytes),
+        ]);
+        for (direction, drops) in [("rx", traffic.rx_drops), ("tx", traffic.tx_drops)] {
+            let named = drops
+                .into_iter()
+                .map(|(reason, count)| (format!("{direction} drops {reason}"), count));
+            counters.extend(named);
+        }
+        counters
+    }
+
     /// Returns the time that its processes have run.
     pub(crate) fn cpu_us(&self) -> u64 {
         self.cpu_user_us + self.cpu_system_us

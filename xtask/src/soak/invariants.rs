@@ -2,27 +2,42 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::net::SocketAddr;
-use std::thread;
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::record::Record;
+use super::remains;
 use crate::http;
-use crate::node::{Container, NODE_V4, NODE_V6, Node, inside};
+use crate::interrupt::Interrupt;
+use crate::node::{Container, NODE_V4, NODE_V6, Network, Node, Usage, inside};
 
 /// How long the node may take to become what it was told to be: a server starts, a killed container
 /// has five seconds of grace.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// The ports that containers may ask for, as the agent ships.
+const CONTAINER_PORTS: std::ops::RangeInclusive<u16> = 31000..=31999;
+
 /// What the steps so far should have led to.
 #[derive(Debug, Default)]
 pub(super) struct Expected {
-    /// The running containers and how many ports each was last seen with.
-    running: BTreeMap<String, usize>,
+    /// The running containers.
+    running: BTreeMap<String, Server>,
     /// How many were ever named.
     named: u64,
+    /// What was counted last, by container and counter.
+    counted: BTreeMap<(String, String), u64>,
+}
+
+/// A container that serves.
+#[derive(Debug)]
+struct Server {
+    network: Network,
+    /// Those that it was last seen with.
+    ports: Vec<u16>,
 }
 
 impl Expected {
@@ -30,45 +45,84 @@ impl Expected {
         self.running.keys()
     }
 
+    pub(super) fn isolated(&self) -> impl Iterator<Item = &String> {
+        self.running
+            .iter()
+            .filter(|(_, server)| server.network == Network::Isolated)
+            .map(|(name, _)| name)
+    }
+
     pub(super) fn new_name(&self) -> String {
         format!("soak-{}", self.named)
     }
 
-    pub(super) fn ports_of(&self, name: &str) -> usize {
-        self.running.get(name).copied().unwrap_or(1)
-    }
-
-    pub(super) fn started(&mut self, name: &str) {
-        self.running.insert(name.to_owned(), 1);
+    /// Names are not used again: what the log says of one is about one container.
+    pub(super) fn name_is_used(&mut self) {
         self.named += 1;
     }
 
-    pub(super) fn killed(&mut self, name: &str) {
+    pub(super) fn ports(&self, name: &str) -> Vec<u16> {
+        self.running
+            .get(name)
+            .map(|server| server.ports.clone())
+            .unwrap_or_default()
+    }
+
+    /// Returns the ports of `name` and some that no container owns, as one types them.
+    pub(super) fn ports_and_free(&self, name: &str, more: usize) -> String {
+        let owned: BTreeSet<u16> = self
+            .running
+            .values()
+            .flat_map(|server| server.ports.iter().copied())
+            .collect();
+        let free = CONTAINER_PORTS.filter(|port| !owned.contains(port)).rev();
+        let ports = self.ports(name).into_iter().chain(free.take(more));
+        let words: Vec<String> = ports.map(|port| port.to_string()).collect();
+        words.join(",")
+    }
+
+    pub(super) fn started(&mut self, name: &str, network: Network) {
+        let ports = Vec::new();
+        self.running
+            .insert(name.to_owned(), Server { network, ports });
+    }
+
+    pub(super) fn ended(&mut self, name: &str) {
         self.running.remove(name);
     }
 
     /// Holds what is true against what should be; waits for what takes a moment.
-    pub(super) fn hold(&mut self, node: Node, record: &mut Record) -> Result<()> {
-        let containers = self.await_listing(node)?;
+    pub(super) fn hold(
+        &mut self,
+        node: Node,
+        record: &mut Record,
+        interrupt: &Interrupt,
+    ) -> Result<()> {
+        let containers = self.await_listing(node, interrupt)?;
         no_port_has_two_owners(&containers)?;
+        record.containers_most = record.containers_most.max(containers.len());
         for container in &containers {
-            let ports = ports_of(container)?;
-            self.running.insert(container.name.clone(), ports.len());
-            record.containers_most = record.containers_most.max(containers.len());
-            let Some(port) = ports.first() else {
+            let ports = read_ports(&container.ports)?;
+            let server = self.running.get_mut(&container.name);
+            let server = server.context("the listing was held against this")?;
+            server.ports = ports;
+            let Some(port) = server.ports.first() else {
                 bail!("{} owns no port", container.name);
             };
             for ip in [NODE_V4, NODE_V6] {
-                await_answer(node, SocketAddr::new(ip, *port))
+                await_answer(node, interrupt, SocketAddr::new(ip, *port))
                     .with_context(|| format!("{} does not serve", container.name))?;
                 record.answers += 1;
+                the_node_cannot_listen(node, ip, &server.ports)?;
             }
         }
-        Ok(())
+        let isolated = self.isolated().count();
+        remains::await_only(node, interrupt, isolated, containers.len(), PATIENCE)?;
+        self.no_counter_falls(&node.statistics()?.all().iter().collect::<Vec<_>>())
     }
 
     /// Waits until exactly the expected containers run.
-    fn await_listing(&self, node: Node) -> Result<Vec<Container>> {
+    fn await_listing(&self, node: Node, interrupt: &Interrupt) -> Result<Vec<Container>> {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let containers: Vec<Container> = node.containers()?;
@@ -82,8 +136,26 @@ impl Expected {
                 let expected: Vec<&String> = self.running.keys().collect();
                 bail!("expected {expected:?} to run, the agent lists {containers:?}");
             }
-            thread::sleep(Duration::from_millis(50));
+            interrupt.pause(Duration::from_millis(20))?;
         }
+    }
+
+    /// A counter belongs to a container from its start to its end, whatever becomes of the agent.
+    fn no_counter_falls(&mut self, usages: &[&Usage]) -> Result<()> {
+        let mut counted = BTreeMap::new();
+        for usage in usages {
+            for (counter, count) in usage.counters() {
+                let key = (usage.id.clone(), counter);
+                if let Some(earlier) = self.counted.get(&key)
+                    && count < *earlier
+                {
+                    bail!("{} of {} fell from {earlier} to {count}", key.1, usage.name);
+                }
+                counted.insert(key, count);
+            }
+        }
+        self.counted = counted;
+        Ok(())
     }
 }
 
@@ -91,7 +163,7 @@ fn no_port_has_two_owners(containers: &[Container]) -> Result<()> {
     let mut owners: BTreeMap<u16, &str> = BTreeMap::new();
     for container in containers {
         let ephemeral = container.ephemeral.as_deref().unwrap_or_default();
-        for port in ports_of(container)?
+        for port in read_ports(&container.ports)?
             .into_iter()
             .chain(read_ports(ephemeral)?)
         {
@@ -103,8 +175,20 @@ fn no_port_has_two_owners(containers: &[Container]) -> Result<()> {
     Ok(())
 }
 
-fn ports_of(container: &Container) -> Result<Vec<u16>> {
-    read_ports(&container.ports)
+fn the_node_cannot_listen(node: Node, ip: IpAddr, ports: &[u16]) -> Result<()> {
+    inside(node.node_namespace(), || {
+        for port in ports {
+            match TcpListener::bind(SocketAddr::new(ip, *port)) {
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => {
+                    return Err(error)
+                        .with_context(|| format!("a process of the node at {ip} port {port}"));
+                }
+                Ok(_listener) => bail!("a process of the node could take {ip} port {port}"),
+            }
+        }
+        Ok(())
+    })?
 }
 
 /// Reads ports as the agent writes them.
@@ -123,29 +207,46 @@ fn read_ports(text: &str) -> Result<Vec<u16>> {
     Ok(ports)
 }
 
-fn await_answer(node: Node, address: SocketAddr) -> Result<()> {
+fn await_answer(node: Node, interrupt: &Interrupt, address: SocketAddr) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         match inside(node.wire_namespace(), || http::get(address, "/"))? {
             Ok(_answer) => return Ok(()),
             Err(error) if Instant::now() > deadline => return Err(error),
             // A new server is not listening yet, and only asking shows when it is.
-            Err(_not_yet) => thread::sleep(Duration::from_millis(20)),
+            Err(_not_yet) => interrupt.pause(Duration::from_millis(20))?,
         }
     }
 }
 
-/// Returns how much memory of its own the agent has.
-pub(super) fn agent_memory_kib(node: Node) -> Result<u64> {
+/// What the agent has of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct AgentUse {
+    /// How much memory, shared pages included.
+    pub(super) memory_kib: u64,
+    /// How many open files.
+    pub(super) descriptors: usize,
+}
+
+/// Returns what the agent has now.
+pub(super) fn agent_use(node: Node) -> Result<AgentUse> {
     let pid = node.agent_process().context("the agent is not there")?;
     let path = format!("/proc/{pid}/status");
     let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    status
+    let memory_kib = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))
         .and_then(|rest| rest.trim().strip_suffix(" kB"))
         .and_then(|kib| kib.parse().ok())
-        .with_context(|| format!("{path} has no VmRSS"))
+        .with_context(|| format!("{path} has no VmRSS"))?;
+    let path = format!("/proc/{pid}/fd");
+    let descriptors = fs::read_dir(&path)
+        .with_context(|| format!("cannot list {path}"))?
+        .count();
+    Ok(AgentUse {
+        memory_kib,
+        descriptors,
+    })
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 
-use crate::command::{command, read};
+use super::invariants::AgentUse;
+use crate::command::{command, output, read};
 use crate::node::Node;
 use crate::tree;
 
@@ -21,12 +22,17 @@ pub(super) struct Record {
     pub(super) started: u64,
     pub(super) updated: u64,
     pub(super) killed: u64,
+    pub(super) ran: u64,
+    pub(super) binds_refused: usize,
+    pub(super) forged: u64,
     pub(super) crashed: u64,
+    pub(super) restarted: u64,
+    pub(super) executors_crashed: u64,
     pub(super) refused: u64,
     pub(super) answers: u64,
     pub(super) containers_most: usize,
-    pub(super) agent_kib_first: u64,
-    pub(super) agent_kib_last: u64,
+    pub(super) agent_first: AgentUse,
+    pub(super) agent_last: AgentUse,
     pub(super) failure: Option<String>,
 }
 
@@ -39,68 +45,129 @@ impl Record {
             started: 0,
             updated: 0,
             killed: 0,
+            ran: 0,
+            binds_refused: 0,
+            forged: 0,
             crashed: 0,
+            restarted: 0,
+            executors_crashed: 0,
             refused: 0,
             answers: 0,
             containers_most: 0,
-            agent_kib_first: 0,
-            agent_kib_last: 0,
+            agent_first: AgentUse::default(),
+            agent_last: AgentUse::default(),
             failure: None,
         }
     }
 
+    /// Returns how far it is.
+    pub(super) fn line(&self) -> String {
+        let Self {
+            steps,
+            started,
+            killed,
+            crashed,
+            answers,
+            ..
+        } = self;
+        let seconds = self.begun.elapsed().as_secs();
+        format!(
+            "{seconds:>5} s: {steps} steps, {started} containers started, {killed} killed, the agent killed {crashed} times, {answers} answers"
+        )
+    }
+
     /// Writes the results over the last ones, and shows them.
     pub(super) fn write(&self) -> Result<()> {
+        let text = self.text()?;
+        print!("\n{text}");
+        fs::write(tree::root().join(FILE), text).with_context(|| format!("cannot write {FILE}"))
+    }
+
+    fn text(&self) -> Result<String> {
+        let Self {
+            seed,
+            begun,
+            steps,
+            started,
+            updated,
+            killed,
+            ran,
+            binds_refused,
+            forged,
+            crashed,
+            restarted,
+            executors_crashed,
+            refused,
+            answers,
+            containers_most,
+            agent_first,
+            agent_last,
+            failure,
+        } = self;
         let kernel = read(command("uname").arg("-r"))?;
         let date = read(command("date").args(["--utc", "--iso-8601=minutes"]))?;
-        let minutes = self.begun.elapsed().as_secs() / 60;
-        let outcome = match &self.failure {
+        let commit = read(command("git").args(["describe", "--always", "--dirty"]))
+            .unwrap_or_else(|_no_git| "unknown".to_owned());
+        let minutes = begun.elapsed().as_secs().div_ceil(60);
+        let outcome = match failure {
             None => "everything held".to_owned(),
-            Some(failure) => format!("FAILED: {failure}"),
+            Some(failure) => format!("FAILED: {}", failure.replace('\n', " ")),
         };
-        let text = format!(
+        Ok(format!(
             "# The last soak
 
-Written by `cargo xtask soak`. Containers with Python's HTTP server come, change and go at random; the agent is killed with
--9 in between. After every step: exactly the expected containers run, no port has two owners, and every server answers from
-the wire over IPv4 and IPv6. At the end the node is taken away.
+Written by `cargo xtask soak`. Servers in containers come, change and go at random, on a network of their own or the node's; the agent is
+killed with -9, also in the middle of starting and killing a container, and so are executors. After every step:
+
+- exactly the containers that should run do, and no port has two owners;
+- every one answers from the wire over IPv4 and IPv6, and no process of the node can listen on its ports;
+- there is no link, pin or cgroup of a container that has ended;
+- no counter of a container has fallen.
+
+Containers that try to listen on others' ports, or to send from them, are among the steps. At the end the containers are killed and the
+agent is stopped: links, qdiscs, filters, pins, cgroups and settings of the node must be what they were before its start.
 
 | what | |
 | --- | --- |
 | outcome | {outcome} |
-| begun to end | {minutes} minutes, until {date} |
-| kernel | {kernel} |
+| how long | {minutes} minutes, until {date} |
+| source, kernel | {commit}, {kernel} |
 | repeat | `cargo xtask soak --minutes {minutes} --seed {seed}` |
 | steps | {steps} |
-| containers started, updated, killed | {started}, {updated}, {killed} |
+| servers started, updated, killed | {started}, {updated}, {killed} |
 | most containers at once | {containers_most} |
-| requests refused for want of ports | {refused} |
-| agent killed and restarted | {crashed} |
+| commands run to their end | {ran} |
+| agent killed, stopped | {crashed}, {restarted} |
+| executors killed | {executors_crashed} |
 | answers over the wire | {answers} |
-| agent's memory, first and last | {first} KiB, {last} KiB |
+| others' ports tried with bind, all refused | {binds_refused} |
+| packets forged, all dropped and counted | {forged} |
+| requests refused for want of ports | {refused} |
+| agent's memory (RSS, debug build), first and last | {memory_first} KiB, {memory_last} KiB |
+| agent's open files, first and last | {files_first}, {files_last} |
 ",
             date = date.trim(),
+            commit = commit.trim(),
             kernel = kernel.trim(),
-            seed = self.seed,
-            steps = self.steps,
-            started = self.started,
-            updated = self.updated,
-            killed = self.killed,
-            containers_most = self.containers_most,
-            refused = self.refused,
-            crashed = self.crashed,
-            answers = self.answers,
-            first = self.agent_kib_first,
-            last = self.agent_kib_last,
-        );
-        print!("\n{text}");
-        fs::write(tree::root().join(FILE), text).with_context(|| format!("cannot write {FILE}"))
+            memory_first = agent_first.memory_kib,
+            memory_last = agent_last.memory_kib,
+            files_first = agent_first.descriptors,
+            files_last = agent_last.descriptors,
+        ))
     }
 }
 
-/// Copies the agent's log to where it outlives the node.
-pub(super) fn keep_log(node: Node) -> Result<PathBuf> {
-    let kept = tree::target().join("soak-agent.log");
-    fs::copy(node.log(), &kept).with_context(|| format!("cannot keep {}", kept.display()))?;
+/// Copies the agent's log to where it outlives the node, and beside it what the agent lists.
+pub(super) fn keep_evidence(node: Node) -> Result<PathBuf> {
+    let kept = tree::target().join("soak");
+    fs::create_dir_all(&kept).with_context(|| format!("cannot create {}", kept.display()))?;
+    let log = kept.join("agent.log");
+    fs::copy(node.log(), &log).with_context(|| format!("cannot write {}", log.display()))?;
+    // Whatever it says: that it says nothing is evidence, too.
+    if let Ok(listed) = output(node.weir_agent("ps").args(["--all", "--json"])) {
+        let list = kept.join("containers.json");
+        fs::write(&list, listed.stdout)
+            .with_context(|| format!("cannot write {}", list.display()))?;
+    }
     Ok(kept)
 }

@@ -324,3 +324,36 @@ fn another_way_of_attaching_takes_the_place_of_the_former_under_running_containe
     node.stop_daemon();
     before.assert_same(&Picture::of(&node));
 }
+
+#[test]
+fn a_parent_cgroup_with_cgroups_above_it_goes_with_those_that_were_made_for_it() {
+    let mut node = Node::without_daemon("");
+    let before = Picture::of(&node);
+    node.configure(&format!(
+        "cgroup.parent = \"{}/below/containers\"",
+        node.name
+    ));
+    node.start();
+    let web = node.start_server("web", 31000);
+    let task = node
+        .cgroup()
+        .join(format!("below/containers/{}/task", web.id));
+    assert!(
+        !fs::read_to_string(task.join("cgroup.procs"))
+            .unwrap()
+            .is_empty()
+    );
+    node.kill_daemon();
+    node.start();
+    assert_eq!(node.find("web"), Some(web));
+    node.weir(&["kill", "web"]).ok();
+    assert!(!task.exists());
+    // Somebody else's, in the meantime, stays with what is above it.
+    let other = node.cgroup().join("other");
+    fs::create_dir(&other).unwrap();
+    node.stop_daemon();
+    assert!(!node.cgroup().join("below").exists());
+    fs::remove_dir(&other).unwrap();
+    fs::remove_dir(node.cgroup()).unwrap();
+    before.assert_same(&Picture::of(&node));
+}

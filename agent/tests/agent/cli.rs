@@ -313,12 +313,7 @@ fn logs_print_what_is_kept_and_follow_across_rotation() {
         .spawn()
         .unwrap();
     // Read on, or the pipe would be full.
-    let mut stdout = following.stdout;
-    let read = std::thread::spawn(move || {
-        let mut text = String::new();
-        stdout.take().unwrap().read_to_string(&mut text).unwrap();
-        text
-    });
+    let read = std::thread::spawn(move || following.wait_with_output().unwrap());
     fs::write(view.directory.join("sandbox/go"), "").unwrap();
     wait_file(&view.directory.join("stdout.5"));
     eventually("stderr is written", || {
@@ -326,6 +321,8 @@ fn logs_print_what_is_kept_and_follow_across_rotation() {
     });
     fs::write(view.directory.join("sandbox/end"), "").unwrap();
     let followed = read.join().unwrap();
+    assert!(followed.status.success(), "{followed:?}");
+    let followed = String::from_utf8(followed.stdout).unwrap();
     let mut wanted = "up\n".to_owned();
     wanted.extend((1..=LINES).map(|number| format!("{number:0200}\n")));
     wanted.push_str("last\n");

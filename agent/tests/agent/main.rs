@@ -9,6 +9,10 @@
     clippy::disallowed_methods,
     reason = "these tests start programs, as a user would"
 )]
+#![expect(
+    clippy::print_stdout,
+    reason = "a test that fails shows how far it came"
+)]
 
 mod clean;
 mod cli;

@@ -33,7 +33,6 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 pub(crate) const NODE_V4: &str = "10.9.0.2";
 pub(crate) const NODE_V6: &str = "fd09::2";
 pub(crate) const WIRE_V4: &str = "10.9.0.1";
-pub(crate) const WIRE_V6: &str = "fd09::1";
 
 /// Where the daemon serves HTTP, in the node's namespace.
 pub(crate) const HTTP: &str = "127.0.0.1:9464";
@@ -119,6 +118,10 @@ impl Node {
         ] {
             made.on_wire(|| run("ip", words));
         }
+        // The kernel takes its time to notice a carrier, and IPv6 waits for it.
+        eventually("the wire carries", || {
+            made.ip("link show up0").contains("state UP").then_some(())
+        });
         made.ip("route add default via 10.9.0.1");
         made.ip("-6 route add default via fd09::1");
         made

@@ -57,22 +57,13 @@ impl Node {
         compare("links", self.container_links(), {
             isolated().map(|view| format!("we{}", view.id)).collect()
         });
+        let mut pins = BTreeSet::new();
+        for view in hosted() {
+            pins.extend(["host_rx", "host_tx"].map(|program| format!("{program}-{}", view.slot)));
+        }
         // With clsact the filter is the link's own, and there is nothing to pin.
-        let pinned = |view: &&&ContainerView| format!("container-{}", view.slot);
-        let both = |view: &&ContainerView| {
-            [
-                format!("host_rx-{}", view.slot),
-                format!("host_tx-{}", view.slot),
-            ]
-        };
-        let mut pins: BTreeSet<String> = hosted().flat_map(|view| both(view)).collect();
-        if self
-            .container_pins()
-            .iter()
-            .any(|pin| pin.starts_with("container-"))
-            || !self.is_clsact()
-        {
-            pins.extend(isolated().map(|view| pinned(&view)));
+        if !self.is_clsact() {
+            pins.extend(isolated().map(|view| format!("container-{}", view.slot)));
         }
         compare("pins", self.container_pins(), pins);
         let words = |owners: BTreeMap<u16, u32>| -> BTreeSet<String> {
@@ -88,14 +79,15 @@ impl Node {
         );
         compare(
             "namespaces held by the daemon",
-            { [self.namespaces_held().to_string()].into() },
+            [self.namespaces_held().to_string()].into(),
             [isolated().count().to_string()].into(),
         );
         complaints
     }
 
+    /// Returns whether programs are attached as filters, which are not pinned.
     fn is_clsact(&self) -> bool {
-        self.pins().join("v1/links").exists() && !self.all_pins().contains("loopback")
+        !self.all_pins().contains("loopback")
     }
 
     /// Returns the ids of containers whose cgroups have processes in them.

@@ -163,8 +163,15 @@ fn metrics_are_well_formed_and_move_with_what_happens() {
         1.0,
     );
     let is_drop = |key: &str| key.contains("dropped_packets") && key.contains("client");
-    let dropped: f64 = found.iter().filter(|(key, _)| is_drop(key)).map(|(_, count)| count).sum();
-    assert!(dropped >= 2.0, "the broadcast and the multicast, and not {dropped}");
+    let dropped: f64 = found
+        .iter()
+        .filter(|(key, _)| is_drop(key))
+        .map(|(_, count)| count)
+        .sum();
+    assert!(
+        dropped >= 2.0,
+        "the broadcast and the multicast, and not {dropped}"
+    );
     at_least("container_ports{container=\"web\",kind=\"assigned\"}", 1.0);
     at_least(
         "container_ports{container=\"web\",kind=\"ephemeral\"}",

@@ -3,20 +3,24 @@
 use std::fs;
 use std::io::{BufReader, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream, UdpSocket};
-use std::process::{Child, Command, Stdio};
+use std::process::{self, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use aya::maps::{Array, Map, MapData};
 use nix::sys::socket::SockType;
+use weir_abi::Node;
+use weir_agent::config::AttachMode;
 use weir_agent::network::clean_up;
 
+use crate::child::Child;
 use crate::icmp::Pinger;
 use crate::lab::{Container, Lab, NODE_V4, WIRE_V4, address, attach_mode, eventually};
-use crate::talk::{PATIENCE, Server, ask_tcp};
+use crate::talk::{PATIENCE, Server, ask_tcp, ask_udp};
 
 /// A process that holds a container's namespace, as a task does.
-struct Inhabitant(Child);
+struct Inhabitant(process::Child);
 
 impl Inhabitant {
     fn of(container: &Container) -> Self {
@@ -217,4 +221,102 @@ fn after_cleaning_up_a_node_can_be_taken_again() {
     lab.start();
     let a = lab.container(1, "31000");
     assert_enforced(&lab, &a);
+}
+
+#[test]
+fn an_mtu_that_changed_while_no_agent_ran_reaches_both_ends_of_the_link() {
+    let mut lab = Lab::new();
+    let a = lab.container(1, "31000");
+    let task = Inhabitant::of(&a);
+    lab.stop();
+    for (place, link) in [(&lab.wire, "w0"), (&lab.node, "up0")] {
+        place.ip(&format!("link set {link} mtu 3000"));
+    }
+    lab.start();
+    lab.recover(&[(&a, task.pid())]);
+    let name = format!("we{}", a.attachment.container);
+    for (place, link) in [(&a.place, "eth0"), (&lab.node, name.as_str())] {
+        let shown = place.command("ip", &format!("link show dev {link}"));
+        assert!(shown.contains("mtu 3000 "), "{shown}");
+    }
+    let to = address(WIRE_V4, 8080);
+    let server = Server::udp(lab.wire.run(|| UdpSocket::bind(to).unwrap()));
+    a.run(|| ask_udp(to, 2900)).unwrap();
+    server.client();
+}
+
+#[test]
+fn what_was_attached_one_way_is_taken_over_the_other_way() {
+    let mut lab = Lab::new();
+    let a = lab.container(1, "31000");
+    let task = Inhabitant::of(&a);
+    for mode in [
+        AttachMode::Tcx,
+        AttachMode::Clsact,
+        AttachMode::Tcx,
+        AttachMode::Clsact,
+    ] {
+        lab.stop();
+        lab.settings().attach = mode;
+        lab.start();
+        lab.recover(&[(&a, task.pid())]);
+        assert_enforced(&lab, &a);
+        // One program on each interface, and that is the new one.
+        let name = format!("we{}", a.attachment.container);
+        for link in ["lo", "up0", name.as_str()] {
+            let filters = lab.node.command("tc", &format!("filter show dev {link} ingress"));
+            let has_filter = filters.contains("direct-action");
+            assert_eq!(has_filter, mode == AttachMode::Clsact, "{mode:?}: {link}: {filters}");
+        }
+        for pin in ["loopback", "container-1"] {
+            assert_eq!(lab.links().join(pin).exists(), mode == AttachMode::Tcx, "{mode:?}: {pin}");
+        }
+        let before = lab.counters(&a);
+        let server = Server::tcp(a.run(|| TcpListener::bind("0.0.0.0:31000").unwrap()));
+        lab.wire.run(|| ask_tcp(address(NODE_V4, 31000))).unwrap();
+        server.client();
+        assert!(lab.counters(&a).rx_packets > before.rx_packets);
+    }
+}
+
+#[test]
+fn everything_is_made_anew_where_all_pins_were_removed() {
+    let mut lab = Lab::new();
+    let a = lab.container(1, "31000");
+    let cgroup = lab.cgroup.join(a.attachment.container.as_str()).join("task");
+    let mut task = Child::start(&a.place, &cgroup);
+    lab.stop();
+    fs::remove_dir_all(&lab.settings().pins).unwrap();
+    lab.start();
+    lab.recover(&[(&a, task.pid())]);
+    assert_enforced(&lab, &a);
+    let to = address(WIRE_V4, 8080);
+    let server = Server::tcp_much(lab.wire.run(|| TcpListener::bind(to).unwrap()));
+    task.order(&format!("ask-much {to} 1000000")).unwrap();
+    server.client();
+    assert!(lab.counters(&a).tx_bytes > 1_000_000);
+    let histogram = lab.handle().round_trips(a.slot).unwrap();
+    assert!(histogram.buckets.iter().sum::<u64>() > 0);
+}
+
+#[test]
+fn maps_of_another_layout_are_refused_with_both_numbers() {
+    let mut lab = Lab::new();
+    lab.stop();
+    let map = MapData::from_pin(lab.maps().join("NODE")).unwrap();
+    let mut map: Array<MapData, Node> = Map::Array(map).try_into().unwrap();
+    let node = map.get(&0, 0).unwrap();
+    let other = Node {
+        layout_version: 4711,
+        ..node
+    };
+    map.set(0, other, 0).unwrap();
+    let text = lab.try_start().unwrap_err().to_string();
+    let own = format!("layout {}", weir_abi::LAYOUT_VERSION);
+    assert!(
+        text.contains("layout 4711") && text.contains(&own) && text.contains("weir-agent cleanup"),
+        "{text}"
+    );
+    map.set(0, node, 0).unwrap();
+    lab.start();
 }

@@ -164,7 +164,8 @@ fn extension_headers_ahead_of_the_ports_are_looked_through() {
     });
     // As many as are looked through, and one that is longer.
     exchange(&lab, &a, WIRE_V6, NODE_V6, |packet| {
-        let long = [1, 2, 0, 0, 1, 2, 0, 0, 1, 2, 0, 0, 1, 0];
+        // An option for experiments, which whoever does not know it skips (RFC 4727).
+        let long = [0x1e, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
         let mut packet = packet.clone().with_extension(HOP_BY_HOP, &long);
         for _ in 0..5 {
             packet = packet.with_extension(DESTINATION_OPTIONS, &PADDING);

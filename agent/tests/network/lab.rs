@@ -97,8 +97,26 @@ impl Place {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
+    /// Waits until an IPv6 address is in force: a worker of the kernel does it.
+    fn await_address(&self, address: &str) {
+        eventually(&format!("{address} is in force"), || {
+            let local = self.command("ip", "-6 route show table local");
+            local.contains(&format!("local {address} ")).then_some(())
+        });
+    }
+
     pub(crate) fn write_setting(&self, path: &str, value: &str) {
         self.run(|| fs::write(format!("/proc/sys/{path}"), value).unwrap());
+    }
+
+    /// Returns how many TCP segments were sent again by the sockets here.
+    pub(crate) fn retransmits(&self) -> u64 {
+        let text = self.run(|| fs::read_to_string("/proc/thread-self/net/snmp").unwrap());
+        let mut tcp = text.lines().filter_map(|line| line.strip_prefix("Tcp: "));
+        let (names, values) = (tcp.next().unwrap(), tcp.next().unwrap());
+        let mut pairs = names.split(' ').zip(values.split(' '));
+        let (_, value) = pairs.find(|(name, _)| *name == "RetransSegs").unwrap();
+        value.parse().unwrap()
     }
 
     pub(crate) fn setting(&self, path: &str) -> String {
@@ -191,6 +209,10 @@ impl Lab {
         far.ip("route add default via 172.31.5.1");
         far.ip("-6 route add default via fd31::1");
 
+        node.await_address(NODE_V6);
+        wire.await_address(WIRE_V6);
+        far.await_address(FAR_V6);
+
         let cgroup_root = cgroup_root();
         let cgroup = cgroup_root.join(&name);
         let settings = NetworkSettings {
@@ -224,6 +246,8 @@ impl Lab {
             .ip(&format!("-6 addr add {SECOND_NODE_V6}/64 dev {name} nodad"));
         other.ip(&format!("addr add {SECOND_WIRE_V4}/24 dev w0"));
         other.ip(&format!("-6 addr add {SECOND_WIRE_V6}/64 dev w0 nodad"));
+        self.node.await_address(SECOND_NODE_V6);
+        other.await_address(SECOND_WIRE_V6);
         other
     }
 
@@ -314,12 +338,18 @@ impl Lab {
     /// Takes containers over after [`Lab::start`]. They have no process of their own: a `sleep`
     /// stands in each, whose pid an agent would know.
     pub(crate) fn recover(&self, containers: &[(&Container, u32)]) {
-        let live = containers
-            .iter()
-            .map(|(container, pid)| LiveAttachment {
-                attachment: container.attachment.clone(),
-                init_pid: *pid,
-            })
+        self.recover_attachments(
+            containers
+                .iter()
+                .map(|(container, pid)| (container.attachment.clone(), *pid))
+                .collect(),
+        );
+    }
+
+    pub(crate) fn recover_attachments(&self, living: Vec<(Attachment, u32)>) {
+        let live = living
+            .into_iter()
+            .map(|(attachment, init_pid)| LiveAttachment { attachment, init_pid })
             .collect();
         self.wait(self.handle().recover(live)).unwrap();
     }

@@ -9,9 +9,12 @@
 
 mod adoption;
 mod bulk;
+mod child;
+mod cleanup;
 mod drops;
 mod fragments;
 mod frames;
+mod host_mode;
 mod icmp;
 mod lab;
 mod log;

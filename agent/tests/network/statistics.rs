@@ -1,37 +1,52 @@
 //! What is counted of TCP and of the programs themselves.
+//!
+//! TCP is watched at the cgroup above all containers, so each of these has a process in there.
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::time::Duration;
+use std::io::Read;
+use std::net::TcpListener;
 
-use crate::lab::{Lab, NODE_V4, NODE_V6, WIRE_V4, WIRE_V6, address, eventually};
-use crate::talk::{PATIENCE, Server, any_of, ask_tcp, ask_tcp_much};
+use nix::libc::ECONNREFUSED;
+use weir_abi::DropReason;
+
+use crate::child::Child;
+use crate::lab::{Container, Lab, NODE_V4, NODE_V6, WIRE_V4, WIRE_V6, address, eventually};
+use crate::talk::{PATIENCE, Server, any_of, ask_tcp};
+
+fn child_of(lab: &Lab, container: &Container) -> Child {
+    let cgroup = lab.cgroup.join(container.attachment.container.as_str());
+    Child::start(&container.place, &cgroup.join("task"))
+}
+
+/// Established by the container, accepted by it, never established.
+fn connections(lab: &Lab, container: &Container) -> (u64, u64, u64) {
+    let counters = lab.counters(container);
+    (counters.tcp_connects, counters.tcp_accepts, counters.tcp_connect_failures)
+}
 
 #[test]
 fn connections_are_counted_on_the_side_that_made_them() {
     let lab = Lab::new();
-    let a = lab.container(1, "31000");
-    let b = lab.container(2, "31001");
+    let (a, b) = (lab.container(1, "31000"), lab.container(2, "31001"));
+    let (mut in_a, mut in_b) = (child_of(&lab, &a), child_of(&lab, &b));
     for to in [WIRE_V4, WIRE_V6, WIRE_V4] {
         let to = address(to, 8080);
         let server = Server::tcp(lab.wire.run(|| TcpListener::bind(any_of(to.ip(), 8080)).unwrap()));
-        a.run(|| ask_tcp(to)).unwrap();
+        in_a.order(&format!("ask-tcp {to}")).unwrap();
         server.client();
     }
     for to in [NODE_V4, NODE_V6] {
         let to = address(to, 31000);
-        let server = Server::tcp(a.run(|| TcpListener::bind(any_of(to.ip(), 31000)).unwrap()));
+        let serve = format!("serve-tcp {}", any_of(to.ip(), 31000));
+        in_a.order(&serve).unwrap();
         lab.wire.run(|| ask_tcp(to)).unwrap();
-        server.client();
-        let server = Server::tcp(a.run(|| TcpListener::bind(any_of(to.ip(), 31000)).unwrap()));
-        b.run(|| ask_tcp(to)).unwrap();
-        server.client();
+        in_a.order("client").unwrap();
+        in_a.order(&serve).unwrap();
+        in_b.order(&format!("ask-tcp {to}")).unwrap();
+        in_a.order("client").unwrap();
     }
-    let counters = lab.counters(&a);
-    assert_eq!((counters.tcp_connects, counters.tcp_accepts, counters.tcp_connect_failures), (3, 4, 0));
-    let counters = lab.counters(&b);
-    assert_eq!((counters.tcp_connects, counters.tcp_accepts, counters.tcp_connect_failures), (2, 0, 0));
+    assert_eq!(connections(&lab, &a), (3, 4, 0));
+    assert_eq!(connections(&lab, &b), (2, 0, 0));
 }
 
 #[test]
@@ -39,75 +54,75 @@ fn connections_that_never_came_about_are_counted() {
     let lab = Lab::new();
     lab.node.ip("route add blackhole 203.0.113.0/24");
     let a = lab.container(1, "31000");
-    // Refused by the other side, in both families.
+    let mut in_a = child_of(&lab, &a);
+    // Refused by the other side.
     for to in [WIRE_V4, WIRE_V6, NODE_V4] {
-        let error = a.run(|| ask_tcp(address(to, 8080))).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
+        let refused = in_a.order(&format!("ask-tcp {}", address(to, 8080)));
+        assert_eq!(refused, Err(ECONNREFUSED));
     }
-    assert_eq!(lab.counters(&a).tcp_connect_failures, 3);
-    // Given up on by the container.
-    a.run(|| TcpStream::connect_timeout(&address("203.0.113.1", 80), Duration::from_millis(50)))
-        .unwrap_err();
+    assert_eq!(connections(&lab, &a), (0, 0, 3));
+    // Given up on by the container's kernel, after the first try.
+    a.place.write_setting("net/ipv4/tcp_syn_retries", "1");
+    a.place.write_setting("net/ipv4/tcp_syn_linear_timeouts", "0");
+    in_a.order("ask-tcp 203.0.113.1:80").unwrap_err();
     eventually("the fourth failure is counted", || {
-        (lab.counters(&a).tcp_connect_failures == 4).then_some(())
+        (connections(&lab, &a) == (0, 0, 4)).then_some(())
     });
-    assert_eq!(lab.counters(&a).tcp_connects, 0);
 }
 
 #[test]
 fn round_trips_fill_the_histogram_of_the_container_that_made_them() {
     let lab = Lab::new();
-    let a = lab.container(1, "31000");
-    let b = lab.container(2, "31001");
-    let samples = |slot| {
-        let histogram = lab.handle().round_trips(slot).unwrap();
+    let (a, b) = (lab.container(1, "31000"), lab.container(2, "31001"));
+    let mut in_a = child_of(&lab, &a);
+    let samples = |container: &Container| {
+        let histogram = lab.handle().round_trips(container.slot).unwrap();
         (histogram.buckets.iter().sum::<u64>(), histogram)
     };
-    assert_eq!(samples(a.slot).0, 0);
+    assert_eq!(samples(&a).0, 0);
     let to = address(WIRE_V4, 8080);
     let server = Server::tcp_much(lab.wire.run(|| TcpListener::bind(to).unwrap()));
-    a.run(|| ask_tcp_much(to, 4 << 20)).unwrap();
+    in_a.order(&format!("ask-much {to} {}", 4 << 20)).unwrap();
     server.client();
-    let (count, histogram) = samples(a.slot);
+    let (count, histogram) = samples(&a);
     assert!(count > 20, "{count} round trips of 4 MB");
-    // All of it on one machine: above nothing, and below a second each.
+    // All of it on one machine: more than nothing, and less than a second each.
     let mean = histogram.sum_us / count;
     assert!((1..1_000_000).contains(&mean), "{mean} µs on average");
-    let (lowest, highest) = (
-        histogram.buckets.iter().position(|&n| n > 0).unwrap(),
-        histogram.buckets.iter().rposition(|&n| n > 0).unwrap(),
-    );
+    let highest = histogram.buckets.iter().rposition(|&n| n > 0).unwrap();
+    let lowest = histogram.buckets.iter().position(|&n| n > 0).unwrap();
     assert!(weir_abi::bucket_upper_us(highest as u32) >= mean);
     assert!(lowest == 0 || weir_abi::bucket_upper_us(lowest as u32 - 1) < mean);
-    assert_eq!(samples(b.slot).0, 0, "the neighbour had no part in it");
+    assert_eq!(samples(&b).0, 0, "the neighbour had no part in it");
 }
 
 #[test]
 fn segments_that_are_sent_again_are_counted() {
     let lab = Lab::new();
     let a = lab.container(1, "31000");
+    let mut in_a = child_of(&lab, &a);
     let to = address(WIRE_V4, 8080);
     let listener = lab.wire.run(|| TcpListener::bind(to).unwrap());
-    let mut stream = a.run(|| TcpStream::connect_timeout(&to, PATIENCE)).unwrap();
+    in_a.order(&format!("open {to}")).unwrap();
     let (mut server, _) = listener.accept().unwrap();
     server.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream.write_all(b"first").unwrap();
-    eventually("the first bytes are acknowledged", || {
-        (lab.counters(&a).tcp_retransmits == 0).then_some(())
-    });
+    in_a.order("say first").unwrap();
+    let mut bytes = [0; 5];
+    server.read_exact(&mut bytes).unwrap();
+    assert_eq!(lab.counters(&a).tcp_retransmits, 0);
     // For a while nothing gets out.
     lab.node.ip("route add blackhole 10.9.0.1/32");
-    stream.write_all(b"second").unwrap();
+    in_a.order("say second").unwrap();
     eventually("segments are sent again", || {
         let counters = lab.counters(&a);
-        let dropped = counters.tx_drops[weir_abi::DropReason::NoRoute as usize];
+        let dropped = counters.tx_drops[DropReason::NoRoute as usize];
         (counters.tcp_retransmits >= 2 && dropped >= 2).then_some(())
     });
     lab.node.ip("route del blackhole 10.9.0.1/32");
-    stream.shutdown(Shutdown::Write).unwrap();
-    let mut text = String::new();
-    std::io::Read::read_to_string(&mut server, &mut text).unwrap();
-    assert_eq!(text, "firstsecond");
+    in_a.order("close").unwrap();
+    let mut rest = String::new();
+    server.read_to_string(&mut rest).unwrap();
+    assert_eq!(rest, "second");
 }
 
 #[test]

@@ -8,8 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use super::chance::Chance;
 use super::record::Record;
 use super::remains;
+use crate::command::read;
 use crate::http;
 use crate::interrupt::Interrupt;
 use crate::node::{Container, NODE_V4, NODE_V6, Network, Node, Usage, inside};
@@ -68,15 +70,17 @@ impl Expected {
             .unwrap_or_default()
     }
 
-    /// Returns the ports of `name` and some that no container owns, as one types them.
-    pub(super) fn ports_and_free(&self, name: &str, more: usize) -> String {
+    /// Returns the ports of `name` and a few that no container owns, as one types them.
+    pub(super) fn ports_and_more(&self, name: &str, chance: &mut Chance) -> String {
         let owned: BTreeSet<u16> = self
             .running
             .values()
             .flat_map(|server| server.ports.iter().copied())
             .collect();
-        let free = CONTAINER_PORTS.filter(|port| !owned.contains(port)).rev();
-        let ports = self.ports(name).into_iter().chain(free.take(more));
+        let free = CONTAINER_PORTS.filter(|port| !owned.contains(port));
+        // From anywhere: those that were given back a moment ago are refused.
+        let more = free.skip(chance.below(900)).take(chance.below(4));
+        let ports = self.ports(name).into_iter().chain(more);
         let words: Vec<String> = ports.map(|port| port.to_string()).collect();
         words.join(",")
     }
@@ -89,6 +93,15 @@ impl Expected {
 
     pub(super) fn ended(&mut self, name: &str) {
         self.running.remove(name);
+    }
+
+    /// Kills every container.
+    pub(super) fn kill_all(&mut self, node: Node) -> Result<()> {
+        for name in self.running.keys() {
+            read(node.weir_agent("kill").arg(name))?;
+        }
+        self.running.clear();
+        Ok(())
     }
 
     /// Holds what is true against what should be; waits for what takes a moment.
@@ -228,25 +241,41 @@ pub(super) struct AgentUse {
     pub(super) descriptors: usize,
 }
 
-/// Returns what the agent has now.
-pub(super) fn agent_use(node: Node) -> Result<AgentUse> {
-    let pid = node.agent_process().context("the agent is not there")?;
-    let path = format!("/proc/{pid}/status");
-    let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let memory_kib = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .and_then(|rest| rest.trim().strip_suffix(" kB"))
-        .and_then(|kib| kib.parse().ok())
-        .with_context(|| format!("{path} has no VmRSS"))?;
-    let path = format!("/proc/{pid}/fd");
-    let descriptors = fs::read_dir(&path)
-        .with_context(|| format!("cannot list {path}"))?
-        .count();
-    Ok(AgentUse {
-        memory_kib,
-        descriptors,
-    })
+impl AgentUse {
+    /// Returns what the agent has now.
+    pub(super) fn of(node: Node) -> Result<Self> {
+        let pid = node.agent_process().context("the agent is not there")?;
+        let path = format!("/proc/{pid}/status");
+        let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let memory_kib = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|rest| rest.trim().strip_suffix(" kB"))
+            .and_then(|kib| kib.parse().ok())
+            .with_context(|| format!("{path} has no VmRSS"))?;
+        let path = format!("/proc/{pid}/fd");
+        let descriptors = fs::read_dir(&path)
+            .with_context(|| format!("cannot list {path}"))?
+            .count();
+        Ok(Self {
+            memory_kib,
+            descriptors,
+        })
+    }
+
+    /// Fails if `later`, with as many containers as now, is more than what comes and goes.
+    pub(super) fn holds(self, later: Self) -> Result<()> {
+        /// Connections that are being closed, and a file that is opened at its first use.
+        const DESCRIPTORS_MORE_MAX: usize = 8;
+        if later.descriptors > self.descriptors + DESCRIPTORS_MORE_MAX {
+            bail!(
+                "the agent had {} files open when it was fresh, and has {} after its containers are gone",
+                self.descriptors,
+                later.descriptors
+            );
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,9 @@
 //! 3. After each: exactly the containers that should run do, no port has two owners, everybody
 //!    answers, what is forbidden is refused, counters never fall, and nothing is there of what has
 //!    ended ([`invariants`], [`remains`]).
-//! 4. At the end every container is killed and the agent is told to stop: the node must be as it was.
+//! 4. In the first half agents die. Then all containers are killed and a fresh agent lives through
+//!    the second half, after which it must have no more files open than before.
+//! 5. It is told to stop, without containers: the node must be as it was before the first agent.
 //!
 //! What came of it is kept in `ci/soak.md` ([`record`]).
 
@@ -22,11 +24,10 @@ use anyhow::{Context as _, Result, bail};
 use nix::unistd::Uid;
 
 use self::chance::Chance;
-use self::invariants::Expected;
+use self::invariants::{AgentUse, Expected};
 use self::record::Record;
 use self::remains::Remains;
-use self::step::Step;
-use crate::command::read;
+use self::step::{Phase, Step};
 use crate::interrupt::Interrupt;
 use crate::node::{self, Node};
 use crate::setup;
@@ -69,7 +70,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     NODE.remove()
         .context("an earlier soak cannot be taken away")?;
     println!("Soaking for {} minutes, seed {seed}.", arguments.minutes);
-    let mut record = Record::begin(seed);
+    let mut record = Record::begin(seed, arguments.minutes);
     let mut soaked = soak(arguments, seed, &interrupt, &mut record);
     if interrupt.came() && soaked.as_ref().is_err_and(step::is_interrupted) {
         println!("Interrupted: what was seen until now counts.");
@@ -97,17 +98,59 @@ fn soak(
     NODE.create_without_agent()?;
     let before = Remains::look(NODE)?;
     NODE.start_agent(interrupt)?;
-    record.agent_first = invariants::agent_use(NODE)?;
 
-    let end = Instant::now() + Duration::from_secs(arguments.minutes * 60);
-    let mut report = Instant::now() + REPORT;
+    let half = Duration::from_secs(arguments.minutes * 30);
     let mut chance = Chance::new(seed);
     let mut expected = Expected::default();
+    live(
+        Phase::Rough,
+        half,
+        &mut chance,
+        &mut expected,
+        record,
+        interrupt,
+    )?;
+
+    expected.kill_all(NODE)?;
+    NODE.stop_agent()?;
+    NODE.start_agent(interrupt)?;
+    record.agent_first = AgentUse::of(NODE)?;
+    live(
+        Phase::Calm,
+        half,
+        &mut chance,
+        &mut expected,
+        record,
+        interrupt,
+    )?;
+    expected.kill_all(NODE)?;
+    expected.hold(NODE, record, interrupt)?;
+    record.agent_last = AgentUse::of(NODE)?;
+    record.agent_first.holds(record.agent_last)?;
+
+    NODE.stop_agent()?;
+    let after = Remains::look(NODE)?;
+    if let Some(difference) = before.difference(&after) {
+        bail!("the agent stopped without containers, and the node is not as it was: {difference}");
+    }
+    Ok(())
+}
+
+fn live(
+    phase: Phase,
+    time: Duration,
+    chance: &mut Chance,
+    expected: &mut Expected,
+    record: &mut Record,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let end = Instant::now() + time;
+    let mut report = Instant::now() + REPORT;
     while Instant::now() < end {
         interrupt.check()?;
-        let step = Step::choose(&mut chance, &expected);
+        let step = Step::choose(phase, chance, expected);
         record.steps += 1;
-        step.take(NODE, &mut chance, &mut expected, record, interrupt)
+        step.take(NODE, chance, expected, record, interrupt)
             .with_context(|| format!("in step {} ({step:?})", record.steps))?;
         expected
             .hold(NODE, record, interrupt)
@@ -116,16 +159,6 @@ fn soak(
             report += REPORT;
             println!("  {}", record.line());
         }
-    }
-    record.agent_last = invariants::agent_use(NODE)?;
-
-    for name in expected.running() {
-        read(NODE.weir_agent("kill").arg(name))?;
-    }
-    NODE.stop_agent()?;
-    let after = Remains::look(NODE)?;
-    if let Some(difference) = before.difference(&after) {
-        bail!("the agent stopped without containers, and the node is not as it was: {difference}");
     }
     Ok(())
 }

@@ -17,6 +17,7 @@ const FILE: &str = "ci/soak.md";
 /// What happened so far.
 pub(super) struct Record {
     seed: u64,
+    minutes: u64,
     begun: Instant,
     pub(super) steps: u64,
     pub(super) started: u64,
@@ -37,9 +38,10 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn begin(seed: u64) -> Self {
+    pub(super) fn begin(seed: u64, minutes: u64) -> Self {
         Self {
             seed,
+            minutes,
             begun: Instant::now(),
             steps: 0,
             started: 0,
@@ -86,6 +88,7 @@ impl Record {
     fn text(&self) -> Result<String> {
         let Self {
             seed,
+            minutes,
             begun,
             steps,
             started,
@@ -108,7 +111,7 @@ impl Record {
         let date = read(command("date").args(["--utc", "--iso-8601=minutes"]))?;
         let commit = read(command("git").args(["describe", "--always", "--dirty"]))
             .unwrap_or_else(|_no_git| "unknown".to_owned());
-        let minutes = begun.elapsed().as_secs().div_ceil(60);
+        let seconds = begun.elapsed().as_secs();
         let outcome = match failure {
             None => "everything held".to_owned(),
             Some(failure) => format!("FAILED: {}", failure.replace('\n', " ")),
@@ -117,20 +120,22 @@ impl Record {
             "# The last soak
 
 Written by `cargo xtask soak`. Servers in containers come, change and go at random, on a network of their own or the node's; the agent is
-killed with -9, also in the middle of starting and killing a container, and so are executors. After every step:
+killed with -9, also in the middle of starting and killing a container, and so are executors; in the second half one agent lives on.
+After every step:
 
 - exactly the containers that should run do, and no port has two owners;
 - every one answers from the wire over IPv4 and IPv6, and no process of the node can listen on its ports;
 - there is no link, pin or cgroup of a container that has ended;
 - no counter of a container has fallen.
 
-Containers that try to listen on others' ports, or to send from them, are among the steps. At the end the containers are killed and the
-agent is stopped: links, qdiscs, filters, pins, cgroups and settings of the node must be what they were before its start.
+Containers that try to listen on others' ports, or to send from them, are among the steps. At the end the containers are killed, and
+the agent must have no more files open than when it was fresh. Then it is stopped: links, qdiscs, filters, pins, cgroups and settings
+of the node must be what they were before the first agent.
 
 | what | |
 | --- | --- |
 | outcome | {outcome} |
-| how long | {minutes} minutes, until {date} |
+| how long | {seconds} s, until {date} |
 | source, kernel | {commit}, {kernel} |
 | repeat | `cargo xtask soak --minutes {minutes} --seed {seed}` |
 | steps | {steps} |
@@ -143,8 +148,8 @@ agent is stopped: links, qdiscs, filters, pins, cgroups and settings of the node
 | others' ports tried with bind, all refused | {binds_refused} |
 | packets forged, all dropped and counted | {forged} |
 | requests refused for want of ports | {refused} |
-| agent's memory (RSS, debug build), first and last | {memory_first} KiB, {memory_last} KiB |
-| agent's open files, first and last | {files_first}, {files_last} |
+| second half: agent's memory (RSS, debug build), fresh and at the end | {memory_first} KiB, {memory_last} KiB |
+| second half: agent's open files, fresh and at the end | {files_first}, {files_last} |
 ",
             date = date.trim(),
             commit = commit.trim(),

@@ -58,6 +58,9 @@ impl Remains {
     }
 }
 
+/// How many ended containers the agent keeps, as it ships.
+const ENDED_KEPT: usize = 100;
+
 /// Waits until the node has the links, pins and cgroups of its containers, and no more.
 ///
 /// The kernel takes a namespace and its link away some time after the last process has left it.
@@ -85,13 +88,16 @@ pub(super) fn await_only(
         };
         // One network is one link, and of tcx one pin.
         let pins_fit = pins == isolated || pins == 0;
-        if links == isolated + 2 && pins_fit && cgroups == containers {
+        let kept = directories(&node.state_directory().join("containers"))?;
+        let fits = links == isolated + 2 && cgroups == containers;
+        if fits && pins_fit && kept <= containers + ENDED_KEPT {
             return Ok(());
         }
         if Instant::now() > deadline {
             bail!(
                 "{containers} containers run, {isolated} with a network of their own; there are {links} \
-                 interfaces (2 are the node's), {pins} pinned links and {cgroups} cgroups of containers"
+                 interfaces (2 are the node's), {pins} pinned links, {cgroups} cgroups and {kept} directories \
+                 of containers"
             );
         }
         interrupt.pause(Duration::from_millis(20))?;

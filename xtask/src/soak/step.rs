@@ -54,8 +54,17 @@ pub(super) enum Step {
     CrashUnderKill { name: String },
 }
 
+/// Whether agents die.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// They do, every few steps.
+    Rough,
+    /// One agent lives through all of it, and what it forgets to give back adds up.
+    Calm,
+}
+
 impl Step {
-    pub(super) fn choose(chance: &mut Chance, expected: &Expected) -> Self {
+    pub(super) fn choose(phase: Phase, chance: &mut Chance, expected: &Expected) -> Self {
         let names: Vec<&String> = expected.running().collect();
         let isolated: Vec<&String> = expected.isolated().collect();
         let some =
@@ -66,11 +75,12 @@ impl Step {
             _ => Network::Isolated,
         };
         let many = names.len() >= CONTAINERS_MAX;
+        let rough = phase == Phase::Rough;
         match chance.below(32) {
-            0 => Self::CrashAgent,
-            1 => Self::RestartAgent,
-            2 if !many => Self::CrashUnderStart { name },
-            3 if !names.is_empty() => Self::CrashUnderKill {
+            0 if rough => Self::CrashAgent,
+            1 if rough => Self::RestartAgent,
+            2 if rough && !many => Self::CrashUnderStart { name },
+            3 if rough && !names.is_empty() => Self::CrashUnderKill {
                 name: some(chance, &names),
             },
             4 if !names.is_empty() => Self::CrashExecutor {
@@ -116,10 +126,8 @@ impl Step {
                 }
             }
             Self::Update { name } => {
-                // Never fewer: the port that the server listens on must stay. In words of the agent,
-                // a count may be answered with other ports.
-                let more = chance.below(4);
-                let ports = expected.ports_and_free(name, more);
+                // Named and not counted: the port that the server listens on must stay.
+                let ports = expected.ports_and_more(name, chance);
                 let updated = output(node.weir_agent("update").args([name, "--ports", &ports]))?;
                 if updated.status.success() {
                     record.updated += 1;
@@ -213,10 +221,9 @@ impl Step {
                 let command = killing(node, chance, name);
                 let ended = crash_under(node, command, chance, record, interrupt)?;
                 if !ended.status.success() {
-                    // It may be dying or know nothing of it; and it may be gone by now.
+                    // It may not have been told; and it may be gone by now, which is a refusal.
                     let again = output(node.weir_agent("kill").arg(name))?;
-                    let gone = String::from_utf8_lossy(&again.stderr).contains("no container");
-                    if !again.status.success() && !gone {
+                    if !again.status.success() && again.status.code() != Some(REFUSED) {
                         bail!("kill failed twice: {}", complaint(&again));
                     }
                 }

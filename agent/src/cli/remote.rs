@@ -67,7 +67,14 @@ pub(super) async fn logs(
     let sinks: Vec<(Stream, Box<dyn io::Write + Send>)> = vec![(stream, Box::new(io::stdout()))];
     let unreadable = |error: io::Error| unreadable(&view.directory, &error);
     if !follow || !view.state.is_live() {
-        let mut follower = Follower::new(&view.directory, sinks).map_err(unreadable)?;
+        let mut follower = match Follower::new(&view.directory, sinks) {
+            Ok(follower) => follower,
+            // It was given up before it had a directory, and has written nothing.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !view.state.is_live() => {
+                return Ok(Exit::Done);
+            }
+            Err(error) => return Err(unreadable(error)),
+        };
         return end_of_copy(&view.directory, follower.copy_available());
     }
     let following = Following::start(&view.directory, sinks).map_err(unreadable)?;

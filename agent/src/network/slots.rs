@@ -103,7 +103,7 @@ impl Owner {
             "container_out",
             ifindex,
         )?;
-        self.link_up(ifindex, &name)?;
+        self.link_up(ifindex, &name, made.inside.mtu)?;
         self.shared.set_container(slot, Some(container.clone()));
         let mut link = JoinedLink {
             ifindex,
@@ -253,6 +253,7 @@ impl Owner {
             inside,
         };
         self.join_isolated(attachment, made)?;
+        self.tables.ensure_histogram(slot)?;
         // Ports that an update took away just before the former agent died.
         self.set_ports(slot, &attachment.ports);
         Ok(())
@@ -308,10 +309,13 @@ impl Owner {
         }
     }
 
-    fn link_up(&mut self, ifindex: u32, name: &str) -> Result<(), NetworkError> {
+    /// Brings up the host's end of a link. Its MTU is that of the other end already, but where that
+    /// changed while no agent ran.
+    fn link_up(&mut self, ifindex: u32, name: &str, mtu: u32) -> Result<(), NetworkError> {
         let mut message = LinkMessage::default();
         message.header.index = ifindex;
         message.header.flags = LinkFlags::Up;
+        message.attributes.push(LinkAttribute::Mtu(mtu));
         message.header.change_mask = LinkFlags::Up;
         self.netlink
             .execute(RouteNetlinkMessage::SetLink(message), 0, || {

@@ -15,6 +15,10 @@ use weir_abi::{
 };
 use weir_sys::bpf::MappedArray;
 
+// Flags of an update, of include/uapi/linux/bpf.h.
+const BPF_ANY: u64 = 0;
+const BPF_NOEXIST: u64 = 1;
+
 /// The number of ports there are.
 const PORTS: u32 = 65536;
 
@@ -164,16 +168,30 @@ impl Tables {
                 map: "COUNTERS",
                 source,
             })?;
-        let empty = |_| RttHistogram::default();
+        self.insert_histogram(slot, BPF_ANY)
+    }
+
+    /// Makes sure that there is a histogram for a slot; one that is there stays as it is.
+    pub(crate) fn ensure_histogram(&mut self, slot: u32) -> Result<(), TableError> {
+        match self.insert_histogram(slot, BPF_NOEXIST) {
+            Err(TableError::Map {
+                source: MapError::SyscallError(error),
+                ..
+            }) if error.io_error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            result => result,
+        }
+    }
+
+    fn insert_histogram(&mut self, slot: u32, flags: u64) -> Result<(), TableError> {
+        let mapping = |source| TableError::Mapping {
+            map: "RTTS",
+            source,
+        };
+        let cpus = nr_cpus().map_err(|(_, source)| mapping(source))?;
         let empties =
-            PerCpuValues::try_from((0..cpus).map(empty).collect::<Vec<_>>()).map_err(|source| {
-                TableError::Mapping {
-                    map: "RTTS",
-                    source,
-                }
-            })?;
+            PerCpuValues::try_from(vec![RttHistogram::default(); cpus]).map_err(mapping)?;
         self.rtts
-            .insert(slot, empties, 0)
+            .insert(slot, empties, flags)
             .map_err(|source| TableError::Map {
                 map: "RTTS",
                 source,

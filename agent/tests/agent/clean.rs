@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Instant;
 
 use weir_executor::record::Outcome;
 use weir_sys::cgroup::find_hierarchy;
@@ -356,4 +357,28 @@ fn a_parent_cgroup_with_cgroups_above_it_goes_with_those_that_were_made_for_it()
     fs::remove_dir(&other).unwrap();
     fs::remove_dir(node.cgroup()).unwrap();
     before.assert_same(&Picture::of(&node));
+}
+
+#[test]
+fn an_agent_that_is_killed_while_it_starts_leaves_a_node_that_can_be_cleaned() {
+    for attach in ["auto", "clsact"] {
+        let mut node = Node::without_daemon(&format!("network.attach = \"{attach}\""));
+        let before = Picture::of(&node);
+        let begin = Instant::now();
+        node.start();
+        let took = begin.elapsed();
+        node.stop_daemon();
+        for round in 1..=10 {
+            node.start_and_kill(took * round / 10);
+            node.weir_here(&["cleanup"]).ok();
+            before.assert_same(&Picture::of(&node));
+        }
+        // Or by the next one, when it goes.
+        for round in 1..=10 {
+            node.start_and_kill(took * round / 10);
+        }
+        node.start();
+        node.stop_daemon();
+        before.assert_same(&Picture::of(&node));
+    }
 }

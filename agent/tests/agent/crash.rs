@@ -2,7 +2,7 @@
 //! acknowledged is lost, and nothing is left behind.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -133,6 +133,7 @@ fn launch_is_cut_off_everywhere(network: &str) {
                     matches!(outcome, Outcome::Aborted { .. }),
                     "{place}: {outcome:?}"
                 );
+                assert_eq!(node.weir(&["logs", "victim"]).ok(), "", "{place}");
             }
             Found::Running => {
                 assert!(
@@ -434,6 +435,37 @@ fn an_attached_command_outlives_the_agent_and_hears_the_true_end_from_the_next()
         (7, "up\nover\n"),
         "{said:?}"
     );
+}
+
+#[test]
+fn an_agent_that_is_killed_while_it_takes_over_leaves_all_to_the_next() {
+    const ROUNDS: u32 = 12;
+    let mut node = Node::with(SMALL);
+    let keeper = node.start_server("keeper", 31000);
+    let ending = node.start_container(&["--name", "ending"], &UNTIL_END);
+    node.wait_output(&ending, "up");
+    // How long a start takes on this machine, in this build: the kills are spread over it.
+    node.kill_daemon();
+    let begin = Instant::now();
+    node.start();
+    let took = begin.elapsed();
+    for round in 0..ROUNDS {
+        if round == 0 {
+            node.kill_daemon();
+        }
+        if round == ROUNDS / 2 {
+            fs::write(ending.directory.join("sandbox/end"), "").unwrap();
+            wait_file(&ending.directory.join("exit.json"));
+        }
+        node.start_and_kill(took * (round + 1) / ROUNDS);
+        assert!(node.serves("keeper", 31000), "round {round}");
+    }
+    node.start();
+    assert_eq!(node.find("keeper"), Some(keeper));
+    assert_eq!(node.wait_ended("ending"), Outcome::Exited { code: 7 });
+    node.assert_exact();
+    node.kill_all();
+    node.assert_pool_is_whole(POOL, BLOCKS);
 }
 
 #[test]

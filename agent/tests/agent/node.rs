@@ -118,9 +118,11 @@ impl Node {
         ] {
             made.on_wire(|| run("ip", words));
         }
-        // The kernel takes its time to notice a carrier, and IPv6 waits for it.
+        // The kernel takes its time to notice a carrier, and IPv6 for what follows from it.
         eventually("the wire carries", || {
-            made.ip("link show up0").contains("state UP").then_some(())
+            let routes = made.ip("-6 route show table local");
+            let is_up = made.ip("link show up0").contains("state UP");
+            (is_up && routes.contains("local fe80:")).then_some(())
         });
         made.ip("route add default via 10.9.0.1");
         made.ip("-6 route add default via fd09::1");
@@ -239,33 +241,8 @@ impl Node {
 
     /// Starts the daemon, which may end before it is ready.
     pub(crate) fn try_start(&mut self, variables: &[(&str, &str)]) -> Result<(), NotReady> {
-        assert!(self.daemon.is_none(), "one daemon at a time");
-        let told = self.run_directory().join("notify.sock");
-        drop(fs::remove_file(&told));
-        let ready = UnixDatagram::bind(&told).unwrap();
-        ready
-            .set_read_timeout(Some(Duration::from_millis(50)))
-            .unwrap();
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_path())
-            .unwrap();
-        let begin = log.metadata().unwrap().len();
-        let agent = programs().join("weir-agent").display().to_string();
-        let words = [&self.wrapper[..], &[agent]].concat();
-        let mut command = Command::new(&words[0]);
-        command
-            .args(&words[1..])
-            .args(["run", "--config"])
-            .arg(self.config())
-            .env("NOTIFY_SOCKET", &told)
-            .envs(variables.iter().copied())
-            .current_dir("/")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
-        let mut daemon = self.on_node(|| command.spawn()).unwrap();
+        let begin = fs::metadata(self.log_path()).map_or(0, |log| log.len());
+        let (mut daemon, ready) = self.spawn(variables);
         let deadline = Instant::now() + DEADLINE;
         let mut message = [0; 256];
         loop {
@@ -285,6 +262,43 @@ impl Node {
                 self.log()
             );
         }
+    }
+
+    /// Starts the daemon and kills it so long after, wherever it then is.
+    pub(crate) fn start_and_kill(&mut self, after: Duration) {
+        let (mut daemon, _ready) = self.spawn(&[]);
+        std::thread::sleep(after);
+        daemon.kill().unwrap();
+        daemon.wait().unwrap();
+    }
+
+    fn spawn(&self, variables: &[(&str, &str)]) -> (Child, UnixDatagram) {
+        assert!(self.daemon.is_none(), "one daemon at a time");
+        let told = self.run_directory().join("notify.sock");
+        drop(fs::remove_file(&told));
+        let ready = UnixDatagram::bind(&told).unwrap();
+        ready
+            .set_read_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .unwrap();
+        let agent = programs().join("weir-agent").display().to_string();
+        let words = [&self.wrapper[..], &[agent]].concat();
+        let mut command = Command::new(&words[0]);
+        command
+            .args(&words[1..])
+            .args(["run", "--config"])
+            .arg(self.config())
+            .env("NOTIFY_SOCKET", &told)
+            .envs(variables.iter().copied())
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log);
+        (self.on_node(|| command.spawn()).unwrap(), ready)
     }
 
     pub(crate) fn daemon_pid(&self) -> u32 {

@@ -264,12 +264,22 @@ fn what_was_attached_one_way_is_taken_over_the_other_way() {
         // One program on each interface, and that is the new one.
         let name = format!("we{}", a.attachment.container);
         for link in ["lo", "up0", name.as_str()] {
-            let filters = lab.node.command("tc", &format!("filter show dev {link} ingress"));
+            let filters = lab
+                .node
+                .command("tc", &format!("filter show dev {link} ingress"));
             let has_filter = filters.contains("direct-action");
-            assert_eq!(has_filter, mode == AttachMode::Clsact, "{mode:?}: {link}: {filters}");
+            assert_eq!(
+                has_filter,
+                mode == AttachMode::Clsact,
+                "{mode:?}: {link}: {filters}"
+            );
         }
         for pin in ["loopback", "container-1"] {
-            assert_eq!(lab.links().join(pin).exists(), mode == AttachMode::Tcx, "{mode:?}: {pin}");
+            assert_eq!(
+                lab.links().join(pin).exists(),
+                mode == AttachMode::Tcx,
+                "{mode:?}: {pin}"
+            );
         }
         let before = lab.counters(&a);
         let server = Server::tcp(a.run(|| TcpListener::bind("0.0.0.0:31000").unwrap()));
@@ -283,7 +293,10 @@ fn what_was_attached_one_way_is_taken_over_the_other_way() {
 fn everything_is_made_anew_where_all_pins_were_removed() {
     let mut lab = Lab::new();
     let a = lab.container(1, "31000");
-    let cgroup = lab.cgroup.join(a.attachment.container.as_str()).join("task");
+    let cgroup = lab
+        .cgroup
+        .join(a.attachment.container.as_str())
+        .join("task");
     let mut task = Child::start(&a.place, &cgroup);
     lab.stop();
     fs::remove_dir_all(&lab.settings().pins).unwrap();

@@ -5,7 +5,7 @@ use std::net::TcpListener;
 use weir_abi::DropReason;
 
 use crate::frames::Ear;
-use crate::lab::{Container, Lab, NODE_V4, NODE_V6, Place, WIRE_V4, WIRE_V6, address};
+use crate::lab::{Container, Lab, NODE_V4, NODE_V6, Place, WIRE_V6, address};
 use crate::talk::{Server, any_of, ask_tcp_much};
 
 /// In each direction.
@@ -15,7 +15,9 @@ const TOTAL: u64 = 64 << 20;
 fn exchange(server: &Place, client: &Place, ip: &str, port: u16) {
     let to = address(ip, port);
     let much = Server::tcp_much(server.run(|| TcpListener::bind(any_of(to.ip(), port)).unwrap()));
-    client.run(|| ask_tcp_much(to, TOTAL)).unwrap_or_else(|error| panic!("{to}: {error}"));
+    client
+        .run(|| ask_tcp_much(to, TOTAL))
+        .unwrap_or_else(|error| panic!("{to}: {error}"));
     much.client();
 }
 
@@ -34,12 +36,18 @@ fn assert_counted(lab: &Lab, container: &Container, exchanges: u64) {
         );
         // A frame that stands for many counts for as many.
         let least = sent / 1448;
-        assert!(packets >= least, "{packets} packets were counted as {direction}, of {least}");
+        assert!(
+            packets >= least,
+            "{packets} packets were counted as {direction}, of {least}"
+        );
     }
     assert_eq!(counters.tx_drops, [0; DropReason::COUNT]);
     assert_eq!(counters.rx_drops, [0; DropReason::COUNT]);
     let (again, segments) = (container.place.retransmits(), counters.tx_packets);
-    assert!(again * 100 < segments, "{again} of {segments} segments were sent again");
+    assert!(
+        again * 100 < segments,
+        "{again} of {segments} segments were sent again"
+    );
 }
 
 #[test]
@@ -51,7 +59,12 @@ fn bulk_between_the_wire_and_a_container_is_whole_and_goes_in_large_frames() {
     exchange(&lab.wire, &a.place, WIRE_V6, 8080);
     assert_counted(&lab, &a, 2);
     for ear in &mut ears {
-        let largest = ear.all().iter().map(|packet| packet.payload.len()).max().unwrap();
+        let largest = ear
+            .all()
+            .iter()
+            .map(|packet| packet.payload.len())
+            .max()
+            .unwrap();
         assert!(largest > 20_000, "the largest frame had {largest} bytes");
     }
 }

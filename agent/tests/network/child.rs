@@ -26,7 +26,11 @@ impl Child {
     pub(crate) fn start(place: &Place, cgroup: &Path) -> Self {
         let mut process = place.run(|| {
             Command::new(std::env::current_exe().unwrap())
-                .args(["--exact", "child::a_child_does_what_it_is_told", "--nocapture"])
+                .args([
+                    "--exact",
+                    "child::a_child_does_what_it_is_told",
+                    "--nocapture",
+                ])
                 .env(CHILD, "yes")
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
@@ -38,7 +42,11 @@ impl Child {
         fs::create_dir_all(cgroup).unwrap();
         // It opens no socket before it is asked to, and so none outside of the cgroup.
         fs::write(cgroup.join("cgroup.procs"), process.id().to_string()).unwrap();
-        Self { process, questions, answers }
+        Self {
+            process,
+            questions,
+            answers,
+        }
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -111,7 +119,10 @@ fn obey(order: &str, held: &mut Held) -> std::io::Result<String> {
             to(1)
         }
         "client" => held.servers.pop().expect("a server was started").client(),
-        "open" => held.stream.insert(TcpStream::connect(to(1))?).local_addr()?,
+        "open" => held
+            .stream
+            .insert(TcpStream::connect(to(1))?)
+            .local_addr()?,
         "say" => {
             let stream = held.stream.as_mut().expect("a connection was opened");
             stream.write_all(words[1].as_bytes())?;

@@ -30,7 +30,10 @@ fn snapshot(lab: &Lab) -> BTreeMap<String, String> {
         ("tc", "-d filter show dev up0 ingress"),
         ("tc", "-d filter show dev lo ingress"),
     ] {
-        found.insert(format!("{program} {words}"), lab.node.command(program, words));
+        found.insert(
+            format!("{program} {words}"),
+            lab.node.command(program, words),
+        );
     }
     let settings = lab.node.run(|| {
         let mut settings = BTreeMap::new();
@@ -85,7 +88,10 @@ fn use_it(lab: &Lab) -> Vec<Container> {
     let second = lab.second_wire("up1");
     lab.node.ip("addr add 10.9.0.3/24 dev up0");
     eventually("the containers follow", || {
-        a.place.command("ip", "addr show dev eth0").contains("10.9.0.3").then_some(())
+        a.place
+            .command("ip", "addr show dev eth0")
+            .contains("10.9.0.3")
+            .then_some(())
     });
     for (place, port) in [(&a, 31000), (&b, 31001)] {
         let server = Server::tcp(place.run(|| TcpListener::bind((NODE_V4, port)).unwrap()));
@@ -103,14 +109,21 @@ fn an_agent_that_stops_without_containers_leaves_the_node_as_it_was() {
     let mut lab = Lab::without_agent();
     // As an operator may have it: a qdisc with a filter of his own, and settings of his own.
     lab.node.command("tc", "qdisc add dev up0 clsact");
-    lab.node.command("tc", "filter add dev up0 ingress protocol 802_3 pref 7 u32 match u32 0 0 flowid 1:1");
+    lab.node.command(
+        "tc",
+        "filter add dev up0 ingress protocol 802_3 pref 7 u32 match u32 0 0 flowid 1:1",
+    );
     lab.node.write_setting("net/ipv4/conf/lo/accept_local", "1");
-    lab.node.write_setting("net/ipv4/ip_local_reserved_ports", "7000-7009");
+    lab.node
+        .write_setting("net/ipv4/ip_local_reserved_ports", "7000-7009");
     lab.settings().reserved_ports = Some("7000-7009,31000-31999".to_owned());
     let before = snapshot(&lab);
 
     lab.start();
-    assert_eq!(lab.node.setting("net/ipv4/ip_local_reserved_ports"), "7000-7009,31000-31999");
+    assert_eq!(
+        lab.node.setting("net/ipv4/ip_local_reserved_ports"),
+        "7000-7009,31000-31999"
+    );
     for container in use_it(&lab) {
         lab.wait(lab.handle().detach(container.slot)).unwrap();
     }

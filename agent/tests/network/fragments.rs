@@ -23,14 +23,20 @@ fn large_datagrams_arrive_whole_on_every_path() {
         (&lab.wire, &a.place, &[WIRE_V4, WIRE_V6], 8080),
         (&lab.far, &a.place, &[FAR_V4, FAR_V6], 8080),
         (&b.place, &a.place, &[NODE_V4, NODE_V6], 31001),
-        (&a.place, &lab.node, &[NODE_V4, NODE_V6, "127.0.0.1", "::1"], 31000),
+        (
+            &a.place,
+            &lab.node,
+            &[NODE_V4, NODE_V6, "127.0.0.1", "::1"],
+            31000,
+        ),
         (&lab.node, &a.place, &[NODE_V4, NODE_V6], 8080),
     ];
     for (server, client, addresses, port) in ways {
         for to in addresses {
             let to = address(to, port);
             for length in [1473, 3000, 40_000] {
-                let answer = Server::udp(server.run(|| UdpSocket::bind(any_of(to.ip(), port)).unwrap()));
+                let answer =
+                    Server::udp(server.run(|| UdpSocket::bind(any_of(to.ip(), port)).unwrap()));
                 client
                     .run(|| ask_udp(to, length))
                     .unwrap_or_else(|error| panic!("{length} bytes to {to}: {error}"));
@@ -58,9 +64,16 @@ fn pieces_leave_only_behind_their_first() {
     let a = lab.container(1, "31000");
     let b = lab.container(2, "31001");
     let mouth = socket_on(&a.place, "eth0");
-    let mut ears = [Ear::on(&lab.wire, "w0"), Ear::on(&lab.node, "lo"), Ear::on(&b.place, "eth0")];
+    let mut ears = [
+        Ear::on(&lab.wire, "w0"),
+        Ear::on(&lab.node, "lo"),
+        Ear::on(&b.place, "eth0"),
+    ];
     let mut dropped = 0;
-    for (from, tos) in [(NODE_V4, [WIRE_V4, NODE_V4, NODE_V4]), (NODE_V6, [WIRE_V6, NODE_V6, NODE_V6])] {
+    for (from, tos) in [
+        (NODE_V4, [WIRE_V4, NODE_V4, NODE_V4]),
+        (NODE_V6, [WIRE_V6, NODE_V6, NODE_V6]),
+    ] {
         for ((ear, to), port) in ears.iter_mut().zip(tos).zip([8080, 8080, 31001]) {
             let late = pieces(from, to, port, 0x1111, 1);
             let good = pieces(from, to, port, 0x2222, 2);
@@ -83,8 +96,10 @@ fn pieces_leave_only_behind_their_first() {
                 .filter(|packet| !is_chatter(packet) && packet.fragment.is_some())
                 .map(|packet| (packet.fragment, packet.payload.clone()))
                 .collect();
-            let wanted: Vec<_> =
-                good[..2].iter().map(|piece| (piece.fragment, piece.payload.clone())).collect();
+            let wanted: Vec<_> = good[..2]
+                .iter()
+                .map(|piece| (piece.fragment, piece.payload.clone()))
+                .collect();
             assert_eq!(heard, wanted, "to {to}");
         }
     }
@@ -120,13 +135,11 @@ fn pieces_from_the_wire_that_come_before_their_first_are_counted_and_left_to_the
     let mouth = socket_on(&lab.wire, "w0");
     let mac = mac_of(&lab.node, "up0");
     let mut ear = Ear::on(&a.place, "eth0");
-    let mut unknown = 0;
-    for (from, to) in [(WIRE_V4, NODE_V4), (WIRE_V6, NODE_V6)] {
+    for (unknown, (from, to)) in (1..).zip([(WIRE_V4, NODE_V4), (WIRE_V6, NODE_V6)]) {
         let mut packet = Packet::udp(address(from, 9), address(to, 31000), &[4; 200]);
         packet.id = 0x4444;
         let late = packet.fragments(96);
         mouth.send(&late[2].frame(mac)).unwrap();
-        unknown += 1;
         eventually("the late piece is counted", || {
             (lab.handle().node_counters().unwrap().fragments_unknown == unknown).then_some(())
         });
@@ -179,14 +192,23 @@ fn extension_headers_on_either_side_of_the_fragment_header_are_looked_through() 
     let lab = Lab::new();
     let a = lab.container(1, "31000");
     exchange(&lab, &a, WIRE_V6, NODE_V6, |packet| {
-        packet.clone().with_extension(HOP_BY_HOP, &PADDING).fragments(96)
+        packet
+            .clone()
+            .with_extension(HOP_BY_HOP, &PADDING)
+            .fragments(96)
     });
     // Behind it: the first piece has them and the ports, the others are of "their" protocol.
     exchange(&lab, &a, WIRE_V6, NODE_V6, |packet| {
         let mut payload = vec![UDP, 0];
         payload.extend(PADDING);
         payload.extend(&packet.payload);
-        Packet::new(packet.source, packet.destination, DESTINATION_OPTIONS, payload).fragments(96)
+        Packet::new(
+            packet.source,
+            packet.destination,
+            DESTINATION_OPTIONS,
+            payload,
+        )
+        .fragments(96)
     });
     // A fragment that is the whole packet.
     exchange(&lab, &a, WIRE_V6, NODE_V6, |packet| {
@@ -196,7 +218,13 @@ fn extension_headers_on_either_side_of_the_fragment_header_are_looked_through() 
 
 /// Sends a datagram, cut by `cut`, from the wire to the container, and one the other way; to a
 /// neighbour and to the node, too. Each has to arrive whole.
-fn exchange(lab: &Lab, a: &Container, wire: &str, node: &str, cut: impl Fn(&Packet) -> Vec<Packet>) {
+fn exchange(
+    lab: &Lab,
+    a: &Container,
+    wire: &str,
+    node: &str,
+    cut: impl Fn(&Packet) -> Vec<Packet>,
+) {
     let b = lab.container(2, "31001");
     let (from_wire, from_a) = (socket_on(&lab.wire, "w0"), socket_on(&a.place, "eth0"));
     let data: Vec<u8> = (0..203).collect();
@@ -225,7 +253,11 @@ fn exchange(lab: &Lab, a: &Container, wire: &str, node: &str, cut: impl Fn(&Pack
     for container in [a, &b] {
         assert_eq!(lab.counters(container).tx_drops, [0; DropReason::COUNT]);
     }
-    lab.wait(weir_agent::container::ContainerNetwork::detach(lab.handle(), b.slot)).unwrap();
+    lab.wait(weir_agent::container::ContainerNetwork::detach(
+        lab.handle(),
+        b.slot,
+    ))
+    .unwrap();
 }
 
 fn receiver(container: &Container, ip: &str, port: u16) -> UdpSocket {
@@ -241,6 +273,8 @@ fn listening(ip: &str, port: u16) -> UdpSocket {
 
 fn assert_received(socket: &UdpSocket, from: SocketAddr, data: &[u8]) {
     let mut bytes = [0; 2048];
-    let (length, sender) = socket.recv_from(&mut bytes).expect("the datagram arrives whole");
+    let (length, sender) = socket
+        .recv_from(&mut bytes)
+        .expect("the datagram arrives whole");
     assert_eq!((sender, &bytes[..length]), (from, data));
 }

@@ -307,14 +307,6 @@ impl Packet {
         Some(packet)
     }
 
-    /// Source and destination port, of what has them.
-    pub(crate) fn ports(&self) -> Option<(u16, u16)> {
-        let has = (self.protocol == TCP || self.protocol == UDP)
-            && self.fragment.is_none_or(|(offset, _)| offset == 0)
-            && self.payload.len() >= 4;
-        has.then(|| (self.half(0), self.half(2)))
-    }
-
     /// The identifier of an echo request or reply.
     pub(crate) fn echo_id(&self) -> Option<u16> {
         let kinds: [u8; 2] = match self.protocol {

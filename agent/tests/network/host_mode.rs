@@ -32,7 +32,11 @@ impl HostContainer {
         let attached = lab.wait(lab.handle().attach(attachment.clone())).unwrap();
         assert!(attached.netns.is_none());
         let child = Child::start(&lab.node, &cgroup);
-        Self { attachment, cgroup, child }
+        Self {
+            attachment,
+            cgroup,
+            child,
+        }
     }
 
     fn bind(&mut self, to: &str) -> [Result<String, i32>; 2] {
@@ -50,7 +54,15 @@ fn a_container_in_host_mode_binds_its_own_ports_and_no_others() {
     let _isolated = lab.container(1, "31001");
     let mut c = HostContainer::join(&lab, 2, "31000,80");
     let _other = HostContainer::join(&lab, 3, "31002");
-    for ip in ["0.0.0.0", NODE_V4, "127.0.0.1", "[::]", "[fd09::2]", "[::1]", "[::ffff:10.9.0.2]"] {
+    for ip in [
+        "0.0.0.0",
+        NODE_V4,
+        "127.0.0.1",
+        "[::]",
+        "[fd09::2]",
+        "[::1]",
+        "[::ffff:10.9.0.2]",
+    ] {
         for result in c.bind(&format!("{ip}:31000")) {
             assert_eq!(result, Ok(format!("{ip}:31000")));
         }
@@ -129,10 +141,14 @@ fn a_container_in_host_mode_is_reached_on_every_path_and_counted() {
             let to = address(ip, 31000);
             let listen = any_of(to.ip(), 31000);
             c.child.order(&format!("serve-tcp {listen}")).unwrap();
-            place.run(|| ask_tcp(to)).unwrap_or_else(|error| panic!("TCP to {to}: {error}"));
+            place
+                .run(|| ask_tcp(to))
+                .unwrap_or_else(|error| panic!("TCP to {to}: {error}"));
             c.child.order("client").unwrap();
             c.child.order(&format!("serve-udp {listen}")).unwrap();
-            place.run(|| ask_udp(to, 100)).unwrap_or_else(|error| panic!("UDP to {to}: {error}"));
+            place
+                .run(|| ask_udp(to, 100))
+                .unwrap_or_else(|error| panic!("UDP to {to}: {error}"));
             c.child.order("client").unwrap();
             conversations += 1;
         }
@@ -183,7 +199,10 @@ fn bulk_of_a_container_in_host_mode_is_counted_to_the_byte_that_it_sent() {
     server.client();
     let counters = c.counters(&lab);
     for bytes in [counters.rx_bytes, counters.tx_bytes] {
-        assert!((TOTAL..TOTAL + TOTAL / 10).contains(&bytes), "{bytes} of {TOTAL}");
+        assert!(
+            (TOTAL..TOTAL + TOTAL / 10).contains(&bytes),
+            "{bytes} of {TOTAL}"
+        );
     }
 }
 
@@ -205,10 +224,13 @@ fn a_container_in_host_mode_is_taken_over() {
     }
     assert_eq!(c.counters(&lab).bind_refused, 4);
     let links = |lab: &Lab| {
-        fs::read_dir(lab.links()).unwrap().filter(|entry| {
-            let name = entry.as_ref().unwrap().file_name();
-            name.to_str().unwrap().starts_with("host_")
-        }).count()
+        fs::read_dir(lab.links())
+            .unwrap()
+            .filter(|entry| {
+                let name = entry.as_ref().unwrap().file_name();
+                name.to_str().unwrap().starts_with("host_")
+            })
+            .count()
     };
     assert_eq!(links(&lab), 2);
     // Dead by the next start: its links go, its port is free.

@@ -349,7 +349,10 @@ impl Lab {
     pub(crate) fn recover_attachments(&self, living: Vec<(Attachment, u32)>) {
         let live = living
             .into_iter()
-            .map(|(attachment, init_pid)| LiveAttachment { attachment, init_pid })
+            .map(|(attachment, init_pid)| LiveAttachment {
+                attachment,
+                init_pid,
+            })
             .collect();
         self.wait(self.handle().recover(live)).unwrap();
     }

@@ -23,3 +23,4 @@ mod paths;
 mod refusals;
 mod statistics;
 mod talk;
+mod verdicts;

@@ -21,7 +21,11 @@ fn child_of(lab: &Lab, container: &Container) -> Child {
 /// Established by the container, accepted by it, never established.
 fn connections(lab: &Lab, container: &Container) -> (u64, u64, u64) {
     let counters = lab.counters(container);
-    (counters.tcp_connects, counters.tcp_accepts, counters.tcp_connect_failures)
+    (
+        counters.tcp_connects,
+        counters.tcp_accepts,
+        counters.tcp_connect_failures,
+    )
 }
 
 #[test]
@@ -31,7 +35,10 @@ fn connections_are_counted_on_the_side_that_made_them() {
     let (mut in_a, mut in_b) = (child_of(&lab, &a), child_of(&lab, &b));
     for to in [WIRE_V4, WIRE_V6, WIRE_V4] {
         let to = address(to, 8080);
-        let server = Server::tcp(lab.wire.run(|| TcpListener::bind(any_of(to.ip(), 8080)).unwrap()));
+        let server = Server::tcp(
+            lab.wire
+                .run(|| TcpListener::bind(any_of(to.ip(), 8080)).unwrap()),
+        );
         in_a.order(&format!("ask-tcp {to}")).unwrap();
         server.client();
     }
@@ -63,7 +70,8 @@ fn connections_that_never_came_about_are_counted() {
     assert_eq!(connections(&lab, &a), (0, 0, 3));
     // Given up on by the container's kernel, after the first try.
     a.place.write_setting("net/ipv4/tcp_syn_retries", "1");
-    a.place.write_setting("net/ipv4/tcp_syn_linear_timeouts", "0");
+    a.place
+        .write_setting("net/ipv4/tcp_syn_linear_timeouts", "0");
     in_a.order("ask-tcp 203.0.113.1:80").unwrap_err();
     eventually("the fourth failure is counted", || {
         (connections(&lab, &a) == (0, 0, 4)).then_some(())
@@ -148,16 +156,43 @@ fn every_program_tells_how_often_it_ran_and_for_how_long() {
     assert_eq!(
         names,
         [
-            "bind4", "bind6", "connect4", "connect6", "container_out", "getpeername4",
-            "getpeername6", "host_rx", "host_tx", "node_loopback", "recvmsg4", "recvmsg6",
-            "sendmsg4", "sendmsg6", "tcp_watch", "uplink_in",
+            "bind4",
+            "bind6",
+            "connect4",
+            "connect6",
+            "container_out",
+            "getpeername4",
+            "getpeername6",
+            "host_rx",
+            "host_tx",
+            "node_loopback",
+            "recvmsg4",
+            "recvmsg6",
+            "sendmsg4",
+            "sendmsg6",
+            "tcp_watch",
+            "uplink_in",
         ]
     );
-    for name in ["bind4", "bind6", "connect4", "connect6", "container_out", "node_loopback", "uplink_in"] {
+    for name in [
+        "bind4",
+        "bind6",
+        "connect4",
+        "connect6",
+        "container_out",
+        "node_loopback",
+        "uplink_in",
+    ] {
         let program = &programs[name];
-        assert!(program.run_count > 0 && program.run_time_ns > 0, "{program:?}");
+        assert!(
+            program.run_count > 0 && program.run_time_ns > 0,
+            "{program:?}"
+        );
         // A program that takes longer than this is broken, however busy the machine.
-        assert!(program.run_time_ns / program.run_count < 1_000_000, "{program:?}");
+        assert!(
+            program.run_time_ns / program.run_count < 1_000_000,
+            "{program:?}"
+        );
     }
     assert_eq!(programs["host_rx"].run_count, 0);
 }

@@ -18,7 +18,7 @@ use nix::unistd::Uid;
 
 use self::screen::heading;
 use crate::interrupt::Interrupt;
-use crate::node::{self, NODE_V4, NODE_V6, Node, WIRE_V4};
+use crate::node::{self, NODE_V4, NODE_V6, Node, Profile, WIRE_V4};
 use crate::setup;
 
 /// The node that is shown.
@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
 pub(crate) fn up(arguments: &Arguments) -> Result<()> {
     require_root("up")?;
     setup::run_for_build()?;
-    node::build()?;
+    node::build(Profile::Debug)?;
 
     let interrupt = Interrupt::hold()?;
     let _claim = NODE.claim()?;

@@ -300,17 +300,27 @@ listen = "{LISTEN}"
     }
 }
 
-/// Returns the agent that [`build`] builds.
+/// With which profile the agent is built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// For whoever wants to see something: it is built in half the time, and what carries the packets
+    /// are the programs in the kernel, which are always optimised. Its checks of arithmetic are on.
+    Debug,
+    /// For whoever measures the agent itself.
+    Release,
+}
+
+/// Returns the agent that nodes run.
 fn program() -> PathBuf {
     tree::target().join("debug").join("weir-agent")
 }
 
 /// Builds the agent and the executor.
-pub(crate) fn build() -> Result<()> {
-    crate::command::run(crate::command::cargo().args([
-        "build",
-        "--locked",
-        "--package=weir-agent",
-        "--package=weir-executor",
-    ]))
+pub(crate) fn build(profile: Profile) -> Result<()> {
+    let mut cargo = crate::command::cargo();
+    cargo.args(["build", "--locked"]);
+    if profile == Profile::Release {
+        cargo.arg("--release");
+    }
+    crate::command::run(cargo.args(["--package=weir-agent", "--package=weir-executor"]))
 }

@@ -28,7 +28,7 @@ use std::thread;
 
 use anyhow::{Context as _, Result, bail};
 
-pub(crate) use agent::{Container, Network, build};
+pub(crate) use agent::{Container, Network, Profile, build};
 pub(crate) use network::{NODE_V4, NODE_V6, UPLINK, WIRE_V4, inside};
 pub(crate) use statistics::{Statistics, Traffic, Usage};
 

@@ -38,6 +38,8 @@ pub(super) struct Expected {
 #[derive(Debug)]
 struct Server {
     network: Network,
+    /// Where it listens: the first of the ports that it was started with. Once it was seen.
+    listens: Option<u16>,
     /// Those that it was last seen with.
     ports: Vec<u16>,
 }
@@ -86,9 +88,12 @@ impl Expected {
     }
 
     pub(super) fn started(&mut self, name: &str, network: Network) {
-        let ports = Vec::new();
-        self.running
-            .insert(name.to_owned(), Server { network, ports });
+        let server = Server {
+            network,
+            listens: None,
+            ports: Vec::new(),
+        };
+        self.running.insert(name.to_owned(), server);
     }
 
     pub(super) fn ended(&mut self, name: &str) {
@@ -119,11 +124,12 @@ impl Expected {
             let server = self.running.get_mut(&container.name);
             let server = server.context("the listing was held against this")?;
             server.ports = ports;
-            let Some(port) = server.ports.first() else {
+            let Some(first) = server.ports.first() else {
                 bail!("{} owns no port", container.name);
             };
+            let port = *server.listens.get_or_insert(*first);
             for ip in [NODE_V4, NODE_V6] {
-                await_answer(node, interrupt, SocketAddr::new(ip, *port))
+                await_answer(node, interrupt, SocketAddr::new(ip, port))
                     .with_context(|| format!("{} does not serve", container.name))?;
                 record.answers += 1;
                 the_node_cannot_listen(node, ip, &server.ports)?;

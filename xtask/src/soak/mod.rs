@@ -29,7 +29,7 @@ use self::record::Record;
 use self::remains::Remains;
 use self::step::{Phase, Step};
 use crate::interrupt::Interrupt;
-use crate::node::{self, Node};
+use crate::node::{self, Node, Profile};
 use crate::setup;
 
 /// The node that is worn.
@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         bail!("a soak makes namespaces and cgroups: run it as root");
     }
     setup::run_for_build()?;
-    node::build()?;
+    node::build(Profile::Debug)?;
     let seed = match arguments.seed {
         Some(seed) => seed,
         None => seed_of_now()?,

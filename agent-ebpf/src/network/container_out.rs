@@ -1,5 +1,7 @@
 //! From a container: what is its own goes out, and all else is dropped with a reason.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{__sk_buff, bpf_fib_lookup, bpf_redir_neigh};
 use aya_ebpf::helpers::generated as helpers;
@@ -10,7 +12,7 @@ use weir_abi::{Container, DropReason, Node, Slot};
 use super::maps::{NODE, UPLINKS, VETHS, is_node_address, kernel, owner_of};
 use super::packet::{Kind, Packet, Piece};
 use super::verdict::{self, DROP, Direction};
-use super::{echo, fragment};
+use super::{echo, fragment, memory};
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -29,7 +31,8 @@ pub(crate) fn container_out(ctx: TcContext) -> i32 {
     let (Some(node), Some(container)) = (NODE.get(0), verdict::container(slot)) else {
         return DROP;
     };
-    let mut packet = Packet::empty();
+    let mut place = MaybeUninit::uninit();
+    let packet = Packet::empty(&mut place);
     let refused = packet.parse(skb);
     // The kernel has taken a VLAN tag off the frame and keeps it beside: sent on, the frame would
     // have it again, and a container has no business in a VLAN.
@@ -40,12 +43,12 @@ pub(crate) fn container_out(ctx: TcContext) -> i32 {
     } else if refused != 0 {
         refused - 1
     } else {
-        match decide(&ctx, &packet, slot, container, node) {
+        match decide(&ctx, packet, slot, container, node) {
             Ok(action) => return action,
             Err(reason) => reason as u32,
         }
     };
-    verdict::drop(slot, reason, Direction::FromContainer, &packet)
+    verdict::drop(slot, reason, Direction::FromContainer, packet)
 }
 
 /// Where a packet goes that may leave its container.
@@ -140,8 +143,9 @@ fn send(ctx: &TcContext, packet: &Packet, node: &Node) -> Result<i32, DropReason
     const FRAG_NEEDED: i64 = 8;
 
     let skb: *mut __sk_buff = ctx.skb.skb;
+    let (mut fib, mut next_hop) = (MaybeUninit::uninit(), MaybeUninit::uninit());
     // SAFETY: all-zero is a valid value of both plain C structs.
-    let mut fib: bpf_fib_lookup = unsafe { core::mem::zeroed() };
+    let fib: &mut bpf_fib_lookup = unsafe { memory::zeroed(&mut fib) };
     fib.l4_protocol = packet.protocol;
     fib.sport = packet.source_port.to_be();
     fib.dport = packet.destination_port.to_be();
@@ -166,7 +170,7 @@ fn send(ctx: &TcContext, packet: &Packet, node: &Node) -> Result<i32, DropReason
     let found = unsafe {
         helpers::bpf_fib_lookup(
             ctx.as_ptr(),
-            &raw mut fib,
+            &raw mut *fib,
             size_of::<bpf_fib_lookup>() as i32,
             flags,
         )
@@ -193,7 +197,7 @@ fn send(ctx: &TcContext, packet: &Packet, node: &Node) -> Result<i32, DropReason
         return Err(DropReason::TooBig);
     }
     // SAFETY: as above.
-    let mut next_hop: bpf_redir_neigh = unsafe { core::mem::zeroed() };
+    let next_hop: &mut bpf_redir_neigh = unsafe { memory::zeroed(&mut next_hop) };
     next_hop.nh_family = u32::from(fib.family);
     // SAFETY: both are unions of plain words, all of them initialised.
     unsafe {
@@ -204,7 +208,7 @@ fn send(ctx: &TcContext, packet: &Packet, node: &Node) -> Result<i32, DropReason
         }
         Ok(helpers::bpf_redirect_neigh(
             fib.ifindex,
-            &raw mut next_hop,
+            &raw mut *next_hop,
             size_of::<bpf_redir_neigh>() as i32,
             0,
         ) as i32)

@@ -1,5 +1,5 @@
 //! The network data plane, one file per hook; what they share is in `maps`, `packet`, `verdict`,
-//! `echo` and `fragment`.
+//! `echo`, `fragment` and `memory`.
 
 mod bind;
 mod container_out;
@@ -7,6 +7,7 @@ mod echo;
 mod fragment;
 mod host;
 mod maps;
+mod memory;
 mod node_loopback;
 mod packet;
 mod peer;

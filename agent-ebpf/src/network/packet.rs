@@ -5,9 +5,13 @@
 //! lie outside the linear part of the buffer, and because the verifier follows them on every
 //! kernel.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::bpf_skb_load_bytes;
 use weir_abi::{Address, DropReason};
+
+use super::memory;
 
 /// The length of an Ethernet header.
 pub(super) const ETHERNET: u32 = 14;
@@ -34,9 +38,10 @@ const VLAN_ID: u32 = 0x0fff;
 
 /// Where in a fragmented packet this piece lies.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub(super) enum Piece {
     /// Not fragmented.
-    Whole,
+    Whole = 0,
     /// The first fragment, which has the ports.
     First,
     /// A later one, which has none.
@@ -45,7 +50,10 @@ pub(super) enum Piece {
 
 /// What the rest is about, beyond the addresses.
 #[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
 pub(super) enum Kind {
+    /// Any protocol that is not named below.
+    Other = 0,
     /// TCP or UDP, with its ports; also a later fragment.
     Ports,
     /// ICMP echo request: the identifier, as it lies in the header, is in `echo_id`.
@@ -58,8 +66,6 @@ pub(super) enum Kind {
     ErrorEcho,
     /// Any other ICMP, or an error about anything else.
     OtherIcmp,
-    /// Any other protocol.
-    Other,
 }
 
 /// The headers of one packet.
@@ -167,25 +173,26 @@ const fn refused(reason: DropReason) -> Refused {
 ///
 /// Every bit pattern is valid, all zeros included.
 unsafe trait Header: Copy {
-    /// Copies the header at `offset`; `false` where the packet is too short.
+    /// Copies the header at `offset` to `place`; `false` where the packet is too short, and then
+    /// the header is all zeros.
     #[inline(always)]
-    fn load(&mut self, skb: *mut __sk_buff, offset: u32) -> bool {
-        // SAFETY: the helper writes no more than the size of `Self`, whose every bit pattern is
-        // valid.
+    fn load(place: &mut MaybeUninit<Self>, skb: *mut __sk_buff, offset: u32) -> (&mut Self, bool) {
+        // SAFETY: the helper writes the whole size of `Self`, whose every bit pattern is valid:
+        // bytes of the packet, or zeros where it fails.
         unsafe {
-            bpf_skb_load_bytes(
-                skb.cast(),
-                offset,
-                (self as *mut Self).cast(),
-                size_of::<Self>() as u32,
-            ) == 0
+            let header = place.as_mut_ptr().cast();
+            let failed = bpf_skb_load_bytes(skb.cast(), offset, header, size_of::<Self>() as u32);
+            (place.assume_init_mut(), failed == 0)
         }
     }
 
+    /// Copies the header at `offset` over this one.
     #[inline(always)]
-    fn zero() -> Self {
-        // SAFETY: the trait's own condition.
-        unsafe { core::mem::zeroed() }
+    fn load_over(&mut self, skb: *mut __sk_buff, offset: u32) -> bool {
+        let mut place = MaybeUninit::uninit();
+        let (header, is_there) = Self::load(&mut place, skb, offset);
+        *self = *header;
+        is_there
     }
 }
 
@@ -203,24 +210,11 @@ unsafe impl Header for Extension {}
 unsafe impl<H: Header> Header for WithPorts<H> {}
 
 impl Packet {
+    /// Makes a packet in `place` of which nothing is known: all zeros.
     #[inline(always)]
-    pub(super) const fn empty() -> Self {
-        Self {
-            source: Address([0; 4]),
-            destination: Address([0; 4]),
-            kind: Kind::Other,
-            piece: Piece::Whole,
-            protocol: 0,
-            options: false,
-            source_port: 0,
-            destination_port: 0,
-            echo_id: 0,
-            echo_offset: 0,
-            fragment_id: 0,
-            about_source: Address([0; 4]),
-            about_destination: Address([0; 4]),
-            type_of_service: 0,
-        }
+    pub(super) fn empty(place: &mut MaybeUninit<Self>) -> &mut Self {
+        // SAFETY: integers, a `false`, and the variants of both enums that have the number zero.
+        unsafe { memory::zeroed(place) }
     }
 
     /// Reads the headers of a packet into `self`, which is [`Packet::empty`].
@@ -253,9 +247,9 @@ impl Packet {
     #[inline(always)]
     fn read_v4(&mut self, skb: *mut __sk_buff) -> Refused {
         // Every TCP, UDP and ICMP packet has four bytes behind a header without options.
-        let mut both = WithPorts::<V4>::zero();
-        let has_ports = both.load(skb, ETHERNET);
-        if !has_ports && !both.header.load(skb, ETHERNET) {
+        let mut place = MaybeUninit::uninit();
+        let (both, has_ports) = WithPorts::<V4>::load(&mut place, skb, ETHERNET);
+        if !has_ports && !both.header.load_over(skb, ETHERNET) {
             return refused(DropReason::Malformed);
         }
         let header = &both.header;
@@ -295,9 +289,9 @@ impl Packet {
 
     #[inline(always)]
     fn read_v6(&mut self, skb: *mut __sk_buff) -> Refused {
-        let mut both = WithPorts::<V6>::zero();
-        let has_ports = both.load(skb, ETHERNET);
-        if !has_ports && !both.header.load(skb, ETHERNET) {
+        let mut place = MaybeUninit::uninit();
+        let (both, has_ports) = WithPorts::<V6>::load(&mut place, skb, ETHERNET);
+        if !has_ports && !both.header.load_over(skb, ETHERNET) {
             return refused(DropReason::Malformed);
         }
         let header = &both.header;
@@ -319,8 +313,9 @@ impl Packet {
                 HOP_BY_HOP | DESTINATION_OPTIONS | ROUTING | FRAGMENT => {}
                 _ => break,
             }
-            let mut extension = Extension::zero();
-            if !extension.load(skb, offset) {
+            let mut place = MaybeUninit::uninit();
+            let (extension, is_there) = Extension::load(&mut place, skb, offset);
+            if !is_there {
                 return refused(DropReason::Malformed);
             }
             if self.protocol == FRAGMENT {
@@ -356,9 +351,9 @@ impl Packet {
 
     #[inline(always)]
     fn read_ports(&mut self, skb: *mut __sk_buff, offset: u32) -> Refused {
-        let mut ports = Ports::zero();
-        let has_ports = ports.load(skb, offset);
-        self.set_ports(&ports, has_ports)
+        let mut place = MaybeUninit::uninit();
+        let (ports, has_ports) = Ports::load(&mut place, skb, offset);
+        self.set_ports(ports, has_ports)
     }
 
     #[inline(always)]
@@ -384,8 +379,9 @@ impl Packet {
     /// Reads an ICMP header, of either family.
     #[inline(never)]
     fn read_icmp(&mut self, skb: *mut __sk_buff, offset: u32) -> Refused {
-        let mut icmp = Icmp::zero();
-        if !icmp.load(skb, offset) {
+        let mut place = MaybeUninit::uninit();
+        let (icmp, is_there) = Icmp::load(&mut place, skb, offset);
+        if !is_there {
             return self.too_short();
         }
         self.kind = Kind::OtherIcmp;
@@ -420,9 +416,10 @@ impl Packet {
     /// Reads the packet that an ICMP error is about. What cannot be read leaves `OtherIcmp`.
     #[inline(always)]
     fn read_about_v4(&mut self, skb: *mut __sk_buff, offset: u32) {
-        let mut about = V4::zero();
+        let mut place = MaybeUninit::uninit();
+        let (about, is_there) = V4::load(&mut place, skb, offset);
         // A later fragment has no ports to go by.
-        if !about.load(skb, offset) || u16::from_be(about.fragment) & 0x1fff != 0 {
+        if !is_there || u16::from_be(about.fragment) & 0x1fff != 0 {
             return;
         }
         self.about_source = Address::from_v4(about.source);
@@ -433,16 +430,18 @@ impl Packet {
 
     #[inline(always)]
     fn read_about_v6(&mut self, skb: *mut __sk_buff, offset: u32) {
-        let mut about = V6::zero();
-        if !about.load(skb, offset) {
+        let mut place = MaybeUninit::uninit();
+        let (about, is_there) = V6::load(&mut place, skb, offset);
+        if !is_there {
             return;
         }
         self.about_source = Address(about.source);
         self.about_destination = Address(about.destination);
         let (mut protocol, mut rest) = (about.next_header, offset + 40);
         if protocol == FRAGMENT {
-            let mut extension = Extension::zero();
-            if !extension.load(skb, rest) || u16::from_be(extension.fragment) & 0xfff8 != 0 {
+            let mut place = MaybeUninit::uninit();
+            let (extension, is_there) = Extension::load(&mut place, skb, rest);
+            if !is_there || u16::from_be(extension.fragment) & 0xfff8 != 0 {
                 return;
             }
             protocol = extension.next_header;
@@ -455,16 +454,18 @@ impl Packet {
     fn read_about_rest(&mut self, skb: *mut __sk_buff, protocol: u8, offset: u32) {
         match protocol {
             TCP | UDP => {
-                let mut ports = Ports::zero();
-                if ports.load(skb, offset) {
+                let mut place = MaybeUninit::uninit();
+                let (ports, is_there) = Ports::load(&mut place, skb, offset);
+                if is_there {
                     self.kind = Kind::ErrorPorts;
                     self.source_port = u16::from_be(ports.source);
                     self.destination_port = u16::from_be(ports.destination);
                 }
             }
             ICMP | ICMPV6 => {
-                let mut icmp = Icmp::zero();
-                if icmp.load(skb, offset) && (icmp.kind == 8 || icmp.kind == 128) {
+                let mut place = MaybeUninit::uninit();
+                let (icmp, is_there) = Icmp::load(&mut place, skb, offset);
+                if is_there && (icmp.kind == 8 || icmp.kind == 128) {
                     self.set_echo(Kind::ErrorEcho, icmp.id, offset);
                 }
             }

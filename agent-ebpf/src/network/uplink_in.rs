@@ -1,5 +1,7 @@
 //! From the wire: to the container that owns the port, or on to the node.
 
+use core::mem::MaybeUninit;
+
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
 use weir_abi::{DropReason, Node};
@@ -31,13 +33,14 @@ pub(super) enum Origin {
 #[inline(always)]
 pub(super) fn receive(ctx: &TcContext, node: &Node, origin: Origin) -> i32 {
     let skb = ctx.skb.skb;
-    let mut packet = Packet::empty();
+    let mut place = MaybeUninit::uninit();
+    let packet = Packet::empty(&mut place);
     // What cannot be read is the node's to judge: its stack counts and drops it.
     if packet.parse(skb) != 0 || !is_node_address(node, &packet.destination) {
         return NEXT;
     }
     let slot = match packet.kind {
-        Kind::Ports if packet.piece == Piece::Later => match fragment::receiver_in(&packet) {
+        Kind::Ports if packet.piece == Piece::Later => match fragment::receiver_in(packet) {
             Some(slot) => slot,
             None => {
                 if let Some(counters) = NODE_COUNTERS.get_ptr_mut(0) {
@@ -57,18 +60,18 @@ pub(super) fn receive(ctx: &TcContext, node: &Node, origin: Origin) -> i32 {
             owner if is_node_address(node, &packet.about_source) => owner - 1,
             _ => return NEXT,
         },
-        Kind::EchoReply => match echo::restore(skb, &packet, &packet.source, false) {
+        Kind::EchoReply => match echo::restore(skb, packet, &packet.source, false) {
             Ok(Some(slot)) => slot,
             Ok(None) => return NEXT,
             Err((slot, reason)) => {
-                return verdict::drop(slot, reason as u32, Direction::ToContainer, &packet);
+                return verdict::drop(slot, reason as u32, Direction::ToContainer, packet);
             }
         },
-        Kind::ErrorEcho => match echo::restore(skb, &packet, &packet.about_destination, true) {
+        Kind::ErrorEcho => match echo::restore(skb, packet, &packet.about_destination, true) {
             Ok(Some(slot)) => slot,
             Ok(None) => return NEXT,
             Err((slot, reason)) => {
-                return verdict::drop(slot, reason as u32, Direction::ToContainer, &packet);
+                return verdict::drop(slot, reason as u32, Direction::ToContainer, packet);
             }
         },
         Kind::EchoRequest | Kind::OtherIcmp | Kind::Other => return NEXT,
@@ -80,11 +83,11 @@ pub(super) fn receive(ctx: &TcContext, node: &Node, origin: Origin) -> i32 {
             slot,
             DropReason::Martian as u32,
             Direction::ToContainer,
-            &packet,
+            packet,
         );
     }
     if packet.piece == Piece::First {
-        fragment::remember_in(&packet, slot);
+        fragment::remember_in(packet, slot);
     }
-    verdict::deliver(skb, &packet, slot, || NEXT)
+    verdict::deliver(skb, packet, slot, || NEXT)
 }

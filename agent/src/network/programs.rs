@@ -314,7 +314,23 @@ impl Programs {
     }
 }
 
+/// How often a program is given to the verifier again that was interrupted by a signal.
+const LOAD_TRIES: u32 = 10;
+
+/// Loads a program. The verifier gives up with `EAGAIN` when the thread has a signal to handle,
+/// whoever sent it; the next try has nothing in its way.
 fn load_program(program: &mut Program) -> Result<(), ProgramError> {
+    for _ in 1..LOAD_TRIES {
+        match try_load_program(program) {
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.raw_os_error() == Some(nix::libc::EAGAIN) => {}
+            result => return result,
+        }
+    }
+    try_load_program(program)
+}
+
+fn try_load_program(program: &mut Program) -> Result<(), ProgramError> {
     #[expect(
         clippy::wildcard_enum_match_arm,
         reason = "the object holds no other kinds; one that it gets one day must be named here"

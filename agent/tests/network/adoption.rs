@@ -17,7 +17,7 @@ use weir_agent::network::clean_up;
 use crate::child::Child;
 use crate::icmp::Pinger;
 use crate::lab::{Container, Lab, NODE_V4, WIRE_V4, address, attach_mode, eventually};
-use crate::talk::{PATIENCE, Server, ask_tcp, ask_udp};
+use crate::talk::{PATIENCE, Server, ask_tcp, ask_udp, tcp_on, udp_on};
 
 /// A process that holds a container's namespace, as a task does.
 struct Inhabitant(process::Child);
@@ -69,7 +69,7 @@ fn nothing_is_lost_while_no_agent_runs_and_while_the_next_takes_over() {
     let (stop, pings) = (AtomicBool::new(false), AtomicU32::new(0));
     let pinger = a.run(|| Pinger::new(SockType::Datagram, WIRE_V4.parse().unwrap(), 7));
     // And a stream that does not stop.
-    let listener = a.run(|| TcpListener::bind((NODE_V4, 31000)).unwrap());
+    let listener = a.run(|| tcp_on((NODE_V4, 31000)));
     let mut client = lab
         .wire
         .run(|| TcpStream::connect((NODE_V4, 31000)).unwrap());
@@ -178,7 +178,7 @@ fn a_link_that_somebody_unpinned_is_made_anew() {
     lab.start();
     lab.recover(&[(&a, task.pid())]);
     assert_enforced(&lab, &a);
-    let server = Server::tcp(a.run(|| TcpListener::bind("0.0.0.0:31000").unwrap()));
+    let server = Server::tcp(a.run(|| tcp_on("0.0.0.0:31000")));
     lab.wire.run(|| ask_tcp(address(NODE_V4, 31000))).unwrap();
     server.client();
 }
@@ -240,7 +240,7 @@ fn an_mtu_that_changed_while_no_agent_ran_reaches_both_ends_of_the_link() {
         assert!(shown.contains("mtu 3000 "), "{shown}");
     }
     let to = address(WIRE_V4, 8080);
-    let server = Server::udp(lab.wire.run(|| UdpSocket::bind(to).unwrap()));
+    let server = Server::udp(lab.wire.run(|| udp_on(to)));
     a.run(|| ask_udp(to, 2900)).unwrap();
     server.client();
 }
@@ -282,7 +282,7 @@ fn what_was_attached_one_way_is_taken_over_the_other_way() {
             );
         }
         let before = lab.counters(&a);
-        let server = Server::tcp(a.run(|| TcpListener::bind("0.0.0.0:31000").unwrap()));
+        let server = Server::tcp(a.run(|| tcp_on("0.0.0.0:31000")));
         lab.wire.run(|| ask_tcp(address(NODE_V4, 31000))).unwrap();
         server.client();
         assert!(lab.counters(&a).rx_packets > before.rx_packets);
@@ -304,7 +304,7 @@ fn everything_is_made_anew_where_all_pins_were_removed() {
     lab.recover(&[(&a, task.pid())]);
     assert_enforced(&lab, &a);
     let to = address(WIRE_V4, 8080);
-    let server = Server::tcp_much(lab.wire.run(|| TcpListener::bind(to).unwrap()));
+    let server = Server::tcp_much(lab.wire.run(|| tcp_on(to)));
     task.order(&format!("ask-much {to} 1000000")).unwrap();
     server.client();
     assert!(lab.counters(&a).tx_bytes > 1_000_000);

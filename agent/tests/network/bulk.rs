@@ -1,12 +1,10 @@
 //! Much data, in both directions over every path, byte by byte as it was sent.
 
-use std::net::TcpListener;
-
 use weir_abi::DropReason;
 
 use crate::frames::Ear;
 use crate::lab::{Container, Lab, NODE_V4, NODE_V6, Place, WIRE_V6, address};
-use crate::talk::{Server, any_of, ask_tcp_much};
+use crate::talk::{Server, any_of, ask_tcp_much, tcp_on};
 
 /// In each direction.
 const TOTAL: u64 = 64 << 20;
@@ -14,7 +12,7 @@ const TOTAL: u64 = 64 << 20;
 /// Sends the lot there and back between a server and a client.
 fn exchange(server: &Place, client: &Place, ip: &str, port: u16) {
     let to = address(ip, port);
-    let much = Server::tcp_much(server.run(|| TcpListener::bind(any_of(to.ip(), port)).unwrap()));
+    let much = Server::tcp_much(server.run(|| tcp_on(any_of(to.ip(), port))));
     client
         .run(|| ask_tcp_much(to, TOTAL))
         .unwrap_or_else(|error| panic!("{to}: {error}"));

@@ -9,7 +9,7 @@ use weir_agent::container::ContainerNetwork;
 use weir_agent::network::clean_up;
 
 use crate::lab::{Container, Lab, NODE_V4, address, eventually};
-use crate::talk::{Server, ask_tcp};
+use crate::talk::{Server, ask_tcp, tcp_on};
 
 /// Everything about a node's network that a person could look up.
 fn snapshot(lab: &Lab) -> BTreeMap<String, String> {
@@ -94,7 +94,7 @@ fn use_it(lab: &Lab) -> Vec<Container> {
             .then_some(())
     });
     for (place, port) in [(&a, 31000), (&b, 31001)] {
-        let server = Server::tcp(place.run(|| TcpListener::bind((NODE_V4, port)).unwrap()));
+        let server = Server::tcp(place.run(|| tcp_on((NODE_V4, port))));
         lab.wire.run(|| ask_tcp(address(NODE_V4, port))).unwrap();
         server.client();
     }

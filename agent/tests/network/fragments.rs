@@ -10,7 +10,7 @@ use crate::frames::{
 use crate::lab::{
     Container, FAR_V4, FAR_V6, Lab, NODE_V4, NODE_V6, Place, WIRE_V4, WIRE_V6, address, eventually,
 };
-use crate::talk::{PATIENCE, Server, any_of, ask_udp};
+use crate::talk::{PATIENCE, Server, any_of, ask_udp, udp_on};
 
 #[test]
 fn large_datagrams_arrive_whole_on_every_path() {
@@ -35,8 +35,7 @@ fn large_datagrams_arrive_whole_on_every_path() {
         for to in addresses {
             let to = address(to, port);
             for length in [1473, 3000, 40_000] {
-                let answer =
-                    Server::udp(server.run(|| UdpSocket::bind(any_of(to.ip(), port)).unwrap()));
+                let answer = Server::udp(server.run(|| udp_on(any_of(to.ip(), port))));
                 client
                     .run(|| ask_udp(to, length))
                     .unwrap_or_else(|error| panic!("{length} bytes to {to}: {error}"));
@@ -266,7 +265,7 @@ fn receiver(container: &Container, ip: &str, port: u16) -> UdpSocket {
 
 fn listening(ip: &str, port: u16) -> UdpSocket {
     let ip: IpAddr = ip.parse().unwrap();
-    let socket = UdpSocket::bind(any_of(ip, port)).unwrap();
+    let socket = udp_on(any_of(ip, port));
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }

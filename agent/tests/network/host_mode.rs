@@ -2,7 +2,7 @@
 //! cgroup.
 
 use std::fs;
-use std::net::{TcpListener, UdpSocket};
+use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
@@ -12,7 +12,7 @@ use weir_executor::spec::NetworkMode;
 
 use crate::child::Child;
 use crate::lab::{Lab, NODE_V4, NODE_V6, WIRE_V4, WIRE_V6, address, attachment, eventually};
-use crate::talk::{Server, any_of, ask_tcp, ask_udp};
+use crate::talk::{Server, any_of, ask_tcp, ask_udp, tcp_on, udp_on};
 
 /// A container in host mode with one process.
 struct HostContainer {
@@ -162,10 +162,10 @@ fn a_container_in_host_mode_is_reached_on_every_path_and_counted() {
         for ip in addresses {
             let to = address(ip, port);
             let listen = any_of(to.ip(), port);
-            let server = Server::tcp(place.run(|| TcpListener::bind(listen).unwrap()));
+            let server = Server::tcp(place.run(|| tcp_on(listen)));
             c.child.order(&format!("ask-tcp {to}")).unwrap();
             server.client();
-            let server = Server::udp(place.run(|| UdpSocket::bind(listen).unwrap()));
+            let server = Server::udp(place.run(|| udp_on(listen)));
             c.child.order(&format!("ask-udp {to}")).unwrap();
             server.client();
             conversations += 1;
@@ -182,7 +182,7 @@ fn a_container_in_host_mode_is_reached_on_every_path_and_counted() {
     assert!(after.rx_bytes > 0 && after.tx_bytes > 0);
     // The neighbour's traffic with itself is not this one's.
     let quiet = c.counters(&lab);
-    let server = Server::tcp(a.run(|| TcpListener::bind("0.0.0.0:31001").unwrap()));
+    let server = Server::tcp(a.run(|| tcp_on("0.0.0.0:31001")));
     lab.wire.run(|| ask_tcp(address(NODE_V4, 31001))).unwrap();
     server.client();
     assert_eq!(c.counters(&lab), quiet);
@@ -194,7 +194,7 @@ fn bulk_of_a_container_in_host_mode_is_counted_to_the_byte_that_it_sent() {
     let lab = Lab::new();
     let mut c = HostContainer::join(&lab, 2, "31000");
     let to = address(WIRE_V4, 8080);
-    let server = Server::tcp_much(lab.wire.run(|| TcpListener::bind(to).unwrap()));
+    let server = Server::tcp_much(lab.wire.run(|| tcp_on(to)));
     c.child.order(&format!("ask-much {to} {TOTAL}")).unwrap();
     server.client();
     let counters = c.counters(&lab);

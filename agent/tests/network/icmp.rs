@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Barrier;
 
@@ -16,7 +16,7 @@ use crate::frames::{Ear, ICMP, ICMPV6, Packet, is_chatter, mac_of, socket_on};
 use crate::lab::{
     Container, FAR_V4, FAR_V6, Lab, NODE_V4, NODE_V6, WIRE_V4, WIRE_V6, address, eventually,
 };
-use crate::talk::{PATIENCE, Server, any_of, ask_tcp_much, ask_udp};
+use crate::talk::{PATIENCE, Server, any_of, ask_tcp_much, ask_udp, tcp_on, udp_on};
 
 /// A socket that pings: one that the kernel gives an identifier, or a raw one.
 pub(crate) struct Pinger {
@@ -390,24 +390,18 @@ fn a_smaller_mtu_on_the_way_is_learned() {
     let b = lab.container(2, "31001");
     for to in [address(FAR_V4, 8080), address(FAR_V6, 8080)] {
         // TCP, both ways: the far end learns nothing new, its own link is the narrow one.
-        let server = Server::tcp_much(
-            lab.far
-                .run(|| TcpListener::bind(any_of(to.ip(), 8080)).unwrap()),
-        );
+        let server = Server::tcp_much(lab.far.run(|| tcp_on(any_of(to.ip(), 8080))));
         a.run(|| ask_tcp_much(to, 300_000)).unwrap();
         server.client();
 
         // UDP: the first datagram is lost, the error tells the size that passes, and the next one is
         // cut to it.
-        let socket = b.run(|| UdpSocket::bind(any_of(to.ip(), 0)).unwrap());
+        let socket = b.run(|| udp_on(any_of(to.ip(), 0)));
         socket.send_to(&[7; 1400], to).unwrap();
         eventually(&format!("the smaller MTU towards {to} is learned"), || {
             (route_mtu(&b, to.ip()) == Some(1300)).then_some(())
         });
-        let server = Server::udp(
-            lab.far
-                .run(|| UdpSocket::bind(any_of(to.ip(), 8081)).unwrap()),
-        );
+        let server = Server::udp(lab.far.run(|| udp_on(any_of(to.ip(), 8081))));
         b.run(|| ask_udp(SocketAddr::new(to.ip(), 8081), 1400))
             .unwrap();
         server.client();

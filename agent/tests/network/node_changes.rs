@@ -1,7 +1,7 @@
 //! The node's addresses, routes and interfaces change, and the containers follow.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Shutdown, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,7 +11,7 @@ use crate::lab::{
     Container, FAR_V4, Lab, NODE_V4, SECOND_NODE_V4, SECOND_WIRE_V4, WIRE_V4, address, eventually,
 };
 use crate::log;
-use crate::talk::{PATIENCE, Server, any_of, ask_tcp, ask_udp};
+use crate::talk::{PATIENCE, Server, any_of, ask_tcp, ask_udp, tcp_on, udp_on};
 
 /// What the agent promises.
 const WITHIN: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ fn assert_follows(container: &Container, what: &str, wanted: impl Fn(&str) -> bo
 
 fn serve_and_ask(server: &Container, lab: &Lab, ip: &str) {
     let to = address(ip, server.port());
-    let listener = server.run(|| TcpListener::bind(any_of(to.ip(), to.port())).unwrap());
+    let listener = server.run(|| tcp_on(any_of(to.ip(), to.port())));
     let served = Server::tcp(listener);
     lab.wire
         .run(|| ask_tcp(to))
@@ -66,7 +66,7 @@ fn an_address_changes_under_load() {
     let lab = Lab::new();
     let a = lab.container(1, "31000");
     let stop = AtomicBool::new(false);
-    let listener = a.run(|| TcpListener::bind("0.0.0.0:31000").unwrap());
+    let listener = a.run(|| tcp_on("0.0.0.0:31000"));
     let mut client = lab
         .wire
         .run(|| TcpStream::connect((NODE_V4, 31000)).unwrap());
@@ -116,7 +116,7 @@ fn an_address_changes_under_load() {
     });
     drop(listener);
     serve_and_ask(&a, &lab, "10.9.0.50");
-    let reached = Server::tcp(lab.far.run(|| TcpListener::bind("0.0.0.0:8080").unwrap()));
+    let reached = Server::tcp(lab.far.run(|| tcp_on("0.0.0.0:8080")));
     // The route came after the address.
     eventually("the new default route is inside", || {
         a.run(|| ask_tcp(address(FAR_V4, 8080))).ok()
@@ -162,7 +162,7 @@ fn the_mtu_is_that_of_the_uplink() {
     // Larger than a packet can be: fragmented by the container, whole at the other end.
     let server = Server::udp(
         lab.wire
-            .run(|| UdpSocket::bind(any_of(WIRE_V4.parse().unwrap(), 8080)).unwrap()),
+            .run(|| udp_on(any_of(WIRE_V4.parse().unwrap(), 8080))),
     );
     a.run(|| ask_udp(address(WIRE_V4, 8080), 3000)).unwrap();
     server.client();
@@ -179,7 +179,7 @@ fn each_way_out_has_its_own_source() {
         f.contains(SECOND_NODE_V4)
     });
     // By the second uplink, from the second address; and back in through it.
-    let reached = Server::tcp(second.run(|| TcpListener::bind("0.0.0.0:8080").unwrap()));
+    let reached = Server::tcp(second.run(|| tcp_on("0.0.0.0:8080")));
     eventually("the second uplink carries packets", || {
         a.run(|| ask_tcp(address(SECOND_WIRE_V4, 8080))).ok()
     });
@@ -187,13 +187,13 @@ fn each_way_out_has_its_own_source() {
         reached.client().ip(),
         SECOND_NODE_V4.parse::<IpAddr>().unwrap()
     );
-    let served = Server::tcp(a.run(|| TcpListener::bind("0.0.0.0:31000").unwrap()));
+    let served = Server::tcp(a.run(|| tcp_on("0.0.0.0:31000")));
     second
         .run(|| ask_tcp(address(SECOND_NODE_V4, 31000)))
         .unwrap();
     served.client();
     // By the first one as before.
-    let reached = Server::tcp(lab.far.run(|| TcpListener::bind("0.0.0.0:8080").unwrap()));
+    let reached = Server::tcp(lab.far.run(|| tcp_on("0.0.0.0:8080")));
     a.run(|| ask_tcp(address(FAR_V4, 8080))).unwrap();
     assert_eq!(reached.client().ip(), NODE_V4.parse::<IpAddr>().unwrap());
 }
@@ -210,7 +210,7 @@ fn the_default_route_moves_to_another_uplink() {
     assert_follows(&a, "the second uplink's address is inside", |f| {
         f.contains(SECOND_NODE_V4)
     });
-    let reached = Server::tcp(second.run(|| TcpListener::bind("0.0.0.0:8080").unwrap()));
+    let reached = Server::tcp(second.run(|| tcp_on("0.0.0.0:8080")));
     eventually("the new way is taken", || {
         a.run(|| ask_tcp(address("172.31.9.9", 8080))).ok()
     });
@@ -237,7 +237,7 @@ fn an_uplink_that_is_made_anew_is_used_anew() {
     assert_follows(&a, "its address is back", |found| {
         found.contains(SECOND_NODE_V4)
     });
-    let served = Server::tcp(a.run(|| TcpListener::bind("0.0.0.0:31000").unwrap()));
+    let served = Server::tcp(a.run(|| tcp_on("0.0.0.0:31000")));
     eventually("the new interface carries packets", || {
         again.run(|| ask_tcp(address(SECOND_NODE_V4, 31000))).ok()
     });
@@ -275,7 +275,7 @@ fn an_uplink_that_comes_back_under_its_old_index_is_used_anew() {
     lab.node.ip(&format!("link set back0 netns {wire}"));
     lab.wire.ip("addr add 10.9.0.1/24 dev back0");
     lab.wire.ip("link set back0 up");
-    let served = Server::tcp(a.run(|| TcpListener::bind("0.0.0.0:31000").unwrap()));
+    let served = Server::tcp(a.run(|| tcp_on("0.0.0.0:31000")));
     eventually("the new interface carries packets", || {
         lab.wire.run(|| ask_tcp(address(NODE_V4, 31000))).ok()
     });
@@ -293,7 +293,7 @@ fn an_uplink_without_an_ethernet_header_is_refused_by_name() {
     let a = lab.container(1, "31000");
     // What leaves by it is dropped with a reason, and not sent somewhere else.
     a.run(|| {
-        let socket = UdpSocket::bind("0.0.0.0:31000").unwrap();
+        let socket = udp_on("0.0.0.0:31000");
         socket.send_to(b"lost", "10.77.0.9:9").unwrap();
     });
     let reason = weir_abi::DropReason::NotUplink as usize;

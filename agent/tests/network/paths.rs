@@ -1,22 +1,22 @@
 //! Every way that a packet can go, with both families and both protocols.
 
 use std::io::ErrorKind;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 
 use crate::lab::{
     Container, FAR_V4, FAR_V6, Lab, NODE_V4, NODE_V6, Place, WIRE_V4, WIRE_V6, address,
 };
-use crate::talk::{Server, any_of, ask_tcp, ask_udp, ask_udp_connected};
+use crate::talk::{Server, any_of, ask_tcp, ask_udp, ask_udp_connected, tcp_on, udp_on};
 
 /// Starts servers on `port` of a place, has a client talk to `to`, over TCP and UDP, and returns
 /// who the servers saw.
 fn converse(server: &Place, client: &Place, to: SocketAddr) -> [SocketAddr; 2] {
     let listen = any_of(to.ip(), to.port());
-    let tcp = Server::tcp(server.run(|| TcpListener::bind(listen).unwrap()));
+    let tcp = Server::tcp(server.run(|| tcp_on(listen)));
     client
         .run(|| ask_tcp(to))
         .unwrap_or_else(|error| panic!("TCP to {to}: {error}"));
-    let udp = Server::udp(server.run(|| UdpSocket::bind(listen).unwrap()));
+    let udp = Server::udp(server.run(|| udp_on(listen)));
     client
         .run(|| ask_udp(to, 100))
         .unwrap_or_else(|error| panic!("UDP to {to}: {error}"));
@@ -106,7 +106,7 @@ fn the_node_reaches_a_container_on_every_one_of_its_addresses() {
     let a = lab.container(1, "31000");
     for to in [NODE_V4, NODE_V6, "127.0.0.1", "127.9.9.9", "::1"] {
         converse(&a.place, &lab.node, address(to, a.port()));
-        let udp = Server::udp(a.run(|| UdpSocket::bind("[::]:31000").unwrap()));
+        let udp = Server::udp(a.run(|| udp_on("[::]:31000")));
         lab.node
             .run(|| ask_udp_connected(address(to, a.port())))
             .unwrap();
@@ -118,7 +118,7 @@ fn the_node_reaches_a_container_on_every_one_of_its_addresses() {
 fn a_dual_stack_client_reaches_a_container_through_mapped_loopback() {
     let lab = Lab::new();
     let a = lab.container(1, "31000");
-    let listener = Server::tcp(a.run(|| TcpListener::bind("0.0.0.0:31000").unwrap()));
+    let listener = Server::tcp(a.run(|| tcp_on("0.0.0.0:31000")));
     let to = address("::ffff:127.0.0.1", a.port());
     let (_, peer) = lab.node.run(|| ask_tcp(to)).unwrap();
     assert_eq!(peer, to, "getpeername tells what was asked for");
@@ -131,7 +131,7 @@ fn the_peer_is_the_one_that_was_asked_for() {
     let a = lab.container(1, "31000");
     for to in ["127.0.0.1", "::1", NODE_V4, NODE_V6] {
         let to = address(to, a.port());
-        let server = Server::tcp(a.run(|| TcpListener::bind(any_of(to.ip(), to.port())).unwrap()));
+        let server = Server::tcp(a.run(|| tcp_on(any_of(to.ip(), to.port()))));
         let (_, peer) = lab.node.run(|| ask_tcp(to)).unwrap();
         assert_eq!(peer, to);
         server.client();
@@ -146,7 +146,7 @@ fn loopback_of_a_container_is_its_own() {
     for ip in ["127.0.0.1", "::1"] {
         // Any port, also one that is the other's.
         let to = address(ip, 31001);
-        let server = Server::tcp(a.run(|| TcpListener::bind(to).unwrap()));
+        let server = Server::tcp(a.run(|| tcp_on(to)));
         a.run(|| ask_tcp(to)).unwrap();
         server.client();
         let closed = b.run(|| ask_tcp(address(ip, 31000))).unwrap_err();

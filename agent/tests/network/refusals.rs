@@ -16,7 +16,7 @@ use weir_resources::PortSet;
 use crate::frames::{Ear, Packet, is_chatter, socket_on};
 use crate::lab::{Lab, NODE_V4, NODE_V6, WIRE_V4, address, attachment, eventually};
 use crate::log::lines_with;
-use crate::talk::{Server, ask_tcp, ask_udp};
+use crate::talk::{Server, ask_tcp, ask_udp, tcp_on, udp_on};
 
 /// Every address by which a port can be taken from the wire's point of view.
 const OUTSIDE: [&str; 6] = [
@@ -41,6 +41,15 @@ fn bind_both(ip: &str, port: u16) -> [(&'static str, io::Result<u16>); 2] {
             "UDP",
             UdpSocket::bind(to).and_then(|socket| Ok(socket.local_addr()?.port())),
         ),
+    ]
+}
+
+/// The same for ports that are free.
+fn take_both(ip: &str, port: u16) -> [(&'static str, u16); 2] {
+    let to = address(ip, port);
+    [
+        ("TCP", tcp_on(to).local_addr().unwrap().port()),
+        ("UDP", udp_on(to).local_addr().unwrap().port()),
     ]
 }
 
@@ -82,15 +91,15 @@ fn own_ports_and_all_of_loopback_are_free() {
     let block = a.attachment.ephemeral.unwrap();
     for port in [31000, 31003, 31500, block.first(), block.last()] {
         for ip in OUTSIDE {
-            for (protocol, result) in a.run(|| bind_both(ip, port)) {
-                assert_eq!(result.unwrap(), port, "{protocol} {ip}");
+            for (protocol, taken) in a.run(|| take_both(ip, port)) {
+                assert_eq!(taken, port, "{protocol} {ip}");
             }
         }
     }
     for port in [31000, 31100, 8080, 22, 65535] {
         for ip in LOOPBACK {
-            for (protocol, result) in a.run(|| bind_both(ip, port)) {
-                assert_eq!(result.unwrap(), port, "{protocol} {ip}");
+            for (protocol, taken) in a.run(|| take_both(ip, port)) {
+                assert_eq!(taken, port, "{protocol} {ip}");
             }
         }
     }
@@ -104,8 +113,7 @@ fn a_port_that_the_kernel_chooses_is_of_the_containers_block() {
     let block = a.attachment.ephemeral.unwrap();
     let is_owned = |port: u16| (block.first()..=block.last()).contains(&port);
     for ip in OUTSIDE {
-        for (protocol, result) in a.run(|| bind_both(ip, 0)) {
-            let port = result.unwrap();
+        for (protocol, port) in a.run(|| take_both(ip, 0)) {
             assert!(is_owned(port), "{protocol} {ip} got {port}");
         }
     }
@@ -124,35 +132,32 @@ fn a_port_that_the_kernel_chooses_is_of_the_containers_block() {
 fn an_owned_port_below_1024_needs_no_capability() {
     let lab = Lab::new();
     let a = lab.container(1, "80,443");
-    let try_bind = |port: u16| {
-        // Of this thread alone, which ends with the closure.
+    // Of this thread alone, which ends with the closure that it runs.
+    let unprivileged = || {
         caps::drop(
             None,
             caps::CapSet::Effective,
             caps::Capability::CAP_NET_BIND_SERVICE,
         )
         .unwrap();
-        bind_both("0.0.0.0", port)
     };
     for port in [80, 443] {
-        for (protocol, result) in a.run(|| try_bind(port)) {
-            assert_eq!(result.unwrap(), port, "{protocol}");
-        }
-    }
-    for (protocol, result) in a.run(|| try_bind(81)) {
-        assert_eq!(
-            result.unwrap_err().raw_os_error(),
-            Some(EACCES),
-            "{protocol}"
-        );
+        let taken = a.run(|| {
+            unprivileged();
+            take_both("0.0.0.0", port)
+        });
+        assert_eq!(taken, [("TCP", port), ("UDP", port)]);
     }
     // The rule of the node is what it was.
-    for (protocol, result) in lab.node.run(|| try_bind(81)) {
-        assert_eq!(
-            result.unwrap_err().raw_os_error(),
-            Some(EACCES),
-            "{protocol}"
-        );
+    for place in [&a.place, &lab.node] {
+        let refused = place.run(|| {
+            unprivileged();
+            bind_both("0.0.0.0", 81)
+        });
+        for (protocol, result) in refused {
+            let error = result.unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(EACCES), "{protocol}");
+        }
     }
 }
 
@@ -177,8 +182,8 @@ fn a_containers_port_is_in_use_on_the_node() {
     }
     assert_eq!(lab.handle().node_counters().unwrap().bind_refused, refused);
     assert_eq!(lab.counters(&a).bind_refused, 0);
-    for (protocol, result) in lab.node.run(|| bind_both("0.0.0.0", 8080)) {
-        assert_eq!(result.unwrap(), 8080, "{protocol}");
+    for (protocol, taken) in lab.node.run(|| take_both("0.0.0.0", 8080)) {
+        assert_eq!(taken, 8080, "{protocol}");
     }
 }
 
@@ -211,8 +216,8 @@ fn other_namespaces_are_not_concerned() {
     let lab = Lab::new();
     let _a = lab.container(1, "31000");
     for ip in ["0.0.0.0", "::", "127.0.0.1", "::1", "::ffff:127.0.0.1"] {
-        for (protocol, result) in lab.wire.run(|| bind_both(ip, 31000)) {
-            assert_eq!(result.unwrap(), 31000, "{protocol} {ip}");
+        for (protocol, taken) in lab.wire.run(|| take_both(ip, 31000)) {
+            assert_eq!(taken, 31000, "{protocol} {ip}");
         }
     }
     assert_eq!(lab.handle().node_counters().unwrap().bind_refused, 0);
@@ -223,16 +228,16 @@ fn ports_are_given_and_taken_while_the_container_runs() {
     let lab = Lab::new();
     let a = lab.container(1, "31000-31001");
     let block = a.attachment.ephemeral.unwrap();
-    let kept = a.run(|| TcpListener::bind((NODE_V4, 31001)).unwrap());
-    let taken = a.run(|| TcpListener::bind("0.0.0.0:31000").unwrap());
+    let kept = a.run(|| tcp_on((NODE_V4, 31001)));
+    let taken = a.run(|| tcp_on("0.0.0.0:31000"));
     let update = |ports: &str| {
         let ports: PortSet = ports.parse().unwrap();
         lab.wait(lab.handle().update_ports(a.slot, &ports)).unwrap();
     };
 
     update("31001-31002");
-    for (protocol, result) in a.run(|| bind_both("0.0.0.0", 31002)) {
-        assert_eq!(result.unwrap(), 31002, "{protocol}");
+    for (protocol, taken) in a.run(|| take_both("0.0.0.0", 31002)) {
+        assert_eq!(taken, 31002, "{protocol}");
     }
     for (protocol, result) in a.run(|| bind_both("::", 31000)) {
         assert_eq!(
@@ -241,8 +246,8 @@ fn ports_are_given_and_taken_while_the_container_runs() {
             "{protocol}"
         );
     }
-    for (protocol, result) in a.run(|| bind_both("::", block.first())) {
-        assert_eq!(result.unwrap(), block.first(), "{protocol}");
+    for (protocol, taken) in a.run(|| take_both("::", block.first())) {
+        assert_eq!(taken, block.first(), "{protocol}");
     }
     // The port that was kept is served as before; the one that was taken is the node's again, also
     // while the container still listens.
@@ -254,7 +259,7 @@ fn ports_are_given_and_taken_while_the_container_runs() {
         .run(|| ask_tcp(address(NODE_V4, 31000)))
         .unwrap_err();
     assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
-    let server = Server::tcp(lab.node.run(|| TcpListener::bind("0.0.0.0:31000").unwrap()));
+    let server = Server::tcp(lab.node.run(|| tcp_on("0.0.0.0:31000")));
     lab.wire.run(|| ask_tcp(address(NODE_V4, 31000))).unwrap();
     server.client();
 
@@ -269,8 +274,8 @@ fn ports_are_given_and_taken_while_the_container_runs() {
 fn a_client_that_is_bound_to_loopback_is_told_that_it_cannot_reach_a_container() {
     let lab = Lab::new();
     let a = lab.container(1, "31000");
-    let _tcp = a.run(|| TcpListener::bind("[::]:31000").unwrap());
-    let _udp = a.run(|| UdpSocket::bind("[::]:31000").unwrap());
+    let _tcp = a.run(|| tcp_on("[::]:31000"));
+    let _udp = a.run(|| udp_on("[::]:31000"));
     let mut refused = 0;
     for (from, to) in [
         ("127.0.0.1", "127.0.0.1"),
@@ -283,7 +288,7 @@ fn a_client_that_is_bound_to_loopback_is_told_that_it_cannot_reach_a_container()
         let (from, to) = (address(from, 0), address(to, 31000));
         let errors = lab.node.run(|| {
             let tcp = bound_stream(from);
-            let udp = UdpSocket::bind(from).unwrap();
+            let udp = udp_on(from);
             [
                 connect(tcp.as_raw_fd(), &SockaddrStorage::from(to))
                     .unwrap_err()
@@ -309,7 +314,7 @@ fn a_client_that_is_bound_to_loopback_is_told_that_it_cannot_reach_a_container()
     // The node's own services are reached from loopback as ever.
     for ip in ["127.0.0.1", "::1"] {
         let to = address(ip, 8080);
-        let server = Server::tcp(lab.node.run(|| TcpListener::bind(to).unwrap()));
+        let server = Server::tcp(lab.node.run(|| tcp_on(to)));
         lab.node.run(|| ask_tcp(to)).unwrap();
         server.client();
     }
@@ -325,7 +330,7 @@ fn a_detached_container_leaves_its_ports_and_has_no_way_out() {
     }
     lab.node.write_setting("net/ipv4/ip_forward", "1");
     let a = lab.container(1, "31000");
-    let mut at_node = lab.node.run(|| UdpSocket::bind("0.0.0.0:8080").unwrap());
+    let mut at_node = lab.node.run(|| udp_on("0.0.0.0:8080"));
     let mut at_wire = Ear::on(&lab.wire, "w0");
     let mouth = socket_on(&a.place, "eth0");
     lab.wait(lab.handle().detach(a.slot)).unwrap();
@@ -333,8 +338,8 @@ fn a_detached_container_leaves_its_ports_and_has_no_way_out() {
     lab.wait(lab.handle().detach(a.slot)).unwrap();
     let block = a.attachment.ephemeral.unwrap();
     for port in [31000, block.first(), block.last()] {
-        for (protocol, result) in lab.node.run(|| bind_both("0.0.0.0", port)) {
-            assert_eq!(result.unwrap(), port, "{protocol}");
+        for (protocol, taken) in lab.node.run(|| take_both("0.0.0.0", port)) {
+            assert_eq!(taken, port, "{protocol}");
         }
     }
     // Its namespace lives on in this test. Nothing that is sent from there gets anywhere, not even
@@ -355,7 +360,7 @@ fn a_detached_container_leaves_its_ports_and_has_no_way_out() {
         (block.first()..=block.last()).contains(&seen.port()),
         "the node heard {seen} first"
     );
-    at_node = b.run(|| UdpSocket::bind("0.0.0.0:31000").unwrap());
+    at_node = b.run(|| udp_on("0.0.0.0:31000"));
     at_node.send_to(b"honest", (WIRE_V4, 8080)).unwrap();
     let (_, before) = at_wire.until("the honest packet", |packet| {
         packet.payload.ends_with(b"honest")

@@ -4,14 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::net::TcpListener;
 
 use nix::libc::ECONNREFUSED;
 use weir_abi::DropReason;
 
 use crate::child::Child;
 use crate::lab::{Container, Lab, NODE_V4, NODE_V6, WIRE_V4, WIRE_V6, address, eventually};
-use crate::talk::{PATIENCE, Server, any_of, ask_tcp};
+use crate::talk::{PATIENCE, Server, any_of, ask_tcp, tcp_on};
 
 fn child_of(lab: &Lab, container: &Container) -> Child {
     let cgroup = lab.cgroup.join(container.attachment.container.as_str());
@@ -35,10 +34,7 @@ fn connections_are_counted_on_the_side_that_made_them() {
     let (mut in_a, mut in_b) = (child_of(&lab, &a), child_of(&lab, &b));
     for to in [WIRE_V4, WIRE_V6, WIRE_V4] {
         let to = address(to, 8080);
-        let server = Server::tcp(
-            lab.wire
-                .run(|| TcpListener::bind(any_of(to.ip(), 8080)).unwrap()),
-        );
+        let server = Server::tcp(lab.wire.run(|| tcp_on(any_of(to.ip(), 8080))));
         in_a.order(&format!("ask-tcp {to}")).unwrap();
         server.client();
     }
@@ -89,7 +85,7 @@ fn round_trips_fill_the_histogram_of_the_container_that_made_them() {
     };
     assert_eq!(samples(&a).0, 0);
     let to = address(WIRE_V4, 8080);
-    let server = Server::tcp_much(lab.wire.run(|| TcpListener::bind(to).unwrap()));
+    let server = Server::tcp_much(lab.wire.run(|| tcp_on(to)));
     in_a.order(&format!("ask-much {to} {}", 4 << 20)).unwrap();
     server.client();
     let (count, histogram) = samples(&a);
@@ -110,7 +106,7 @@ fn segments_that_are_sent_again_are_counted() {
     let a = lab.container(1, "31000");
     let mut in_a = child_of(&lab, &a);
     let to = address(WIRE_V4, 8080);
-    let listener = lab.wire.run(|| TcpListener::bind(to).unwrap());
+    let listener = lab.wire.run(|| tcp_on(to));
     in_a.order(&format!("open {to}")).unwrap();
     let (mut server, _) = listener.accept().unwrap();
     server.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -139,10 +135,10 @@ fn every_program_tells_how_often_it_ran_and_for_how_long() {
     let a = lab.container(1, "31000");
     for to in [NODE_V4, NODE_V6] {
         let to = address(to, 31000);
-        let server = Server::tcp(a.run(|| TcpListener::bind(any_of(to.ip(), 31000)).unwrap()));
+        let server = Server::tcp(a.run(|| tcp_on(any_of(to.ip(), 31000))));
         lab.wire.run(|| ask_tcp(to)).unwrap();
         server.client();
-        let server = Server::tcp(a.run(|| TcpListener::bind(any_of(to.ip(), 31000)).unwrap()));
+        let server = Server::tcp(a.run(|| tcp_on(any_of(to.ip(), 31000))));
         lab.node.run(|| ask_tcp(to)).unwrap();
         server.client();
     }

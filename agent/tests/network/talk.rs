@@ -1,13 +1,36 @@
 //! Small conversations over real sockets.
 
-use std::io::{Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use crate::lab::eventually;
 
 /// How long a socket waits before it is an error: what is expected to fail by silence waits this
 /// long.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Listens on a port that is free, or is about to be.
+///
+/// A port that a test has just closed stays taken for a moment where another test is starting a
+/// command: the new process has a copy of every descriptor until it is the command.
+pub(crate) fn tcp_on(to: impl ToSocketAddrs) -> TcpListener {
+    free(|| TcpListener::bind(&to))
+}
+
+/// The same, for datagrams.
+pub(crate) fn udp_on(to: impl ToSocketAddrs) -> UdpSocket {
+    free(|| UdpSocket::bind(&to))
+}
+
+/// Repeats a call that takes a port until nobody has it.
+pub(crate) fn free<T>(bind: impl Fn() -> io::Result<T>) -> T {
+    eventually("the port is free", || match bind() {
+        Err(error) if error.kind() == ErrorKind::AddrInUse => None,
+        result => Some(result.unwrap()),
+    })
+}
 
 /// A server that answers one TCP connection with what it got and who sent it.
 pub(crate) struct Server {
@@ -57,7 +80,7 @@ pub(crate) fn any_of(address: IpAddr, port: u16) -> SocketAddr {
 }
 
 /// Sends a word over TCP and checks that it comes back. Returns the client's end.
-pub(crate) fn ask_tcp(to: SocketAddr) -> std::io::Result<(SocketAddr, SocketAddr)> {
+pub(crate) fn ask_tcp(to: SocketAddr) -> io::Result<(SocketAddr, SocketAddr)> {
     let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(b"weir")?;
@@ -68,7 +91,7 @@ pub(crate) fn ask_tcp(to: SocketAddr) -> std::io::Result<(SocketAddr, SocketAddr
 }
 
 /// Sends a datagram of this length and checks that it comes back from where it was sent.
-pub(crate) fn ask_udp(to: SocketAddr, length: usize) -> std::io::Result<SocketAddr> {
+pub(crate) fn ask_udp(to: SocketAddr, length: usize) -> io::Result<SocketAddr> {
     let socket = UdpSocket::bind(any_of(to.ip(), 0))?;
     socket.set_read_timeout(Some(PATIENCE))?;
     let question: Vec<u8> = (0..length).map(|n| n as u8).collect();
@@ -84,7 +107,7 @@ pub(crate) fn ask_udp(to: SocketAddr, length: usize) -> std::io::Result<SocketAd
 }
 
 /// The same over a connected socket, so that errors of ICMP reach it.
-pub(crate) fn ask_udp_connected(to: SocketAddr) -> std::io::Result<SocketAddr> {
+pub(crate) fn ask_udp_connected(to: SocketAddr) -> io::Result<SocketAddr> {
     let socket = UdpSocket::bind(any_of(to.ip(), 0))?;
     socket.set_read_timeout(Some(PATIENCE))?;
     socket.connect(to)?;
@@ -109,7 +132,7 @@ fn pattern(offset: u64, bytes: &mut [u8]) {
 const PIECE: usize = 1 << 16;
 
 /// Sends this many bytes.
-pub(crate) fn send_much(stream: &mut TcpStream, total: u64) -> std::io::Result<()> {
+pub(crate) fn send_much(stream: &mut TcpStream, total: u64) -> io::Result<()> {
     let mut piece = vec![0; PIECE];
     let mut sent = 0;
     while sent < total {
@@ -122,7 +145,7 @@ pub(crate) fn send_much(stream: &mut TcpStream, total: u64) -> std::io::Result<(
 }
 
 /// Receives until the end, checks every byte, and returns how many there were.
-pub(crate) fn receive_much(stream: &mut TcpStream) -> std::io::Result<u64> {
+pub(crate) fn receive_much(stream: &mut TcpStream) -> io::Result<u64> {
     let (mut piece, mut expected) = (vec![0; PIECE], vec![0; PIECE]);
     let mut received = 0;
     loop {
@@ -162,7 +185,7 @@ impl Server {
 }
 
 /// Sends this many bytes over TCP, and receives as many; both are checked byte by byte.
-pub(crate) fn ask_tcp_much(to: SocketAddr, total: u64) -> std::io::Result<SocketAddr> {
+pub(crate) fn ask_tcp_much(to: SocketAddr, total: u64) -> io::Result<SocketAddr> {
     let mut stream = TcpStream::connect_timeout(&to, PATIENCE)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;

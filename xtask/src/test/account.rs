@@ -8,13 +8,27 @@ const SKIP_MARK: &str = "weir-skip: ";
 /// What became of each test.
 #[derive(Debug, Default)]
 pub(super) struct Account {
+    /// What is told in front of every test of this run.
+    label: &'static str,
     /// The binary that is running, as cargo calls it.
     binary: String,
     passed: Vec<String>,
     failed: Vec<String>,
-    ignored: BTreeMap<String, String>,
-    skipped: BTreeMap<String, String>,
+    ignored: BTreeMap<(&'static str, String), String>,
+    /// The reason, by run and test.
+    skipped: BTreeMap<(&'static str, String), String>,
     part: Part,
+}
+
+/// A test that did not run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Skip<'a> {
+    /// Of which run.
+    pub(super) label: &'a str,
+    /// Its name, as it says itself.
+    pub(super) test: &'a str,
+    /// What is missing.
+    pub(super) reason: &'a str,
 }
 
 /// Where in the output of a test binary we are.
@@ -30,14 +44,21 @@ enum Part {
 }
 
 impl Account {
+    /// Begins a run, and tells its tests apart from those of other runs.
+    pub(super) fn begin(&mut self, label: &'static str) {
+        self.label = label;
+        self.binary.clear();
+        self.part = Part::Results;
+    }
+
     /// Takes one line into account and returns whether people want to see it.
     pub(super) fn read(&mut self, line: &str) -> bool {
         if let Some((_, skip)) = line.split_once(SKIP_MARK) {
             let (test, reason) = skip
                 .split_once(": ")
                 .unwrap_or((skip, "no reason was given"));
-            self.skipped
-                .insert(test.trim().to_owned(), reason.trim().to_owned());
+            let key = (self.label, test.trim().to_owned());
+            self.skipped.insert(key, reason.trim().to_owned());
             return false;
         }
         if let Some(binary) = running(line) {
@@ -70,16 +91,17 @@ impl Account {
             return;
         };
         let test = test.trim_end_matches(" - should panic");
-        let name = format!("{} {test}", self.binary);
+        let name = format!("{}{} {test}", self.label, self.binary);
         match result.split_once(", ").unwrap_or((result, "")) {
             ("ok", _) => self.passed.push(name),
             ("FAILED", _) => self.failed.push(name),
-            ("ignored", "") => {
-                self.ignored
-                    .insert(name, "#[ignore] without a reason".to_owned());
-            }
             ("ignored", reason) => {
-                self.ignored.insert(name, reason.to_owned());
+                let reason = match reason {
+                    "" => "#[ignore] without a reason",
+                    reason => reason,
+                };
+                let key = (self.label, format!("{} {test}", self.binary));
+                self.ignored.insert(key, reason.to_owned());
             }
             (_, _) => {}
         }
@@ -91,11 +113,15 @@ impl Account {
     }
 
     /// Returns the tests that did not run, with the reason.
-    pub(super) fn skipped(&self) -> impl Iterator<Item = (&str, &str)> {
+    pub(super) fn skipped(&self) -> impl Iterator<Item = Skip<'_>> {
         self.skipped
             .iter()
             .chain(&self.ignored)
-            .map(|(test, reason)| (test.as_str(), reason.as_str()))
+            .map(|((label, test), reason)| Skip {
+                label,
+                test,
+                reason,
+            })
     }
 
     /// Returns how many passed, failed and were skipped.
@@ -163,6 +189,29 @@ running 1 test
 test laws ... ok
 ";
 
+    fn skipped(account: &Account) -> Vec<(&str, &str)> {
+        account
+            .skipped()
+            .map(|skip| (skip.test, skip.reason))
+            .collect()
+    }
+
+    #[test]
+    fn one_test_in_two_runs_is_two() {
+        let mut account = Account::default();
+        for label in ["", "clsact: "] {
+            account.begin(label);
+            for line in OUTPUT.lines() {
+                account.read(line);
+            }
+        }
+        assert_eq!(account.numbers(), (4, 2, 4));
+        assert_eq!(
+            account.failed()[1],
+            "clsact: weir_agent (src/lib.rs) ports::another"
+        );
+    }
+
     #[test]
     fn results_are_counted_and_printed_text_is_not() {
         let mut account = Account::default();
@@ -171,9 +220,8 @@ test laws ... ok
         }
         assert_eq!(account.numbers(), (2, 1, 2));
         assert_eq!(account.failed(), ["weir_agent (src/lib.rs) ports::another"]);
-        let skipped: Vec<_> = account.skipped().collect();
         assert_eq!(
-            skipped,
+            skipped(&account),
             [
                 ("memory_limit_is_enforced", "no cgroup memory controller"),
                 ("weir_agent (src/lib.rs) ports::slow", "takes an hour"),
@@ -196,6 +244,6 @@ test laws ... ok
     fn a_skip_in_the_middle_of_a_line_is_found() {
         let mut account = Account::default();
         account.read("test a ... weir-skip: a: no bpffs");
-        assert_eq!(account.skipped().collect::<Vec<_>>(), [("a", "no bpffs")]);
+        assert_eq!(skipped(&account), [("a", "no bpffs")]);
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! 1. `setup` and `check`: what fails there fails in seconds.
 //! 2. One build of everything, with the profile that the tests use.
-//! 3. The tests, package by package, while the output goes through [`account`].
+//! 3. The tests, while the output goes through [`account`]; those of the data plane and of the agent
+//!    twice, for programs can be attached in two ways ([`Run`]).
 //! 4. The closing summary: what failed, what was skipped and why, and one plain line of numbers.
 //!
 //! A test that cannot run here returns after it wrote a line `weir-skip: <test>: <what is missing>`
@@ -10,18 +11,21 @@
 //! integration a skip fails unless `ci/expected-skips.toml` excuses it on this machine.
 
 mod account;
+mod observe;
+mod run;
 mod skips;
 
 use std::env;
-use std::io::{self, BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use nix::unistd::Uid;
 
-use self::account::Account;
+use self::account::{Account, Skip};
+use self::observe::observe;
 use self::skips::ExpectedSkips;
 use crate::command::{self, cargo};
+use crate::interrupt::Interrupt;
 use crate::{check, setup};
 
 /// How tests are run.
@@ -55,35 +59,11 @@ impl Arguments {
     }
 
     fn starts_programs(&self) -> bool {
-        !self.unit
-            && (self.package.is_empty() || self.package.iter().any(|name| name == "weir-agent"))
+        !self.unit && self.names("weir-agent")
     }
 
-    /// Returns what each `cargo test` is told to run.
-    fn selections(&self) -> Vec<Vec<String>> {
-        let packages: Vec<String> = match self.package.as_slice() {
-            [] => vec!["--workspace".to_owned()],
-            names => names
-                .iter()
-                .map(|name| format!("--package={name}"))
-                .collect(),
-        };
-        if !self.unit {
-            return vec![packages];
-        }
-        let modules = packages
-            .into_iter()
-            .chain(["--lib", "--bins"].map(str::to_owned));
-        let mut selections = vec![modules.collect()];
-        // The one crate whose tests beside the source need nothing of the machine.
-        if self.package.is_empty() || self.package.iter().any(|name| name == "weir-resources") {
-            selections.push(
-                ["--package=weir-resources", "--test=*"]
-                    .map(str::to_owned)
-                    .to_vec(),
-            );
-        }
-        selections
+    fn names(&self, package: &str) -> bool {
+        self.package.is_empty() || self.package.iter().any(|name| name == package)
     }
 
     fn is_whole(&self) -> bool {
@@ -93,6 +73,7 @@ impl Arguments {
 
 /// Runs the tests, prints the summary, and fails if anything in it is wrong.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    let begun = Instant::now();
     let expected = ExpectedSkips::read()?;
     if !arguments.unit && !Uid::effective().is_root() {
         bail!(
@@ -110,54 +91,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         // package.
         command::run(cargo().args(["build", "--workspace", "--bins", "--locked"]))?;
     }
+    let interrupt = Interrupt::hold()?;
     let mut account = Account::default();
     let mut unaccounted = Vec::new();
-    for selection in arguments.selections() {
-        unaccounted.extend(observe(cargo_test(arguments, &selection), &mut account)?);
+    for run in run::all(arguments) {
+        account.begin(run.label);
+        unaccounted.extend(observe(run.command(arguments), &mut account, &interrupt)?);
     }
+    println!("\nin {}", minutes(begun.elapsed()));
     summarise(&account, &unaccounted, &expected, arguments)
-}
-
-fn cargo_test(arguments: &Arguments, selection: &[String]) -> Command {
-    let mut command = cargo();
-    command
-        .args(["test", "--locked", "--no-fail-fast"])
-        .args(selection)
-        .arg("--")
-        // Else libtest swallows what a passing test prints, its reason for a skip included.
-        .arg("--show-output")
-        .args(&arguments.filter);
-    command
-}
-
-/// Runs one `cargo test`, passes its output on, and keeps the account.
-///
-/// Returns what went wrong if it failed for a reason that no test stands for.
-fn observe(mut command: Command, account: &mut Account) -> Result<Option<String>> {
-    let failed_before = account.failed().len();
-    // One pipe for both streams: cargo says on one which binary runs, libtest on the other what
-    // came of it, and only together are they in order.
-    let (output, input) = io::pipe().context("cannot make a pipe")?;
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(input.try_clone().context("cannot copy a descriptor")?)
-        .stderr(input)
-        .spawn()
-        .context("cannot run cargo test")?;
-    // It holds our copies of the pipe's end, and as long as it does the pipe has no end.
-    drop(command);
-    for line in BufReader::new(output).split(b'\n') {
-        let line = line.context("cannot read from cargo test")?;
-        // What a test prints need not be text.
-        let line = String::from_utf8_lossy(&line);
-        if account.read(&line) {
-            println!("{line}");
-        }
-    }
-    let status = child.wait().context("cannot wait for cargo test")?;
-    let explained = account.failed().len() > failed_before;
-    Ok((!status.success() && !explained)
-        .then(|| format!("cargo test ended with {status}, and no test says why: see above")))
 }
 
 /// Prints the end of the story and decides whether it is a good one.
@@ -172,13 +114,16 @@ fn summarise(
         println!("failed: {test}");
     }
     let mut unexcused = 0;
-    for (test, reason) in account.skipped() {
+    for Skip {
+        label,
+        test,
+        reason,
+    } in account.skipped()
+    {
         let excuse = expected.excuse(test);
         unexcused += usize::from(excuse.is_none());
-        match excuse {
-            Some(excuse) => println!("skipped: {test}: {reason} (expected: {excuse})"),
-            None => println!("skipped: {test}: {reason}"),
-        }
+        let excuse = excuse.map_or_else(String::new, |excuse| format!(" (expected: {excuse})"));
+        println!("skipped: {label}{test}: {reason}{excuse}");
     }
     for problem in unaccounted {
         println!("failed: {problem}");
@@ -200,4 +145,9 @@ fn summarise(
         bail!("no test has that in its name");
     }
     Ok(())
+}
+
+fn minutes(time: Duration) -> String {
+    let seconds = time.as_secs();
+    format!("{} min {} s", seconds / 60, seconds % 60)
 }

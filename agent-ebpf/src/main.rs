@@ -19,7 +19,10 @@
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(
     target_arch = "bpf",
-    allow(internal_features, reason = "the atomic addition that the kernel has, and core does not")
+    allow(
+        internal_features,
+        reason = "the atomic addition that the kernel has, and core does not"
+    )
 )]
 #![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
 

@@ -52,11 +52,7 @@ pub const fn bucket_of(us: u32) -> u32 {
     let exponent = 31 - us.leading_zeros();
     let step = (us >> (exponent - 2)) & (STEPS - 1);
     let bucket = (exponent - 1) * STEPS + step;
-    if bucket < LAST {
-        bucket
-    } else {
-        LAST
-    }
+    if bucket < LAST { bucket } else { LAST }
 }
 
 /// Returns the largest round-trip time of a bucket in microseconds.

@@ -1,5 +1,7 @@
 //! Containers in host mode: counted at their cgroup, because they have no link.
 
+use core::intrinsics::{AtomicOrdering, atomic_xadd};
+
 use aya_ebpf::helpers::generated::bpf_skb_cgroup_id;
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
@@ -26,8 +28,23 @@ fn count(ctx: &SkBuffContext, direction: Direction) -> i32 {
     let skb = ctx.skb.skb;
     // SAFETY: the program's context; the value is copied at once.
     let slot = unsafe { CGROUPS.get(bpf_skb_cgroup_id(skb)) }.copied();
-    if let Some(slot) = slot {
-        verdict::count(skb, slot, direction);
+    let Some(counters) = slot.and_then(verdict::counters) else {
+        return PASS;
+    };
+    // SAFETY: `skb` is the program's context; `counters` is this CPU's value. Atomic, unlike at an
+    // interface: a task that sends can be preempted here by another that does.
+    unsafe {
+        let (packets, bytes) = match direction {
+            Direction::ToContainer => {
+                (&raw mut (*counters).rx_packets, &raw mut (*counters).rx_bytes)
+            }
+            Direction::FromContainer => {
+                (&raw mut (*counters).tx_packets, &raw mut (*counters).tx_bytes)
+            }
+        };
+        let (frames, length) = verdict::size_of(skb);
+        atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(packets, frames);
+        atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(bytes, length);
     }
     PASS
 }

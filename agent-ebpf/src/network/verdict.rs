@@ -21,18 +21,29 @@ pub(super) enum Direction {
     FromContainer,
 }
 
+/// Returns how many packets a frame stands for, and its length in bytes.
+#[inline(always)]
+pub(super) fn size_of(skb: *mut __sk_buff) -> (u64, u64) {
+    // SAFETY: `skb` is the program's context.
+    let (length, segments) = unsafe {
+        (
+            (&raw const (*skb).len).read_volatile(),
+            (&raw const (*skb).gso_segs).read_volatile(),
+        )
+    };
+    (u64::from(if segments > 1 { segments } else { 1 }), u64::from(length))
+}
+
 /// Adds one packet to the container's counters.
 #[inline(always)]
 pub(super) fn count(skb: *mut __sk_buff, slot: Slot, direction: Direction) {
     let Some(counters) = COUNTERS.get_ptr_mut(slot) else {
         return;
     };
-    // SAFETY: `skb` is the program's context; `counters` is this CPU's value, which programs at
-    // this hook do not interrupt each other on.
+    let (packets, bytes) = size_of(skb);
+    // SAFETY: `counters` is this CPU's value, which programs at this hook do not interrupt each
+    // other on.
     unsafe {
-        let bytes = u64::from((&raw const (*skb).len).read_volatile());
-        let segments = (&raw const (*skb).gso_segs).read_volatile();
-        let packets = u64::from(if segments > 1 { segments } else { 1 });
         match direction {
             Direction::ToContainer => {
                 (*counters).rx_packets += packets;

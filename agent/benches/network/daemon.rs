@@ -39,6 +39,7 @@ pub(crate) struct Daemon {
     _wire: Place,
     child: Child,
     cgroup: PathBuf,
+    socket: PathBuf,
     runtime: Runtime,
     client: Client,
 }
@@ -78,12 +79,14 @@ impl Daemon {
         let mut child = started.context("cannot start weir-agent")?;
         let runtime = Builder::new_current_thread().enable_all().build()?;
         let cgroup = ground.cgroup_root().join(DAEMON_CGROUP);
-        match wait_ready(&mut child, &runtime, &run.join("agent.sock")) {
+        let socket = run.join("agent.sock");
+        match wait_ready(&mut child, &runtime, &socket) {
             Ok(client) => Ok(Self {
                 node,
                 _wire: wire,
                 child,
                 cgroup,
+                socket,
                 runtime,
                 client,
             }),
@@ -97,6 +100,12 @@ impl Daemon {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Connects anew: the daemon does not keep a connection on which nobody asks.
+    pub(crate) fn reconnect(&mut self) -> Result<()> {
+        self.client = self.runtime.block_on(Client::connect(&self.socket))?;
+        Ok(())
     }
 
     /// Asks through the local socket, as the commands do.
@@ -122,10 +131,11 @@ impl Daemon {
             limits: Limits::default(),
             capabilities: Vec::new(),
         }));
-        match self.ask(&request)? {
-            Answer::Container(view) => Ok(*view),
-            other => bail!("weir-agent answers {other:?} to a launch"),
+        let answer = self.ask(&request)?;
+        if let Answer::Container(view) = answer {
+            return Ok(*view);
         }
+        bail!("weir-agent answers {answer:?} to a launch")
     }
 
     /// Kills a container.
@@ -148,10 +158,11 @@ impl Daemon {
 
     /// Returns the containers that live.
     pub(crate) fn containers(&mut self) -> Result<Vec<ContainerView>> {
-        match self.ask(&Request::List { all: false })? {
-            Answer::Containers(views) => Ok(views),
-            other => bail!("weir-agent answers {other:?} to a listing"),
+        let answer = self.ask(&Request::List { all: false })?;
+        if let Answer::Containers(views) = answer {
+            return Ok(views);
         }
+        bail!("weir-agent answers {answer:?} to a listing")
     }
 
     /// Reads the metrics as Prometheus does; returns how long it took and the bytes of the answer.

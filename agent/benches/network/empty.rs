@@ -55,7 +55,8 @@ fn file() -> Vec<u8> {
     symbols.extend((INSTRUCTIONS.len() as u64).to_le_bytes());
 
     // What is in a section, its name, kind, flags, link, info, and the size of its entries.
-    let sections: [(&[u8], &str, u32, u64, u32, u32, u64); 4] = [
+    type Section<'a> = (&'a [u8], &'a str, u32, u64, u32, u32, u64);
+    let sections: [Section<'_>; 4] = [
         (
             &INSTRUCTIONS,
             "classifier",

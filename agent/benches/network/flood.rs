@@ -195,21 +195,23 @@ impl Costs {
         Ok(Self(costs))
     }
 
-    /// Returns the median of a subject.
-    pub(crate) fn of(&self, subject: Subject, direction: Direction) -> f64 {
-        self.0
-            .iter()
-            .find(|(measured, _)| *measured == subject)
-            .map_or(f64::NAN, |(_, samples)| {
-                samples[direction as usize].median()
-            })
+    /// Returns how many times as dear as another a subject is.
+    pub(crate) fn times(&self, subject: Subject, other: Subject, direction: Direction) -> f64 {
+        let of = |wanted: Subject| {
+            let found = self.0.iter().find(|(measured, _)| *measured == wanted);
+            found.map(|(_, samples)| &samples[direction as usize])
+        };
+        match (of(subject), of(other)) {
+            (Some(samples), Some(others)) => samples.times(others),
+            (None, _) | (_, None) => f64::NAN,
+        }
     }
 
     pub(crate) fn table(&self) -> Table {
         let mut table = Table::new(
             "CPU time of one packet, in nanoseconds",
             "64 bytes of UDP over IPv4, from `send` to the receiver's socket, without waking a reader. \
-             \"Times Weir\" compares with Weir at as many ranges, or at one.",
+             \"Times Weir\" compares with Weir at as many ranges, or at one: the median of the rounds' quotients.",
             &[
                 "way",
                 "ranges",
@@ -224,7 +226,7 @@ impl Costs {
             let mut row = vec![subject.name().to_owned(), ranges(*subject)];
             for (direction, samples) in Direction::BOTH.into_iter().zip(samples) {
                 row.push(samples.to_string());
-                row.push(times(samples.median() / self.of(weir, direction)));
+                row.push(times(self.times(*subject, weir, direction)));
             }
             table.push(row);
         }

@@ -21,7 +21,8 @@ impl Goals {
     pub(crate) fn new() -> Self {
         Self(Table::new(
             "What was to be reached",
-            "Ratios are of medians.",
+            "Costs of a packet are compared round by round, all else by medians. Where Mesos' way has many filters, the packet is \
+             the last one's; see the table for the one in the middle.",
             &["goal", "measured", "reached"],
         ))
     }
@@ -34,25 +35,24 @@ impl Goals {
     pub(crate) fn judge_costs(&mut self, costs: &Costs) {
         for direction in Direction::BOTH {
             let way = direction.name();
-            let weir = |ranges| costs.of(Subject::weir(ranges), direction);
-            let filters = |ranges| costs.of(Subject::filters(ranges), direction);
-            let growth = weir(RANGES_MAX) / weir(1);
+            let (first, most) = (Subject::weir(1), Subject::weir(RANGES_MAX));
+            let growth = costs.times(most, first, direction);
             self.judge(
                 format!("{way}: a packet at 1,000 ranges costs what it costs at one, to 5 %"),
                 format!("{:+.1} %", (growth - 1.0) * 100.0),
                 growth <= GROWTH_MAX,
             );
-            let advantage = filters(RANGES_MAX) / weir(RANGES_MAX);
+            let advantage = costs.times(Subject::filters(RANGES_MAX), most, direction);
             self.judge(
                 format!("{way}: 3 times cheaper than Mesos' way at 1,000 ranges"),
                 format!("{advantage:.2} times"),
                 advantage >= ADVANTAGE_MIN,
             );
-            let first = weir(1) / filters(1);
+            let price = costs.times(first, Subject::filters(1), direction);
             self.judge(
                 format!("{way}: not dearer than Mesos' way at one range"),
-                format!("{:+.1} %", (first - 1.0) * 100.0),
-                first <= 1.0,
+                format!("{:+.1} %", (price - 1.0) * 100.0),
+                price <= 1.0,
             );
         }
     }

@@ -119,6 +119,7 @@ fn needs(daemon: &mut Daemon, memory_alone: [f64; 2], watch: Duration) -> Result
         Ok(())
     })?;
     let mut executor = [Samples::default(), Samples::default()];
+    daemon.reconnect()?;
     for container in daemon.containers()? {
         if let State::Running { executor_pid, .. } = container.state {
             let [anonymous, _] = memory(executor_pid)?;

@@ -40,6 +40,13 @@ impl Samples {
         self.quantile(0.5)
     }
 
+    /// Returns how many times as large as another's these are: the median over the rounds, each of
+    /// which is compared with itself. A machine that is slower for some rounds is so for both.
+    pub(crate) fn times(&self, other: &Self) -> f64 {
+        let quotients = self.0.iter().zip(&other.0).map(|(one, other)| one / other);
+        quotients.collect::<Self>().median()
+    }
+
     /// Returns the largest.
     pub(crate) fn max(&self) -> f64 {
         self.quantile(1.0)

@@ -7,8 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::frames::Ear;
 use crate::lab::{
-    Container, FAR_V4, Lab, NODE_V4, SECOND_NODE_V4, SECOND_WIRE_V4, WIRE_V4, address, eventually,
+    Container, FAR_V4, FAR_V6, Lab, NODE_V4, SECOND_NODE_V4, SECOND_WIRE_V4, WIRE_V4, address, eventually,
 };
 use crate::log;
 use crate::talk::{PATIENCE, Server, any_of, ask_tcp, ask_udp, tcp_on, udp_on};
@@ -303,5 +304,61 @@ fn an_uplink_without_an_ethernet_header_is_refused_by_name() {
     assert!(
         !log::lines_with(&["tun7", "no Ethernet header"]).is_empty(),
         "the log says why the interface is not an uplink"
+    );
+}
+
+#[test]
+fn a_route_with_a_smaller_mtu_is_kept_to() {
+    let lab = Lab::new();
+    let a = lab.container(1, "31000");
+    lab.node
+        .ip("route add 172.31.5.0/24 via 10.9.0.1 mtu 1300");
+    lab.node
+        .ip("-6 route add fd31::/64 via fd09::1 dev up0 mtu 1350");
+    for (to, mtu) in [(FAR_V4, "mtu 1300"), (FAR_V6, "mtu 1350")] {
+        eventually("the route is inside", || {
+            let route = a.place.command("ip", &format!("route get {to}"));
+            route.contains(mtu).then_some(())
+        });
+        // The link carries more; what is larger than the route allows leaves in pieces.
+        let mut ear = Ear::on(&lab.wire, "w0");
+        let to = address(to, 8080);
+        let server = Server::udp(lab.far.run(|| udp_on(any_of(to.ip(), 8080))));
+        a.run(|| ask_udp(to, 1400)).unwrap();
+        server.client();
+        let pieces = ear
+            .all()
+            .iter()
+            .filter(|packet| packet.destination == to.ip() && packet.fragment.is_some())
+            .count();
+        assert_eq!(pieces, 2, "pieces of 1400 bytes to {to}");
+    }
+    lab.node.ip("route del 172.31.5.0/24 via 10.9.0.1");
+    eventually("the route is gone inside", || {
+        let route = a.place.command("ip", &format!("route get {FAR_V4}"));
+        (!route.contains("mtu 1300")).then_some(())
+    });
+}
+
+#[test]
+fn a_named_uplink_is_used_as_soon_as_it_is_there() {
+    let lab = Lab::with_settings(|_, settings| {
+        settings.uplinks = vec!["up0".to_owned(), "up1".to_owned()];
+    });
+    let a = lab.container(1, "31000");
+    eventually("the log says that it is missing", || {
+        (!log::lines_with(&["uplink `up1` of the configuration is not there"]).is_empty())
+            .then_some(())
+    });
+    let second = lab.second_wire("up1");
+    assert_follows(&a, "the address of the second uplink is inside", |found| {
+        found.contains(SECOND_NODE_V4)
+    });
+    let to = address(SECOND_WIRE_V4, 8080);
+    let server = Server::tcp(second.run(|| tcp_on(to)));
+    eventually("the second uplink is used", || a.run(|| ask_tcp(to)).ok());
+    assert_eq!(
+        server.client().ip(),
+        SECOND_NODE_V4.parse::<IpAddr>().unwrap()
     );
 }

@@ -35,12 +35,14 @@ fn count(ctx: &SkBuffContext, direction: Direction) -> i32 {
     // interface: a task that sends can be preempted here by another that does.
     unsafe {
         let (packets, bytes) = match direction {
-            Direction::ToContainer => {
-                (&raw mut (*counters).rx_packets, &raw mut (*counters).rx_bytes)
-            }
-            Direction::FromContainer => {
-                (&raw mut (*counters).tx_packets, &raw mut (*counters).tx_bytes)
-            }
+            Direction::ToContainer => (
+                &raw mut (*counters).rx_packets,
+                &raw mut (*counters).rx_bytes,
+            ),
+            Direction::FromContainer => (
+                &raw mut (*counters).tx_packets,
+                &raw mut (*counters).tx_bytes,
+            ),
         };
         let (frames, length) = verdict::size_of(skb);
         atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(packets, frames);

@@ -31,7 +31,10 @@ pub(super) fn size_of(skb: *mut __sk_buff) -> (u64, u64) {
             (&raw const (*skb).gso_segs).read_volatile(),
         )
     };
-    (u64::from(if segments > 1 { segments } else { 1 }), u64::from(length))
+    (
+        u64::from(if segments > 1 { segments } else { 1 }),
+        u64::from(length),
+    )
 }
 
 /// Adds one packet to the container's counters.

@@ -63,6 +63,12 @@ pub enum Refusal {
         /// What may be asked for.
         allowed: Vec<String>,
     },
+    /// A capability that reaches the node through the network that it shares.
+    #[error("{capability} on the node's own network reaches every packet of the node")]
+    CapabilityOnHostNetwork {
+        /// What was asked for.
+        capability: String,
+    },
     /// Not the name of a capability.
     #[error("{name:?} is not a capability")]
     UnknownCapability {
@@ -148,6 +154,9 @@ impl Refusal {
             }
             Self::CapabilityNotAllowed { .. } => {
                 "do without it, or add it to [container] capabilities_allowed".to_owned()
+            }
+            Self::CapabilityOnHostNetwork { .. } => {
+                "use --network isolated, where it ends at the container's link".to_owned()
             }
             Self::UnknownCapability { .. } => {
                 "use a name of capabilities(7), for example NET_BIND_SERVICE".to_owned()

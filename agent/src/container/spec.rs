@@ -102,6 +102,10 @@ pub struct User {
     pub groups: Vec<u32>,
 }
 
+/// Capabilities that are held against a network namespace: in a container's own they end at its
+/// link, in the node's they see, forge and change everything.
+const NETWORK_CAPABILITIES: &[&str] = &["NET_ADMIN", "NET_RAW"];
+
 impl Launch {
     /// Checks what does not depend on other containers.
     ///
@@ -132,6 +136,15 @@ impl Launch {
             }
         }
         let capabilities = allowed(&capabilities, &config.capabilities_allowed)?;
+        if network == NetworkMode::Host
+            && let Some(capability) = capabilities
+                .iter()
+                .find(|name| NETWORK_CAPABILITIES.contains(&name.as_str()))
+        {
+            return Err(Refusal::CapabilityOnHostNetwork {
+                capability: capability.clone(),
+            });
+        }
         Ok(Self {
             name,
             argv,
@@ -226,13 +239,16 @@ mod tests {
     fn launch(change: impl FnOnce(&mut LaunchRequest)) -> Result<Launch, Refusal> {
         let mut request = request();
         change(&mut request);
-        let user = User {
+        Launch::new(request, user(), &ContainerConfig::default())
+    }
+
+    fn user() -> User {
+        User {
             name: "nobody".to_owned(),
             uid: 65534,
             gid: 65534,
             groups: vec![65534],
-        };
-        Launch::new(request, user, &ContainerConfig::default())
+        }
     }
 
     #[test]
@@ -298,6 +314,27 @@ mod tests {
         assert_eq!(written_out.unwrap().capabilities, ["SETUID"]);
         let unknown = launch(|r| r.capabilities.push("FLY".to_owned())).unwrap_err();
         assert!(matches!(unknown, Refusal::UnknownCapability { .. }));
+    }
+
+    #[test]
+    fn network_capabilities_need_a_network_of_their_own() {
+        let config = ContainerConfig {
+            capabilities_allowed: vec!["NET_RAW".to_owned()],
+            ..ContainerConfig::default()
+        };
+        let with = |network| {
+            let request = LaunchRequest {
+                network,
+                capabilities: vec!["NET_RAW".to_owned()],
+                ..request()
+            };
+            Launch::new(request, user(), &config)
+        };
+        assert!(with(NetworkMode::Isolated).is_ok());
+        assert!(matches!(
+            with(NetworkMode::Host),
+            Err(Refusal::CapabilityOnHostNetwork { .. })
+        ));
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::frames::Ear;
 use crate::lab::{
-    Container, FAR_V4, FAR_V6, Lab, NODE_V4, SECOND_NODE_V4, SECOND_WIRE_V4, WIRE_V4, address, eventually,
+    Container, FAR_V4, FAR_V6, Lab, NODE_V4, SECOND_NODE_V4, SECOND_WIRE_V4, WIRE_V4, address,
+    eventually,
 };
 use crate::log;
 use crate::talk::{PATIENCE, Server, any_of, ask_tcp, ask_udp, tcp_on, udp_on};
@@ -311,8 +312,7 @@ fn an_uplink_without_an_ethernet_header_is_refused_by_name() {
 fn a_route_with_a_smaller_mtu_is_kept_to() {
     let lab = Lab::new();
     let a = lab.container(1, "31000");
-    lab.node
-        .ip("route add 172.31.5.0/24 via 10.9.0.1 mtu 1300");
+    lab.node.ip("route add 172.31.5.0/24 via 10.9.0.1 mtu 1300");
     lab.node
         .ip("-6 route add fd31::/64 via fd09::1 dev up0 mtu 1350");
     for (to, mtu) in [(FAR_V4, "mtu 1300"), (FAR_V6, "mtu 1350")] {

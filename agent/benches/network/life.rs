@@ -205,7 +205,11 @@ impl Containers {
         }
 
         let needs = &self.needs;
-        let mut agent = Table::new("What the agent needs", "", &["what", ""]);
+        let mut agent = Table::new(
+            "What the agent needs",
+            "Memory as `/proc` has it, CPU time of all threads.",
+            &["what", ""],
+        );
         let mut say = |what: &str, value: String| agent.push(vec![what.to_owned(), value]);
         let mebibytes = |[anonymous, all]: [f64; 2]| {
             format!("{all:.1} MiB, of it {anonymous:.1} MiB anonymous")
@@ -235,7 +239,7 @@ impl Containers {
         say(
             "an executor, of which each container has one",
             format!(
-                "{:.2} MiB anonymous, {:.2} MiB with its share of what is mapped",
+                "{:.2} MiB anonymous; {:.2} MiB if what it shares with others is divided among them",
                 needs.executor[0].median(),
                 needs.executor[1].median()
             ),

@@ -3,10 +3,11 @@
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 
+use crate::frames::{Packet, mac_of, socket_on, tagged};
 use crate::lab::{
     Container, FAR_V4, FAR_V6, Lab, NODE_V4, NODE_V6, Place, WIRE_V4, WIRE_V6, address,
 };
-use crate::talk::{Server, any_of, ask_tcp, ask_udp, ask_udp_connected, tcp_on, udp_on};
+use crate::talk::{PATIENCE, Server, any_of, ask_tcp, ask_udp, ask_udp_connected, tcp_on, udp_on};
 
 /// Starts servers on `port` of a place, has a client talk to `to`, over TCP and UDP, and returns
 /// who the servers saw.
@@ -194,5 +195,28 @@ fn a_closed_port_answers_at_once_in_every_direction() {
                 "UDP to {to}: {udp}"
             );
         }
+    }
+}
+
+#[test]
+fn a_frame_of_a_vlan_is_not_for_the_nodes_own_network_but_a_priority_makes_no_vlan() {
+    let lab = Lab::new();
+    let a = lab.container(1, "31000");
+    let mouth = socket_on(&lab.wire, "w0");
+    let mac = mac_of(&lab.node, "up0");
+    for (wire, node) in [(WIRE_V4, NODE_V4), (WIRE_V6, NODE_V6)] {
+        let socket = a.run(|| udp_on(any_of(node.parse().unwrap(), a.port())));
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        let send = |tag, data: &[u8]| {
+            let packet = Packet::udp(address(wire, 9), address(node, a.port()), data);
+            mouth.send(&tagged(&packet.frame(mac), tag)).unwrap();
+        };
+        // The kernel takes the tag off and hands the frame to the VLAN's interface; there is none.
+        send(100, b"of another network");
+        // Priority seven, VLAN zero.
+        send(0xe000, b"of this one");
+        let mut bytes = [0; 64];
+        let length = socket.recv(&mut bytes).unwrap();
+        assert_eq!(&bytes[..length], b"of this one");
     }
 }

@@ -30,6 +30,7 @@
 mod adopt;
 mod cgroups;
 mod crash;
+mod diag;
 mod ending;
 mod entry;
 mod error;

@@ -1,7 +1,8 @@
 //! Which ports the node's own processes have open.
 //!
-//! Read from `/proc/net`: one line per socket, and a launch needs the answer once. Sockets of the
-//! agent's own network namespace are seen, which is the node's.
+//! TCP is asked of the kernel ([`super::diag`]); the rest, and TCP where the kernel does not answer, is
+//! read from `/proc/net`, one line per socket. Sockets of the agent's own network namespace are seen,
+//! which is the node's.
 
 use std::fs;
 use std::io;
@@ -9,19 +10,33 @@ use std::path::Path;
 
 use weir_resources::{PortRange, PortSet};
 
-/// The tables of sockets that have ports; the last two count too, though few know them.
-const TABLES: [&str; 6] = ["tcp", "tcp6", "udp", "udp6", "udplite", "udplite6"];
+use super::diag;
+
+/// The tables of TCP sockets, for a kernel without the module that answers for them.
+const TCP_TABLES: [&str; 2] = ["tcp", "tcp6"];
+
+/// The tables of all other sockets that have ports; the last two count too, though few know them.
+const TABLES: [&str; 4] = ["udp", "udp6", "udplite", "udplite6"];
 
 /// Returns every port that a socket of the node is bound to, listening or connected.
 ///
 /// A connection in TIME_WAIT counts: its port must not be given to somebody else yet.
 pub(crate) fn read_ports_in_use() -> io::Result<PortSet> {
-    read_tables(Path::new("/proc/thread-self/net"))
+    let directory = Path::new("/proc/thread-self/net");
+    let mut ranges = match diag::tcp_ports() {
+        Ok(ranges) => ranges,
+        Err(error) => {
+            tracing::debug!(%error, "TCP sockets are read from /proc");
+            read_tables(directory, &TCP_TABLES)?
+        }
+    };
+    ranges.extend(read_tables(directory, &TABLES)?);
+    Ok(ranges.into_iter().collect())
 }
 
-fn read_tables(directory: &Path) -> io::Result<PortSet> {
+fn read_tables(directory: &Path, tables: &[&str]) -> io::Result<Vec<PortRange>> {
     let mut ranges = Vec::new();
-    for table in TABLES {
+    for table in tables {
         match fs::read_to_string(directory.join(table)) {
             Ok(text) => ranges.extend(local_ports(&text)),
             // A kernel without IPv6 or UDP-Lite has no such table.
@@ -29,7 +44,7 @@ fn read_tables(directory: &Path) -> io::Result<PortSet> {
             Err(error) => return Err(error),
         }
     }
-    Ok(ranges.into_iter().collect())
+    Ok(ranges)
 }
 
 /// Returns the local port of each line of a table.

@@ -100,7 +100,7 @@ pub(super) static PEERS: SkStorage<OriginalPeer> = SkStorage::new();
 
 /// What this kernel can do, set once when the programs are loaded.
 pub(super) mod kernel {
-    /// Whether `bpf_set_retval` may be called from `bind` and `connect` hooks (since 6.0).
+    /// Whether `bpf_set_retval` may be called from `bind` and `connect` hooks (since 6.1).
     #[unsafe(no_mangle)]
     static HAS_SET_RETVAL: u32 = 0;
     /// Whether `bpf_fib_lookup` knows `BPF_FIB_LOOKUP_SKIP_NEIGH` (since 6.3).

@@ -1,6 +1,7 @@
 //! What makes a configuration impossible, beyond what its types already refuse.
 
 use std::path::{Component, Path};
+use tracing_subscriber::EnvFilter;
 
 use super::Config;
 
@@ -52,6 +53,14 @@ impl Config {
                 "state_directory",
                 "= \"/\" is the root of the file system",
                 "use a directory of the agent's own, for example /var/lib/weir",
+            ));
+        }
+        if let Err(error) = EnvFilter::try_new(&agent.log_filter) {
+            return Err(invalid(
+                "agent",
+                "log_filter",
+                format!("= {:?} is no filter: {error}", agent.log_filter),
+                "write a level such as \"info\", or levels by module",
             ));
         }
         let bytes = agent.socket.as_os_str().len();
@@ -301,6 +310,10 @@ mod tests {
 
     #[test]
     fn an_unknown_capability_is_refused() {
+        assert_eq!(
+            complaint(|c| c.agent.log_filter = "=!!,[".to_owned()),
+            Some(("agent", "log_filter"))
+        );
         assert_eq!(
             complaint(|c| c.container.capabilities_allowed = vec!["FLY".to_owned()]),
             Some(("container", "capabilities_allowed"))

@@ -39,11 +39,11 @@ fn root() -> Check {
     }
 }
 
-/// 5.14 has what containers are made of: clone3 into a cgroup (5.7), pidfds (5.3), `cgroup.kill`
-/// (5.14), recursive mount attributes (5.12).
+/// 5.15 has what containers are made of: clone3 into a cgroup (5.7), pidfds (5.3), `cgroup.kill`
+/// (5.14), recursive mount attributes (5.12), and namespace cookies at every hook (5.15).
 fn kernel() -> Check {
     const NAME: &str = "kernel";
-    const LEAST: (u32, u32) = (5, 14);
+    const LEAST: (u32, u32) = (5, 15);
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
     match parse_release(release) {

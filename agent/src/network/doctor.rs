@@ -236,7 +236,7 @@ fn set_retval(features: &Features) -> Check {
     } else {
         Check::degraded(
             NAME,
-            "the kernel has none; they came with 6.0",
+            "the kernel has none; they came with 6.1",
             "a refused bind fails with EPERM instead of EACCES or EADDRINUSE",
         )
     }

@@ -180,13 +180,15 @@ impl Sources {
             NetworkMode::Isolated => self.counted("sockstat", read_tcp_sockets(init_pid)),
             NetworkMode::Host => None,
         };
+        // The programs know a TCP socket by its namespace, and the node's is nobody's.
+        let of_tcp = |count: u64| (view.network == NetworkMode::Isolated).then_some(count);
         let network = counters.map(|counters| NetworkUse {
             traffic: traffic(&counters),
             binds_refused: counters.bind_refused,
-            tcp_connects: counters.tcp_connects,
-            tcp_accepts: counters.tcp_accepts,
-            tcp_connect_failures: counters.tcp_connect_failures,
-            tcp_retransmits: counters.tcp_retransmits,
+            tcp_connects: of_tcp(counters.tcp_connects),
+            tcp_accepts: of_tcp(counters.tcp_accepts),
+            tcp_connect_failures: of_tcp(counters.tcp_connect_failures),
+            tcp_retransmits: of_tcp(counters.tcp_retransmits),
             tcp_active: sockets.map(|sockets| sockets.active),
             tcp_time_wait: sockets.map(|sockets| sockets.time_wait),
             tcp_rtt,

@@ -73,14 +73,14 @@ pub struct NetworkUse {
     pub traffic: Traffic,
     /// Refused calls of bind(2).
     pub binds_refused: u64,
-    /// TCP connections that it opened.
-    pub tcp_connects: u64,
+    /// TCP connections that it opened; absent, like the next three, on the node's own network.
+    pub tcp_connects: Option<u64>,
     /// TCP connections that it accepted.
-    pub tcp_accepts: u64,
+    pub tcp_accepts: Option<u64>,
     /// TCP connections that were never established.
-    pub tcp_connect_failures: u64,
+    pub tcp_connect_failures: Option<u64>,
     /// TCP segments that it sent again.
-    pub tcp_retransmits: u64,
+    pub tcp_retransmits: Option<u64>,
     /// TCP sockets in use, listening ones included; absent on the node's own network.
     pub tcp_active: Option<u64>,
     /// TCP sockets in TIME_WAIT; absent on the node's own network.

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use weir_abi::{DropReason, LINK_MAC};
 
 use crate::frames::{
-    DESTINATION_OPTIONS, Ear, HOP_BY_HOP, PADDING, Packet, UDP, is_chatter, mac_of, socket_on,
+    DESTINATION_OPTIONS, Ear, HOP_BY_HOP, PADDING, Packet, TCP, UDP, is_chatter, mac_of, socket_on,
 };
 use crate::lab::{
     Container, FAR_V4, FAR_V6, Lab, NODE_V4, NODE_V6, Place, WIRE_V4, WIRE_V6, address, eventually,
@@ -123,6 +123,43 @@ fn nobody_continues_the_packet_of_another() {
         eventually("the foreign piece is dropped", || {
             let now = lab.counters(&b).tx_drops[DropReason::FragmentUnknown as usize];
             (now == before + 1).then_some(())
+        });
+    }
+}
+
+#[test]
+fn a_piece_of_another_packet_is_none_of_this_one() {
+    let lab = Lab::new();
+    let a = lab.container(1, "31000");
+    let mouth = socket_on(&a.place, "eth0");
+    let mut strangers = 0;
+    for (from, to, other) in [(NODE_V4, WIRE_V4, FAR_V4), (NODE_V6, WIRE_V6, FAR_V6)] {
+        let passed = lab.counters(&a).tx_packets;
+        let good = pieces(from, to, 8080, 7, 7);
+        mouth.send(&good[0].frame(LINK_MAC)).unwrap();
+        // Many more than there are packets to keep in mind: some fall on the place of the first.
+        for id in 1000..1400 {
+            let piece = &pieces(from, to, 8080, id, 7)[1];
+            mouth.send(&piece.frame(LINK_MAC)).unwrap();
+            strangers += 1;
+        }
+        let mut elsewhere = good[1].clone();
+        elsewhere.destination = other.parse().unwrap();
+        mouth.send(&elsewhere.frame(LINK_MAC)).unwrap();
+        strangers += 1;
+        if elsewhere.source.is_ipv4() {
+            let mut of_tcp = good[1].clone();
+            of_tcp.protocol = TCP;
+            mouth.send(&of_tcp.frame(LINK_MAC)).unwrap();
+            strangers += 1;
+        }
+        // And after all of them its own still passes.
+        mouth.send(&good[1].frame(LINK_MAC)).unwrap();
+        eventually("all are judged", || {
+            let counters = lab.counters(&a);
+            let dropped = counters.tx_drops[DropReason::FragmentUnknown as usize];
+            assert!(dropped <= strangers && counters.tx_packets <= passed + 2);
+            (dropped == strangers && counters.tx_packets == passed + 2).then_some(())
         });
     }
 }

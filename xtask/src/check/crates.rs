@@ -49,7 +49,7 @@ const RULES: &[Rule] = &[
     Rule {
         name: "agent-ebpf",
         siblings: &["weir-abi"],
-        foreign: Some(&["aya-ebpf", "aya-log-ebpf"]),
+        foreign: Some(&["aya-ebpf"]),
         unsafe_code: UnsafeCode::Argued,
     },
     // System calls, without an opinion about containers.

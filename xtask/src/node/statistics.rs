@@ -30,8 +30,8 @@ pub(crate) struct NetworkUse {
     /// Absent on the node's own network.
     pub(crate) traffic: Option<Traffic>,
     pub(crate) binds_refused: u64,
-    pub(crate) tcp_connects: u64,
-    pub(crate) tcp_accepts: u64,
+    pub(crate) tcp_connects: Option<u64>,
+    pub(crate) tcp_accepts: Option<u64>,
     pub(crate) tcp_active: Option<u64>,
     /// Absent before the first connection.
     pub(crate) tcp_rtt: Option<RoundTrips>,
@@ -79,8 +79,8 @@ impl Usage {
         if let Some(network) = &self.network {
             counters.extend([
                 ("binds_refused".to_owned(), network.binds_refused),
-                ("tcp_connects".to_owned(), network.tcp_connects),
-                ("tcp_accepts".to_owned(), network.tcp_accepts),
+                ("tcp_connects".to_owned(), network.tcp_connects.unwrap_or(0)),
+                ("tcp_accepts".to_owned(), network.tcp_accepts.unwrap_or(0)),
             ]);
         }
         let traffic = self.traffic();

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use nix::unistd::Uid;
 
 use super::Outcome;
-use crate::command::{command, find, read, run};
+use crate::command::{command, find, read};
 use crate::tree;
 
 /// A package, and how one sees that it is there.
@@ -79,13 +79,6 @@ const PACKAGES: &[Package] = &[
         name: "curl",
         purpose: "looking at a server by hand",
         brings: Brings::Program("curl"),
-        way: Way::Install,
-        essential: false,
-    },
-    Package {
-        name: "ethtool",
-        purpose: "offloads of test links",
-        brings: Brings::Program("ethtool"),
         way: Way::Install,
         essential: false,
     },
@@ -192,22 +185,42 @@ fn get(packages: &[&Package]) -> Result<()> {
         bail!("packages are installed by root; run `cargo xtask setup` as root");
     }
     // Fresh machines have no lists; old lists name files that are gone.
-    run(command("apt-get").args(["update", "--quiet"]))?;
+    apt(&["update"])?;
+    let of = |way: Way| {
+        let some = packages.iter().filter(move |package| package.way == way);
+        some.map(|package| package.name).collect::<Vec<_>>()
+    };
     let mut failures = Vec::new();
-    for package in packages {
-        let got = match package.way {
-            Way::Install => run(command("apt-get")
-                .args(["install", "--yes", "--quiet", "--no-install-recommends"])
-                .arg(package.name)
-                .env("DEBIAN_FRONTEND", "noninteractive")),
-            Way::Unpack => unpack(package.name),
-        };
-        failures.extend(got.err().map(|error| format!("{error:#}")));
+    // All at once is quicker; if that fails, one by one shows which it is.
+    let install = of(Way::Install);
+    if !install.is_empty() && apt_install(&install).is_err() {
+        failures.extend(install.iter().filter_map(|name| apt_install(&[name]).err()));
     }
+    failures.extend(
+        of(Way::Unpack)
+            .into_iter()
+            .filter_map(|name| unpack(name).err()),
+    );
     if !failures.is_empty() {
+        let failures: Vec<String> = failures.iter().map(|error| format!("{error:#}")).collect();
         bail!(failures.join("; "));
     }
     Ok(())
+}
+
+fn apt_install(names: &[&str]) -> Result<()> {
+    apt(&[&["install", "--yes", "--no-install-recommends"], names].concat())
+}
+
+/// Says which `apt-get` is run, and what it says only if it fails: that is hundreds of lines.
+fn apt(words: &[&str]) -> Result<()> {
+    println!("$ apt-get {}", words.join(" "));
+    read(
+        command("apt-get")
+            .args(words)
+            .env("DEBIAN_FRONTEND", "noninteractive"),
+    )
+    .map(drop)
 }
 
 /// Downloads a package and unpacks it below `target/tools`.
@@ -216,11 +229,14 @@ fn unpack(name: &str) -> Result<()> {
     let downloads = tools.join("packages");
     fs::create_dir_all(&downloads)
         .with_context(|| format!("cannot create {}", downloads.display()))?;
+    println!("$ apt-get download {name}");
     // apt gives up its rights for a download, cannot write to root's directory then, says so, and
     // does it as root.
-    run(command("apt-get")
-        .args(["download", "--quiet", name])
-        .current_dir(&downloads))?;
+    read(
+        command("apt-get")
+            .args(["download", name])
+            .current_dir(&downloads),
+    )?;
     let archive = newest_archive(&downloads, name)?;
     read(command("dpkg").arg("-x").arg(&archive).arg(&tools)).map(drop)
 }

@@ -1,6 +1,7 @@
 //! What makes a configuration impossible, beyond what its types already refuse.
 
 use std::path::{Component, Path};
+
 use tracing_subscriber::EnvFilter;
 
 use super::Config;

@@ -6,13 +6,19 @@ mod sources;
 
 use anyhow::{Result, bail};
 
-use crate::command;
+use crate::{command, setup};
 
 /// A rule that is broken: where, which, and what to do.
 struct Breach(String);
 
-/// Runs the rules, the formatter and the lints, the quick ones first.
+/// Gets what is needed for it, and holds everything.
 pub(crate) fn run() -> Result<()> {
+    setup::run_for_build()?;
+    hold()
+}
+
+/// Holds the rules, the format and the lints, the quick ones first.
+pub(crate) fn hold() -> Result<()> {
     hold_rules()?;
     format()?;
     lint()

@@ -31,13 +31,13 @@ use crate::{check, setup};
 /// How tests are run.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Arguments {
-    /// Run only tests whose name contains this; leaves out setup and check
+    /// Run only tests whose name contains this; leaves out check
     #[arg(long)]
     filter: Option<String>,
-    /// Run only the tests of this package, or of these; leaves out setup and check
+    /// Run only the tests of this package, or of these; leaves out check
     #[arg(long)]
     package: Vec<String>,
-    /// Run only tests that need neither root nor namespaces; leaves out setup and check
+    /// Run only tests that need neither root nor namespaces; leaves out check
     #[arg(long)]
     unit: bool,
     /// Fail if a test is skipped that ci/expected-skips.toml does not excuse; the default where CI=true
@@ -81,9 +81,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
              or `cargo xtask test --unit` without"
         );
     }
+    setup::run_for_build()?;
     if arguments.is_whole() {
-        setup::run_for_build()?;
-        check::run()?;
+        check::hold()?;
     }
 
     if arguments.starts_programs() {

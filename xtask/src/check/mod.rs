@@ -2,6 +2,7 @@
 
 mod crates;
 mod layout;
+mod manifests;
 mod sources;
 
 use anyhow::{Result, bail};
@@ -28,6 +29,7 @@ pub(crate) fn hold() -> Result<()> {
 fn hold_rules() -> Result<()> {
     let mut breaches = Vec::new();
     breaches.extend(crates::check()?);
+    breaches.extend(manifests::check()?);
     breaches.extend(layout::check()?);
     breaches.extend(sources::check()?);
     for Breach(text) in &breaches {
@@ -36,7 +38,7 @@ fn hold_rules() -> Result<()> {
     if !breaches.is_empty() {
         bail!("check: {} rules are broken, named above", breaches.len());
     }
-    println!("check: crates, layout and sources are as they should be");
+    println!("check: crates, manifests, layout and sources are as they should be");
     Ok(())
 }
 

@@ -55,7 +55,7 @@ enum Task {
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Setup => setup::run(),
-        Task::Check => setup::run_for_build().and_then(|()| check::run()),
+        Task::Check => check::run(),
         Task::Test(arguments) => test::run(&arguments),
         Task::Ci => test::run(&test::Arguments::ci()),
         Task::Up(arguments) => demo::up(&arguments),

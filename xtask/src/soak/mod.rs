@@ -34,9 +34,9 @@ use crate::setup;
 
 /// The node that is worn.
 ///
-/// Small blocks, for four times the containers: else most starts would be refused for a block in
-/// quarantine.
-const NODE: Node = Node::named("weir-soak", "ephemeral_block = 256");
+/// Small blocks, for sixteen times the containers: at four starts a second, each with a minute of
+/// quarantine behind it, there is always one free.
+const NODE: Node = Node::named("weir-soak", "ephemeral_block = 64");
 
 /// How often one line says how far it is.
 const REPORT: Duration = Duration::from_secs(15);

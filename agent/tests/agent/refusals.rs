@@ -327,9 +327,12 @@ fn only_root_is_served() {
 
 #[test]
 fn whoever_is_inside_a_container_is_not_served_even_as_root() {
-    let name = format!("/var/lib/weir-visible-{}", std::process::id());
     // A place that containers see, which the default is not.
-    let socket = format!("{name}.sock");
+    let directory = tempfile::Builder::new()
+        .prefix("weir-visible-")
+        .tempdir_in("/var/lib")
+        .unwrap();
+    let socket = directory.path().join("agent.sock").display().to_string();
     let node = Node::with(&format!("agent.socket = \"{socket}\""));
     let agent = node.program("weir-agent");
     let said = node.exec(&["--user", "root"], &[&agent, "--socket", &socket, "ps"]);

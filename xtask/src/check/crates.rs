@@ -38,6 +38,39 @@ const RULES: &[Rule] = &[
         foreign: Some(&["serde", "thiserror"]),
         unsafe_code: UnsafeCode::Forbidden,
     },
+    // The contract: messages and their rules. No runtime and no socket, so that a simulation can hold
+    // both ends of a conversation.
+    Rule {
+        name: "weir-protocol",
+        siblings: &["weir-resources"],
+        foreign: Some(&["prost", "thiserror"]),
+        unsafe_code: UnsafeCode::Forbidden,
+    },
+    // The one place that knows QUIC, TLS and certificates; who says what is none of its business.
+    Rule {
+        name: "weir-transport",
+        siblings: &["weir-protocol"],
+        foreign: None,
+        unsafe_code: UnsafeCode::Forbidden,
+    },
+    // What others link: small, and nothing of the scheduler's inside.
+    Rule {
+        name: "weir-client",
+        siblings: &["weir-protocol", "weir-resources", "weir-transport"],
+        foreign: None,
+        unsafe_code: UnsafeCode::Forbidden,
+    },
+    Rule {
+        name: "weir-scheduler",
+        siblings: &[
+            "weir-client",
+            "weir-protocol",
+            "weir-resources",
+            "weir-transport",
+        ],
+        foreign: None,
+        unsafe_code: UnsafeCode::Forbidden,
+    },
     // Both sides of the kernel boundary see it, so it knows neither.
     Rule {
         name: "weir-abi",
@@ -72,8 +105,10 @@ const RULES: &[Rule] = &[
             "agent-ebpf",
             "weir-abi",
             "weir-executor",
+            "weir-protocol",
             "weir-resources",
             "weir-sys",
+            "weir-transport",
         ],
         foreign: None,
         unsafe_code: UnsafeCode::Forbidden,

@@ -1,0 +1,3 @@
+//! What Weir's processes say to each other.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]

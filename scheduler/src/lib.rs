@@ -1,0 +1,2 @@
+//! The thin scheduler of Weir.
+#![forbid(unsafe_code)]

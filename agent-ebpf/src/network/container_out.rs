@@ -7,9 +7,10 @@ use aya_ebpf::bindings::{__sk_buff, bpf_fib_lookup, bpf_redir_neigh};
 use aya_ebpf::helpers::generated as helpers;
 use aya_ebpf::macros::classifier;
 use aya_ebpf::programs::TcContext;
-use weir_abi::{Container, DropReason, Node, Slot};
+use weir_abi::{Container, DropReason, Node, OWNER_NONE, Slot};
 
-use super::maps::{NODE, UPLINKS, VETHS, is_node_address, kernel, owner_of};
+use super::maps::{CONTAINERS, NODE, UPLINKS, VETHS, is_node_address, owner_of};
+use super::next_hop::{self, NextHop};
 use super::packet::{Kind, Packet, Piece};
 use super::verdict::{self, DROP, Direction};
 use super::{echo, fragment, memory};
@@ -24,16 +25,15 @@ pub(crate) fn container_out(ctx: TcContext) -> i32 {
     let skb = ctx.skb.skb;
     // SAFETY: `skb` is the program's context.
     let ifindex = unsafe { (&raw const (*skb).ifindex).read_volatile() };
-    // SAFETY: the value is copied at once.
-    let Some(slot) = (unsafe { VETHS.get(ifindex) }).copied() else {
+    let mut place = MaybeUninit::uninit();
+    let packet = Packet::empty(&mut place);
+    let refused = packet.parse(skb);
+    let Some(slot) = sender(packet, ifindex) else {
         return DROP;
     };
     let (Some(node), Some(container)) = (NODE.get(0), verdict::container(slot)) else {
         return DROP;
     };
-    let mut place = MaybeUninit::uninit();
-    let packet = Packet::empty(&mut place);
-    let refused = packet.parse(skb);
     // The kernel has taken a VLAN tag off the frame and keeps it beside: sent on, the frame would
     // have it again, and a container has no business in a VLAN.
     // SAFETY: as above.
@@ -49,6 +49,23 @@ pub(crate) fn container_out(ctx: TcContext) -> i32 {
         }
     };
     verdict::drop(slot, reason, Direction::FromContainer, packet)
+}
+
+/// Returns the slot of the container whose link this is.
+///
+/// Nearly every packet is from a port of its sender's, and that port's owner is in an array: one look
+/// whether he has this link saves a hash.
+#[inline(always)]
+fn sender(packet: &Packet, ifindex: u32) -> Option<Slot> {
+    let owner = owner_of(packet.source_port);
+    if owner != OWNER_NONE
+        && let Some(container) = CONTAINERS.get(owner - 1)
+        && container.veth_ifindex == ifindex
+    {
+        return Some(owner - 1);
+    }
+    // SAFETY: the value is copied at once.
+    unsafe { VETHS.get(ifindex) }.copied()
 }
 
 /// Where a packet goes that may leave its container.
@@ -127,7 +144,7 @@ fn decide(
             }))
         }
         Way::Outside => {
-            let action = send(ctx, packet, node)?;
+            let action = send(ctx, packet, slot, node)?;
             verdict::count(skb, slot, Direction::FromContainer);
             Ok(action)
         }
@@ -136,8 +153,41 @@ fn decide(
 
 /// Sends a packet to the wire, the way the node's own routing table says.
 #[inline(always)]
-fn send(ctx: &TcContext, packet: &Packet, node: &Node) -> Result<i32, DropReason> {
-    const SKIP_NEIGH: u32 = 1 << 2;
+fn send(ctx: &TcContext, packet: &Packet, slot: Slot, node: &Node) -> Result<i32, DropReason> {
+    let skb: *mut __sk_buff = ctx.skb.skb;
+    // What has no ports of its own is rare, and its flow is not known by them.
+    let flow = match (packet.kind, packet.piece) {
+        (Kind::Ports, Piece::Whole) => next_hop::entry(packet, slot),
+        _ => None,
+    };
+    let now = next_hop::now();
+    if let Some(known) = flow {
+        // SAFETY: an entry of this CPU's part of the map.
+        let known = unsafe { &*known };
+        if known.is_of(packet, now) {
+            if is_too_big(skb, known.mtu) {
+                return Err(DropReason::TooBig);
+            }
+            // SAFETY: twelve bytes are read from twelve; every frame has as many. The second helper
+            // checks the index when the packet is sent on.
+            unsafe {
+                helpers::bpf_skb_store_bytes(skb, 0, known.macs.as_ptr().cast(), 12, 0);
+                return Ok(helpers::bpf_redirect(known.ifindex, 0) as i32);
+            }
+        }
+    }
+    look_up(ctx, packet, node, flow, now)
+}
+
+/// Asks the routing table, and sends the packet where it says; keeps the answer in `flow`.
+#[inline(always)]
+fn look_up(
+    ctx: &TcContext,
+    packet: &Packet,
+    node: &Node,
+    flow: Option<*mut NextHop>,
+    now: u64,
+) -> Result<i32, DropReason> {
     const SUCCESS: i64 = 0;
     const NO_NEIGH: i64 = 7;
     const FRAG_NEEDED: i64 = 8;
@@ -161,40 +211,36 @@ fn send(ctx: &TcContext, packet: &Packet, node: &Node) -> Result<i32, DropReason
         fib.__bindgen_anon_3.ipv6_src = packet.source.0;
         fib.__bindgen_anon_4.ipv6_dst = packet.destination.0;
     }
-    let flags = if kernel::has_skip_neigh() {
-        SKIP_NEIGH
-    } else {
-        0
-    };
     // SAFETY: the context is this program's, the struct is initialised and its size is given.
     let found = unsafe {
         helpers::bpf_fib_lookup(
             ctx.as_ptr(),
             &raw mut *fib,
             size_of::<bpf_fib_lookup>() as i32,
-            flags,
+            0,
         )
     };
     match found {
-        // Before 6.3 the neighbour is looked up as well; the next hop is known all the same.
+        // The neighbour is asked for when the packet is sent; the next hop is known all the same.
         SUCCESS | NO_NEIGH => {}
         FRAG_NEEDED => return Err(DropReason::TooBig),
         _ => return Err(DropReason::NoRoute),
     }
     // SAFETY: the value is copied at once.
-    let Some(uplink) = (unsafe { UPLINKS.get(fib.ifindex) }) else {
+    let Some(mtu) = (unsafe { UPLINKS.get(fib.ifindex) }).map(|uplink| uplink.mtu) else {
         return Err(DropReason::NotUplink);
     };
-    // SAFETY: reading fields of this program's context.
-    let (length, segments) = unsafe {
-        (
-            (&raw const (*skb).len).read_volatile(),
-            (&raw const (*skb).gso_segs).read_volatile(),
-        )
-    };
-    // A frame that will be segmented is as large as it likes; its segments are not.
-    if segments <= 1 && length > uplink.mtu + super::packet::ETHERNET {
+    if is_too_big(skb, mtu) {
         return Err(DropReason::TooBig);
+    }
+    if found == SUCCESS
+        && let Some(flow) = flow
+    {
+        // SAFETY: an entry of this CPU's part of the map; the helper has written both addresses.
+        unsafe {
+            (*flow).set(packet, now, fib.ifindex, mtu);
+            (*flow).set_macs(&fib.dmac, &fib.smac);
+        }
     }
     // SAFETY: as above.
     let next_hop: &mut bpf_redir_neigh = unsafe { memory::zeroed(&mut next_hop) };
@@ -213,4 +259,18 @@ fn send(ctx: &TcContext, packet: &Packet, node: &Node) -> Result<i32, DropReason
             0,
         ) as i32)
     }
+}
+
+/// Returns whether a frame does not fit an interface. One that will be segmented is as large as it
+/// likes; its segments are not.
+#[inline(always)]
+fn is_too_big(skb: *mut __sk_buff, mtu: u32) -> bool {
+    // SAFETY: reading fields of the program's context.
+    let (length, segments) = unsafe {
+        (
+            (&raw const (*skb).len).read_volatile(),
+            (&raw const (*skb).gso_segs).read_volatile(),
+        )
+    };
+    segments <= 1 && length > mtu + super::packet::ETHERNET
 }

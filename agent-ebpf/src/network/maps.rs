@@ -14,6 +14,8 @@ use weir_abi::{
     NodeCounters, OriginalPeer, RttHistogram, SLOTS_MAX, Slot, Uplink,
 };
 
+use super::next_hop::{NEXT_HOPS_PER_CPU, NextHop};
+
 /// The node itself, under key zero.
 #[btf_map]
 pub(super) static NODE: Array<Node, 1> = Array::new();
@@ -46,6 +48,11 @@ pub(super) static ADDRESSES: HashMap<Address, u32, 1024> = HashMap::new();
 /// Interface index → uplink.
 #[btf_map]
 pub(super) static UPLINKS: HashMap<u32, Uplink, 64> = HashMap::new();
+
+/// Where flows go, for a moment; see [`super::next_hop`]. Pinned only so that all maps are.
+#[btf_map]
+pub(super) static NEXT_HOPS: PerCpuArray<NextHop, { NEXT_HOPS_PER_CPU as usize }> =
+    PerCpuArray::new();
 
 /// Echo requests under way, a part per container.
 #[btf_map]
@@ -103,20 +110,11 @@ pub(super) mod kernel {
     /// Whether `bpf_set_retval` may be called from `bind` and `connect` hooks (since 6.1).
     #[unsafe(no_mangle)]
     static HAS_SET_RETVAL: u32 = 0;
-    /// Whether `bpf_fib_lookup` knows `BPF_FIB_LOOKUP_SKIP_NEIGH` (since 6.3).
-    #[unsafe(no_mangle)]
-    static HAS_SKIP_NEIGH: u32 = 0;
 
     #[inline(always)]
     pub(crate) fn has_set_retval() -> bool {
         // SAFETY: a constant of this object; volatile, because the loader sets it.
         unsafe { (&raw const HAS_SET_RETVAL).read_volatile() != 0 }
-    }
-
-    #[inline(always)]
-    pub(crate) fn has_skip_neigh() -> bool {
-        // SAFETY: as above.
-        unsafe { (&raw const HAS_SKIP_NEIGH).read_volatile() != 0 }
     }
 }
 

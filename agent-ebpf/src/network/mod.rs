@@ -1,5 +1,5 @@
 //! The network data plane, one file per hook; what they share is in `maps`, `packet`, `verdict`,
-//! `echo`, `fragment` and `memory`.
+//! `echo`, `fragment`, `next_hop` and `memory`.
 
 mod bind;
 mod container_out;
@@ -8,6 +8,7 @@ mod fragment;
 mod host;
 mod maps;
 mod memory;
+mod next_hop;
 mod node_loopback;
 mod packet;
 mod peer;

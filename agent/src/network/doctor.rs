@@ -58,7 +58,6 @@ pub fn checks(config: &NetworkConfig) -> Vec<Check> {
         ring_buffer(),
         tcx(config.attach, &features),
         set_retval(&features),
-        skip_neigh(&features),
         veth(),
     ];
     match node_plan(config) {
@@ -238,19 +237,6 @@ fn set_retval(features: &Features) -> Check {
             NAME,
             "the kernel has none; they came with 6.1",
             "a refused bind fails with EPERM instead of EACCES or EADDRINUSE",
-        )
-    }
-}
-
-fn skip_neigh(features: &Features) -> Check {
-    const NAME: &str = "route look-up without neighbour";
-    if features.skip_neigh {
-        Check::ok(NAME, "there")
-    } else {
-        Check::degraded(
-            NAME,
-            "the kernel has none; it came with 6.3",
-            "each packet that leaves looks up its neighbour twice",
         )
     }
 }

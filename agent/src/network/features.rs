@@ -10,8 +10,6 @@ pub(crate) struct Features {
     pub(crate) tcx: bool,
     /// `bpf_set_retval` at socket-address hooks: a refused call gets a fitting error.
     pub(crate) set_retval: bool,
-    /// `BPF_FIB_LOOKUP_SKIP_NEIGH`: a route is looked up without its neighbour.
-    pub(crate) skip_neigh: bool,
 }
 
 impl Features {
@@ -23,8 +21,6 @@ impl Features {
             tcx: SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_ok(),
             // The helper came to these hooks with 6.1; the verifier refuses it before.
             set_retval: release >= (6, 1),
-            // The flag came with 6.3; the helper refuses flags that it does not know.
-            skip_neigh: release >= (6, 3),
         }
     }
 }

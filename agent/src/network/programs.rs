@@ -38,6 +38,7 @@ const MAPS: &[&str] = &[
     "CGROUPS",
     "ADDRESSES",
     "UPLINKS",
+    "NEXT_HOPS",
     "ECHOES",
     "FRAGMENTS_OUT",
     "FRAGMENTS_IN",
@@ -149,14 +150,9 @@ impl Programs {
                 source,
             })?;
         }
-        let (has_set_retval, has_skip_neigh) = (
-            u32::from(features.set_retval),
-            u32::from(features.skip_neigh),
-        );
+        let has_set_retval = u32::from(features.set_retval);
         let mut loader = EbpfLoader::new();
-        loader
-            .override_global("HAS_SET_RETVAL", &has_set_retval, true)
-            .override_global("HAS_SKIP_NEIGH", &has_skip_neigh, true);
+        loader.override_global("HAS_SET_RETVAL", &has_set_retval, true);
         for map in MAPS {
             loader.map_pin_path(map, maps.join(map));
         }

@@ -80,36 +80,27 @@ impl Amount {
             let rest = bytes.get(from..).unwrap_or_default();
             rest.iter().take_while(|byte| byte.is_ascii_digit()).count()
         };
-        let found = |at: usize| Found::at(text, at);
-
         let whole = digits(0);
         if whole == 0 {
-            return Err(AmountError::Unexpected {
-                expected: "a digit",
-                found: found(0),
-                position: 1,
-            });
+            let (expected, found) = ("a digit", Found::at(text, 0));
+            return Err(AmountFault::Unexpected { expected, found }.behind(0));
         }
         if whole > 1 && bytes[0] == b'0' {
-            return Err(AmountError::LeadingZero { position: 1 });
+            return Err(AmountFault::LeadingZero.behind(0));
         }
         let mut end = whole;
         let mut decimals = 0;
         if bytes.get(whole) == Some(&b'.') {
-            decimals = digits(whole + 1);
+            let point = whole + 1;
+            decimals = digits(point);
             if decimals == 0 {
-                return Err(AmountError::Unexpected {
-                    expected: "a decimal",
-                    found: found(whole + 1),
-                    position: whole + 2,
-                });
+                let (expected, found) = ("a decimal", Found::at(text, point));
+                return Err(AmountFault::Unexpected { expected, found }.behind(point));
             }
             if decimals > DECIMALS {
-                return Err(AmountError::TooFine {
-                    position: whole + 2 + DECIMALS,
-                });
+                return Err(AmountFault::TooFine.behind(point + DECIMALS));
             }
-            end = whole + 1 + decimals;
+            end = point + decimals;
         }
 
         let mut thousandths = 0_u64;
@@ -118,45 +109,52 @@ impl Amount {
             thousandths = thousandths
                 .checked_mul(10)
                 .and_then(|tens| tens.checked_add(u64::from(digit - b'0')))
-                .ok_or(AmountError::TooLarge { position: 1 })?;
+                .ok_or(AmountFault::TooLarge.behind(0))?;
         }
         Ok((Self(thousandths), end))
     }
 }
 
 /// Says what is wrong with the text of an amount, and where.
-///
-/// Positions count characters from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AmountError {
+#[error("at position {position}: {fault}")]
+pub struct AmountError {
+    /// Where it is, in characters from 1.
+    pub position: usize,
+    /// What is wrong.
+    pub fault: AmountFault,
+}
+
+/// What can be wrong with the text of an amount.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AmountFault {
     /// Something stands where something else must.
-    #[error("expected {expected} at position {position}, found {found}")]
+    #[error("expected {expected}, found {found}")]
     Unexpected {
         /// What must stand there.
         expected: &'static str,
         /// What stands there.
         found: Found,
-        /// Where.
-        position: usize,
     },
     /// A number that some would read as octal.
-    #[error("the amount at position {position} has a leading zero; write it without")]
-    LeadingZero {
-        /// Where it begins.
-        position: usize,
-    },
+    #[error("the amount has a leading zero; write it without")]
+    LeadingZero,
     /// More decimals than are kept.
-    #[error("a fourth decimal at position {position}; an amount has three at most")]
-    TooFine {
-        /// Where the fourth stands.
-        position: usize,
-    },
+    #[error("a fourth decimal; an amount has three at most")]
+    TooFine,
     /// More than can be counted.
-    #[error("the amount at position {position} is too large; the largest is {max}", max = Amount::MAX)]
-    TooLarge {
-        /// Where it begins.
-        position: usize,
-    },
+    #[error("the amount is too large; the largest is {max}", max = Amount::MAX)]
+    TooLarge,
+}
+
+impl AmountFault {
+    /// Returns the error that this is behind so many bytes of ASCII.
+    const fn behind(self, before: usize) -> AmountError {
+        AmountError {
+            position: before + 1,
+            fault: self,
+        }
+    }
 }
 
 impl FromStr for Amount {
@@ -166,15 +164,14 @@ impl FromStr for Amount {
         let (amount, length) = Self::read(text)?;
         match Found::at(text, length) {
             Found::End => Ok(amount),
-            found @ Found::Character(_) => Err(AmountError::Unexpected {
-                expected: if text[..length].contains('.') {
+            found @ Found::Character(_) => {
+                let expected = if text[..length].contains('.') {
                     "a decimal or the end"
                 } else {
                     "a digit, `.` or the end"
-                },
-                found,
-                position: length + 1,
-            }),
+                };
+                Err(AmountFault::Unexpected { expected, found }.behind(length))
+            }
         }
     }
 }
@@ -226,7 +223,7 @@ impl Visitor<'_> for AmountVisitor {
     }
 
     fn visit_u64<E: de::Error>(self, whole: u64) -> Result<Amount, E> {
-        Amount::from_whole(whole).ok_or_else(|| E::custom(AmountError::TooLarge { position: 1 }))
+        Amount::from_whole(whole).ok_or_else(|| E::custom(AmountFault::TooLarge))
     }
 
     fn visit_i64<E: de::Error>(self, whole: i64) -> Result<Amount, E> {

@@ -40,7 +40,7 @@ pub mod text;
 
 pub mod ports;
 
-pub use amount::{Amount, AmountError};
+pub use amount::{Amount, AmountError, AmountFault};
 pub use labels::{LabelKey, LabelValue, Labels, LabelsError};
 pub use name::ResourceName;
 pub use operation::{OperationError, OperationKind, ResourceOperation};
@@ -52,6 +52,7 @@ pub use resource::{Kind, Resource, ResourceError, ResourceParts};
 pub use resources::{AddError, Held, LendError, Resources, Shortfall};
 pub use role::Role;
 pub use set::{Item, ItemSet, ItemTwice};
+pub use text::TextError;
 pub use value::{Value, ValueConflict, ValueType};
 pub use volume::{ContainerPath, Volume, VolumeId, VolumeMode};
 pub use word::WordError;

@@ -4,7 +4,13 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::str::FromStr;
 
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+use serde::ser::{Serialize, Serializer};
+
+use super::ranges::Ranges;
+use super::resource::Resource;
+use super::resources::Resources;
+use super::set::ItemSet;
 
 /// Reads a value from its text; `expected` says what stands there, with its article.
 pub(crate) fn deserialize<'de, T, D>(deserializer: D, expected: &'static str) -> Result<T, D::Error>
@@ -35,3 +41,25 @@ impl<T: FromStr<Err: fmt::Display>> Visitor<'_> for Text<T> {
         text.parse().map_err(E::custom)
     }
 }
+
+/// Makes a type its text in JSON and TOML.
+macro_rules! as_text {
+    ($name:ty, $expected:literal) => {
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserialize(deserializer, $expected)
+            }
+        }
+    };
+}
+
+as_text!(Ranges, "ranges such as \"[1-5, 7-7]\"");
+as_text!(ItemSet, "a set such as \"{a, b}\"");
+as_text!(Resource, "a resource such as \"cpus:4\"");
+as_text!(Resources, "resources such as \"cpus:4; mem:1024\"");

@@ -31,9 +31,9 @@ pub enum ValueType {
 impl fmt::Display for ValueType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::Scalar => "scalar",
+            Self::Scalar => "a scalar",
             Self::Ranges => "ranges",
-            Self::Set => "set",
+            Self::Set => "a set",
         })
     }
 }
@@ -42,7 +42,7 @@ impl fmt::Display for ValueType {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ValueConflict {
     /// A quantity and a set, say.
-    #[error("one is a {first}, the other a {second}")]
+    #[error("one is {first}, the other {second}")]
     Types {
         /// What the one is.
         first: ValueType,

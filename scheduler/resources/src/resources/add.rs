@@ -16,7 +16,7 @@ use crate::volume::VolumeId;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AddError {
     /// One name for two things.
-    #[error("`{name}` is a {first} here and a {second} there; a name has one type")]
+    #[error("`{name}` is {first} here and {second} there; a name has one type")]
     Types {
         /// The name.
         name: ResourceName,

@@ -32,6 +32,27 @@ impl Resources {
         add::collect(resources.into_iter().collect())
     }
 
+    /// Returns all the resources together, or the first that cannot be with those before it.
+    pub(crate) fn collect_in_order(resources: &[Resource]) -> Result<Self, (usize, AddError)> {
+        let first = |count: usize| Self::collect(resources.iter().take(count).cloned());
+        let mut failure = match first(resources.len()) {
+            Ok(all) => return Ok(all),
+            Err(error) => (resources.len(), error),
+        };
+        // What cannot be together cannot be together with more, so the first may be searched by
+        // halves.
+        let mut possible = 0;
+        while failure.0 - possible > 1 {
+            let middle = possible.midpoint(failure.0);
+            match first(middle) {
+                Ok(_) => possible = middle,
+                Err(error) => failure = (middle, error),
+            }
+        }
+        let (count, error) = failure;
+        Err((count - 1, error))
+    }
+
     /// Returns all the collections together, given in any order.
     pub fn sum<'a>(parts: impl IntoIterator<Item = &'a Self>) -> Result<Self, AddError> {
         let entries = parts.into_iter().flat_map(|part| part.iter().cloned());

@@ -23,8 +23,7 @@ pub struct Quoted<'a>(pub &'a str);
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self(word) = self;
-        // A role may be called `-`, but no word `*`, which means nobody.
-        if !word.is_empty() && *word != "*" && word.chars().all(is_bare) {
+        if !word.is_empty() && word.chars().all(is_bare) {
             return f.write_str(word);
         }
         f.write_char('"')?;

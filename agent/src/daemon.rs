@@ -22,10 +22,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use weir_abi::{Counters, NodeCounters, RttHistogram};
 use weir_sys::cgroup::CgroupError;
 
-use crate::config::{Config, NetworkConfig};
+use crate::config::Config;
 use crate::container::{
     CgroupTree, ContainerTask, HierarchyError, NetworkFault, RecoveryError, Settings, Slot,
-    cgroup_root, chain,
+    cgroup_root, chain, read_ports_in_use,
 };
 use crate::doctor;
 use crate::local::{LocalServer, ServeError, Served};
@@ -141,7 +141,7 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     let _lock = StateLock::take(&config.agent.state_directory)?;
     let (store, store_thread) = store::open(&config.agent.state_directory.join(DATABASE_FILE))?;
     let cgroups = CgroupTree::prepare(&config.cgroup, &config.agent.state_directory)?;
-    let plan = plan_ports(&config.network)?;
+    let plan = plan_ports(&config)?;
     tracing::info!(containers = plan.containers(), "ports are planned");
     for check in doctor::of_shared_ports(&config) {
         tracing::warn!(found = %check.detail, "{}: {}", check.name, check.lost);
@@ -213,7 +213,9 @@ async fn serve(
 }
 
 /// Returns how the node's ports are divided.
-pub(crate) fn plan_ports(config: &NetworkConfig) -> Result<NodePlan, DaemonError> {
+///
+/// The port of the agent's own HTTP server counts as the node's, whether the agent runs or not.
+pub(crate) fn plan_ports(config: &Config) -> Result<NodePlan, DaemonError> {
     const RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
     const RESERVED: &str = "/proc/sys/net/ipv4/ip_local_reserved_ports";
     let read = |path: &'static str| {
@@ -233,13 +235,16 @@ pub(crate) fn plan_ports(config: &NetworkConfig) -> Result<NodePlan, DaemonError
             path: RESERVED,
             what: error.to_string(),
         })?;
-    let plan = NodePlan::new(config.checked_pools(), range, &reserved, NODE_PORTS_MIN)?;
-    if !config.reserve_ports && !plan.to_reserve().is_empty() {
+    let network = &config.network;
+    let plan = NodePlan::new(network.checked_pools(), range, &reserved, NODE_PORTS_MIN)?;
+    if !network.reserve_ports && !plan.to_reserve().is_empty() {
         return Err(DaemonError::Overlap {
             overlap: plan.to_reserve().to_string(),
         });
     }
-    Ok(plan)
+    // What cannot be read is reported by itself, and looked at again at every launch.
+    let in_use = read_ports_in_use().unwrap_or_default();
+    Ok(plan.without(&in_use.union(&config.http.ports())))
 }
 
 /// Returns what the data plane is built from.

@@ -96,13 +96,18 @@ fn kill_all(parent: &Cgroup) -> Result<(), CgroupError> {
 struct Checked<'a> {
     file: &'a Path,
     valid: bool,
-    /// How many containers with a network of their own the pools hold.
+    /// How many containers with a network of their own fit into the pools beside the agent itself.
     containers: usize,
 }
 
 pub(super) fn check_config(path: &Path, json: bool) -> Result<Exit, Failure> {
     let config = Config::load(path)?;
-    let containers = config.network.checked_pools().blocks().count();
+    let own = config.http.ports();
+    let pools = config.network.checked_pools();
+    let containers = pools
+        .blocks()
+        .filter(|block| own.is_disjoint_from_range(*block))
+        .count();
     if json {
         return print_json(&Checked {
             file: path,

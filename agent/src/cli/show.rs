@@ -94,6 +94,7 @@ pub(super) fn report(report: &Report) -> String {
         for line in lines {
             text.push_str(&format!("          {line}\n"));
         }
+        text.push_str(&format!("          for: {}\n", check.purpose));
         if !check.lost.is_empty() {
             text.push_str(&format!("          lost: {}\n", check.lost));
         }
@@ -252,15 +253,19 @@ mod tests {
 
     #[test]
     fn a_report_ends_with_its_sum() {
-        use crate::doctor::Check;
+        use crate::doctor::Feature;
+        const ROOT: Feature = Feature::new("root", "making namespaces");
+        const CPU: Feature = Feature::new("cpu controller", "holding containers to --cpus");
         let text = report(&Report::new(vec![
-            Check::ok("root", "uid 0"),
-            Check::degraded("cpu controller", "not in cgroup v2", "--cpus is refused"),
+            ROOT.ok("uid 0"),
+            CPU.degraded("not in cgroup v2", "--cpus is refused"),
         ]));
         assert_eq!(
             text,
-            "ok        root: uid 0\n\
+            "ok        root: uid 0\n          \
+             for: making namespaces\n\
              degraded  cpu controller: not in cgroup v2\n          \
+             for: holding containers to --cpus\n          \
              lost: --cpus is refused\n\
              this node is ready, 1 things degraded\n"
         );

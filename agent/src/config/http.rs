@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use weir_resources::{PortRange, PortSet};
 
 /// Where metrics, statistics and health are served.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -17,6 +18,14 @@ pub struct HttpConfig {
 impl HttpConfig {
     #[cfg(test)]
     pub(super) const KEYS: &[&str] = &["listen"];
+
+    /// Returns the port that this takes of the node's, if any and if it is known beforehand.
+    pub(crate) fn ports(&self) -> PortSet {
+        self.listen
+            .and_then(|address| PortRange::single(address.port()).ok())
+            .into_iter()
+            .collect()
+    }
 }
 
 impl Default for HttpConfig {

@@ -1,7 +1,7 @@
 //! What this node can and cannot do: asked of the node itself, without the daemon.
 //!
-//! Every check says what is there, and if something is missing, what is lost without it. A node is
-//! ready when nothing is [`Status::Missing`].
+//! Every check says what the thing is for and what was found, and if it is missing, what is lost
+//! without it. A node is ready when nothing is [`Status::Missing`].
 
 mod node;
 
@@ -26,6 +26,8 @@ pub struct Report {
 pub struct Check {
     /// What is needed.
     pub name: &'static str,
+    /// What it is for.
+    pub purpose: &'static str,
     /// Whether it is there.
     pub status: Status,
     /// What was found.
@@ -46,38 +48,42 @@ pub enum Status {
     Missing,
 }
 
-impl Check {
-    /// Says that something is there.
-    pub fn ok(name: &'static str, detail: impl Into<String>) -> Self {
-        Self {
-            name,
-            status: Status::Ok,
-            detail: detail.into(),
-            lost: String::new(),
-        }
+/// Something to be looked for, before it is known what is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Feature {
+    name: &'static str,
+    purpose: &'static str,
+}
+
+impl Feature {
+    /// Names a thing and says what it is for.
+    pub const fn new(name: &'static str, purpose: &'static str) -> Self {
+        Self { name, purpose }
     }
 
-    /// Says that something is not there, and what follows.
-    pub fn degraded(
-        name: &'static str,
-        detail: impl Into<String>,
-        lost: impl Into<String>,
-    ) -> Self {
-        Self {
-            name,
-            status: Status::Degraded,
-            detail: detail.into(),
-            lost: lost.into(),
-        }
+    /// Says that it is there.
+    pub fn ok(self, detail: impl Into<String>) -> Check {
+        self.found(Status::Ok, detail.into(), String::new())
     }
 
-    /// Says that something is not there without which nothing goes.
-    pub fn missing(name: &'static str, detail: impl Into<String>, lost: impl Into<String>) -> Self {
-        Self {
+    /// Says that it is not there, and what follows.
+    pub fn degraded(self, detail: impl Into<String>, lost: impl Into<String>) -> Check {
+        self.found(Status::Degraded, detail.into(), lost.into())
+    }
+
+    /// Says that it is not there, and that nothing goes without.
+    pub fn missing(self, detail: impl Into<String>, lost: impl Into<String>) -> Check {
+        self.found(Status::Missing, detail.into(), lost.into())
+    }
+
+    fn found(self, status: Status, detail: String, lost: String) -> Check {
+        let Self { name, purpose } = self;
+        Check {
             name,
-            status: Status::Missing,
-            detail: detail.into(),
-            lost: lost.into(),
+            purpose,
+            status,
+            detail,
+            lost,
         }
     }
 }

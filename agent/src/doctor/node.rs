@@ -6,11 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
-use nix::unistd::{Pid, geteuid};
+use nix::unistd::{Pid, geteuid, gettid};
 use weir_sys::cgroup::Cgroup;
 use weir_sys::pidfd;
 
-use super::Check;
+use super::{Check, Feature};
 use crate::config::{CgroupConfig, Config};
 use crate::container::{cgroup_root, chain, read_ports_in_use};
 use crate::daemon::{executor_path, plan_ports};
@@ -29,10 +29,13 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
 }
 
 fn root() -> Check {
+    const ROOT: Feature = Feature::new(
+        "root",
+        "making namespaces and cgroups, and loading programs into the kernel",
+    );
     match geteuid().as_raw() {
-        0 => Check::ok("root", "uid 0"),
-        uid => Check::missing(
-            "root",
+        0 => ROOT.ok("uid 0"),
+        uid => ROOT.missing(
             format!("uid {uid}"),
             "namespaces, cgroups and programs cannot be made; other checks may be wrong: run it as root",
         ),
@@ -42,19 +45,20 @@ fn root() -> Check {
 /// 5.15 has what containers are made of: clone3 into a cgroup (5.7), pidfds (5.3), `cgroup.kill`
 /// (5.14), recursive mount attributes (5.12), and namespace cookies at every hook (5.15).
 fn kernel() -> Check {
-    const NAME: &str = "kernel";
+    const KERNEL: Feature = Feature::new(
+        "kernel",
+        "what containers are made of, and what keeps them apart",
+    );
     const LEAST: (u32, u32) = (5, 15);
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim();
     match parse_release(release) {
-        Some(version) if version >= LEAST => Check::ok(NAME, release),
-        Some(_) => Check::missing(
-            NAME,
+        Some(version) if version >= LEAST => KERNEL.ok(release),
+        Some(_) => KERNEL.missing(
             format!("{release}, older than {}.{}", LEAST.0, LEAST.1),
             "containers cannot be made; install a newer kernel",
         ),
-        None => Check::degraded(
-            NAME,
+        None => KERNEL.degraded(
             format!("`{release}` is not a version"),
             "nothing is known of it",
         ),
@@ -67,98 +71,121 @@ fn parse_release(release: &str) -> Option<(u32, u32)> {
 }
 
 fn cgroups(config: &CgroupConfig) -> Vec<Check> {
-    const NAME: &str = "cgroup v2";
+    const CGROUPS: Feature = Feature::new(
+        "cgroup v2",
+        "holding each container's processes together: to count, limit and kill them, and to attach programs to them",
+    );
+    const CPU: Feature = Feature::new("cpu controller", "holding containers to their --cpus");
+    const MEMORY: Feature = Feature::new(
+        "memory controller",
+        "holding containers to their --mem, and counting their memory",
+    );
     let root = match cgroup_root(config) {
         Ok(root) => root,
         Err(error) => {
-            return vec![Check::missing(
-                NAME,
-                chain(&error),
-                "no container can be kept apart",
-            )];
+            return vec![CGROUPS.missing(chain(&error), "no container can be kept apart")];
         }
     };
     let cgroup = match Cgroup::open(&root) {
         Ok(cgroup) => cgroup,
         Err(error) => {
             let remedy = "no container can be kept apart; set [cgroup] root to where it is mounted";
-            return vec![Check::missing(NAME, chain(&error), remedy)];
+            return vec![CGROUPS.missing(chain(&error), remedy)];
         }
     };
-    let mut checks = vec![Check::ok(NAME, root.display().to_string())];
+    let mut checks = vec![CGROUPS.ok(root.display().to_string())];
     let controllers = cgroup.controllers().unwrap_or_default();
-    for (name, option) in [("cpu", "--cpus"), ("memory", "--mem")] {
-        let label = if name == "cpu" {
-            "cpu controller"
-        } else {
-            "memory controller"
-        };
+    for (feature, name, option) in [(CPU, "cpu", "--cpus"), (MEMORY, "memory", "--mem")] {
         checks.push(if controllers.iter().any(|found| found == name) {
-            Check::ok(label, "in cgroup v2")
+            feature.ok("in cgroup v2")
         } else {
             let lost = if config.allow_unenforced_limits {
                 format!("{option} is taken and not enforced, as the configuration allows")
             } else {
                 format!("{option} is refused; boot with the controller in cgroup v2")
             };
-            Check::degraded(label, "not in cgroup v2", lost)
+            feature.degraded("not in cgroup v2", lost)
         });
     }
-    checks.push(kill_file(&cgroup));
+    checks.push(kill_file(&root, &config.parent));
     checks
 }
 
-/// The root has no `cgroup.kill`: every other cgroup has.
-fn kill_file(root: &Cgroup) -> Check {
-    const NAME: &str = "cgroup.kill";
-    let child = root
-        .children()
-        .ok()
-        .and_then(|children| children.into_iter().next());
-    match child {
-        Some(child) if child.path().join("cgroup.kill").exists() => Check::ok(NAME, "there"),
-        Some(_) => Check::degraded(
-            NAME,
-            "not there (Linux 5.14)",
-            "containers are killed process by process, which takes longer",
+/// Looks where containers are or will be, or in a cgroup that is made to look and taken away.
+///
+/// The root of the hierarchy has no `cgroup.kill`, whatever the kernel; every other cgroup has.
+fn kill_file(root: &Path, parent: &str) -> Check {
+    const KILL: Feature = Feature::new(
+        "cgroup.kill",
+        "ending all processes of a container at one stroke, also while they fork",
+    );
+    const LOST: &str = "containers are killed process by process, which takes longer";
+    const FILE: &str = "cgroup.kill";
+    let parent = root.join(parent);
+    let mut above = parent.ancestors().take_while(|path| path.starts_with(root));
+    let found = if above.any(|path| path.join(FILE).exists()) {
+        Ok(true)
+    } else {
+        let tried = root.join(format!("weir-doctor-{}", gettid()));
+        fs::create_dir(&tried).and_then(|()| {
+            let found = tried.join(FILE).exists();
+            fs::remove_dir(&tried).map(|()| found)
+        })
+    };
+    match found {
+        Ok(true) => KILL.ok("there"),
+        Ok(false) => KILL.degraded("not there; it came with 5.14", LOST),
+        Err(error) => KILL.degraded(
+            format!(
+                "cannot make a cgroup in {} to look: {error}",
+                root.display()
+            ),
+            "it is not known; run it as root, where cgroups may be made",
         ),
-        None => Check::ok(NAME, "no cgroup to look into yet; it comes with Linux 5.14"),
     }
 }
 
 fn pidfds() -> Check {
-    const NAME: &str = "pidfd";
+    const PIDFD: Feature = Feature::new(
+        "pidfd",
+        "knowing a process for certain, whatever became of its number",
+    );
     let held = pidfd::open(Pid::this());
     match held.and_then(|held| pidfd::wait_ended(held.as_fd(), Some(Duration::ZERO))) {
-        Ok(_) => Check::ok(NAME, "there"),
-        Err(error) => Check::missing(NAME, chain(&error), "containers cannot be supervised"),
+        Ok(_) => PIDFD.ok("there"),
+        Err(error) => PIDFD.missing(chain(&error), "containers cannot be supervised"),
     }
 }
 
 fn executor(config: &Config) -> Check {
+    const EXECUTOR: Feature = Feature::new(
+        "executor",
+        "being the parent of each container, which outlives the agent",
+    );
     match executor_path(config) {
-        Ok(path) => Check::ok("executor", path.display().to_string()),
-        Err(error) => Check::missing("executor", error.to_string(), "no container can be started"),
+        Ok(path) => EXECUTOR.ok(path.display().to_string()),
+        Err(error) => EXECUTOR.missing(error.to_string(), "no container can be started"),
     }
 }
 
 fn state_directory(path: &Path) -> Check {
-    const NAME: &str = "state directory";
+    const STATE: Feature = Feature::new(
+        "state directory",
+        "keeping what is known of containers, their sandboxes and their output",
+    );
     // The nearest that is there: the agent makes the rest.
     let there = path.ancestors().find(|ancestor| ancestor.exists());
     let there = there.unwrap_or_else(|| Path::new("/"));
     match statfs(there) {
-        Ok(found) if found.filesystem_type() == TMPFS_MAGIC => Check::degraded(
-            NAME,
+        Ok(found) if found.filesystem_type() == TMPFS_MAGIC => STATE.degraded(
             format!("{} is in memory", path.display()),
             "a reboot loses what is known of containers; use a disk",
         ),
         Ok(found) => {
             let free = found.blocks_available() * u64::try_from(found.block_size()).unwrap_or(0);
-            Check::ok(NAME, format!("{}, {} MiB free", path.display(), free >> 20))
+            STATE.ok(format!("{}, {} MiB free", path.display(), free >> 20))
         }
-        Err(errno) => Check::missing(
-            NAME,
+        Err(errno) => STATE.missing(
             format!("{}: {errno}", path.display()),
             "nothing can be kept; set [agent] state_directory",
         ),
@@ -166,39 +193,41 @@ fn state_directory(path: &Path) -> Check {
 }
 
 fn ports(config: &Config) -> Check {
-    match plan_ports(&config.network) {
-        Ok(plan) => Check::ok("port plan", plan.to_string().trim_end().to_owned()),
-        Err(error) => Check::missing("port plan", chain(&error), "no container can get ports"),
+    const PLAN: Feature = Feature::new(
+        "port plan",
+        "dividing the node's ports between its containers and itself",
+    );
+    match plan_ports(config) {
+        Ok(plan) => PLAN.ok(plan.to_string()),
+        Err(error) => PLAN.missing(chain(&error), "no container can get ports"),
     }
 }
 
 pub(super) fn ports_in_use(config: &Config) -> Check {
-    const NAME: &str = "ports in use";
+    const IN_USE: Feature = Feature::new(
+        "ports in use",
+        "keeping from containers what the node itself listens on or connects from",
+    );
     let pools = config.network.checked_pools();
     match read_ports_in_use() {
         Ok(in_use) => {
             let common = in_use.intersect(&pools.lent());
             if common.is_empty() {
-                return Check::ok(NAME, "none of the pools'");
+                return IN_USE.ok("none of the pools'");
             }
             let blocks = pools
                 .blocks()
                 .filter(|block| !common.is_disjoint_from_range(*block));
-            Check::degraded(
-                NAME,
+            IN_USE.degraded(
                 format!("processes of the node use {common}"),
                 format!(
-                    "these ports, and {} ephemeral blocks around them, are not given to containers \
+                    "these ports, and {} of the ephemeral blocks, are not given to containers \
                      while they are in use",
                     blocks.count()
                 ),
             )
         }
-        Err(error) => Check::degraded(
-            NAME,
-            error.to_string(),
-            "a container may be given a port in use",
-        ),
+        Err(error) => IN_USE.degraded(error.to_string(), "a container may be given a port in use"),
     }
 }
 
@@ -231,9 +260,25 @@ mod tests {
 
     #[test]
     fn one_missing_thing_makes_a_node_unready() {
-        let ok = || Check::ok("a", "");
-        assert!(Report::new(vec![ok(), Check::degraded("b", "", "")]).ready);
-        assert!(!Report::new(vec![ok(), Check::missing("b", "", "")]).ready);
+        const THING: Feature = Feature::new("a", "is of use");
+        let ok = || THING.ok("");
+        assert!(Report::new(vec![ok(), THING.degraded("", "")]).ready);
+        assert!(!Report::new(vec![ok(), THING.missing("", "")]).ready);
+    }
+
+    #[test]
+    fn cgroups_are_looked_into_and_left_as_they_were() {
+        let root = cgroup_root(&CgroupConfig::default()).expect("this test needs cgroup v2");
+        let check = kill_file(&root, "weir-of-nobody/containers");
+        assert_eq!(check.status, Status::Ok, "as root on 5.14: {check:?}");
+        assert_eq!(check.detail, "there");
+        assert!(!root.join(format!("weir-doctor-{}", gettid())).exists());
+
+        // A directory that is no cgroup has none, wherever it is looked for.
+        let plain = tempfile::tempdir().unwrap();
+        let check = kill_file(plain.path(), "weir");
+        assert_eq!(check.status, Status::Degraded, "{check:?}");
+        assert!(fs::read_dir(plain.path()).unwrap().next().is_none());
     }
 
     #[test]

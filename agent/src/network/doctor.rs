@@ -19,7 +19,22 @@ use super::node::{self, NodePlan};
 use super::observe;
 use crate::config::{AttachMode, NetworkConfig};
 use crate::container::{ContainerId, chain};
-use crate::doctor::Check;
+use crate::doctor::{Check, Feature};
+
+const UPLINKS: Feature = Feature::new("uplinks", "leading from containers to the outside and back");
+
+const FIREWALL: Feature = Feature::new(
+    "firewall",
+    "knowing which rules of the node packets of containers do not pass",
+);
+const TRANSLATED: Feature = Feature::new(
+    "translated ports",
+    "knowing whether a port that is free may be somebody's all the same",
+);
+const KUBERNETES: Feature = Feature::new(
+    "Kubernetes NodePorts",
+    "keeping containers from the ports that kube-proxy gives to services",
+);
 
 /// The ports that Kubernetes gives to services unless it is told otherwise.
 const NODE_PORTS: &str = "30000-32767";
@@ -31,29 +46,52 @@ pub fn checks(config: &NetworkConfig) -> Vec<Check> {
         bpffs(&config.pin_directory),
         jit(),
         program(
-            "programs on packets",
+            Feature::new(
+                "programs on packets",
+                "giving each packet to the container that owns its port, and stopping those that lie",
+            ),
             ProgramType::SchedClassifier,
             "nothing can be isolated",
         ),
         program(
-            "programs on bind and connect",
+            Feature::new(
+                "programs on bind and connect",
+                "refusing ports of others, and leading the node's 127.0.0.1 and ::1 to containers",
+            ),
             ProgramType::CgroupSockAddr,
             "ports cannot be refused, and 127.0.0.1 does not reach containers",
         ),
         program(
-            "programs on TCP",
+            Feature::new(
+                "programs on TCP",
+                "measuring round trips, and counting connections and retransmits",
+            ),
             ProgramType::SockOps,
             "no round-trip times, retransmits and connections are counted",
         ),
         helper(
-            "redirect to a peer",
+            Feature::new("redirect to a peer", "giving packets to containers"),
+            ProgramType::SchedClassifier,
             BpfHelper::BPF_FUNC_redirect_peer,
             "packets cannot be given to containers; it came with 5.10",
         ),
         helper(
-            "redirect to a neighbour",
+            Feature::new(
+                "redirect to a neighbour",
+                "sending packets of containers to their next hop",
+            ),
+            ProgramType::SchedClassifier,
             BpfHelper::BPF_FUNC_redirect_neigh,
             "packets cannot leave containers; it came with 5.10",
+        ),
+        helper(
+            Feature::new(
+                "namespace cookies",
+                "knowing whose a socket is by a number that its container cannot change",
+            ),
+            ProgramType::SockOps,
+            BpfHelper::BPF_FUNC_get_netns_cookie,
+            "the data plane cannot be loaded; they came with 5.15",
         ),
         ring_buffer(),
         tcx(config.attach, &features),
@@ -65,8 +103,7 @@ pub fn checks(config: &NetworkConfig) -> Vec<Check> {
             checks.extend(uplinks(&plan));
             checks.push(foreign_programs(&plan));
         }
-        Err(error) => checks.push(Check::missing(
-            "uplinks",
+        Err(error) => checks.push(UPLINKS.missing(
             error,
             "nothing is known of the node's network; run it as root",
         )),
@@ -82,8 +119,7 @@ pub(crate) fn firewall_checks(config: &NetworkConfig) -> Vec<Check> {
             let pools = config.container_ports.union(&config.ephemeral_ports);
             judge_firewall(&firewall, &pools)
         }
-        Err(error) => vec![Check::degraded(
-            "firewall",
+        Err(error) => vec![FIREWALL.degraded(
             chain(&error),
             "rules that containers' packets do not pass, and translated ports, are not known",
         )],
@@ -99,7 +135,7 @@ fn judge_firewall(firewall: &Firewall, pools: &PortSet) -> Vec<Check> {
         .collect();
     let mut checks = Vec::new();
     if hooked.is_empty() && firewall.legacy_tables.is_empty() {
-        checks.push(Check::ok("firewall", "no rules"));
+        checks.push(FIREWALL.ok("no rules"));
     } else {
         let mut found = hooked;
         found.extend(
@@ -108,8 +144,7 @@ fn judge_firewall(firewall: &Firewall, pools: &PortSet) -> Vec<Check> {
                 .iter()
                 .map(|table| format!("iptables {table}")),
         );
-        checks.push(Check::degraded(
-            "firewall",
+        checks.push(FIREWALL.degraded(
             format!("rules in {}", found.join(", ")),
             "packets of containers pass none of them, in neither direction; filter on another machine, or run such software with --network host",
         ));
@@ -128,8 +163,7 @@ fn judge_firewall(firewall: &Firewall, pools: &PortSet) -> Vec<Check> {
         )
         .collect();
     if !translating.is_empty() {
-        checks.push(Check::degraded(
-            "translated ports",
+        checks.push(TRANSLATED.degraded(
             format!("NAT rules in {}", translating.join(", ")),
             "a port that is translated need not listen, so it can be given to a container; keep such ports out of network.container_ports and network.ephemeral_ports",
         ));
@@ -141,8 +175,7 @@ fn judge_firewall(firewall: &Firewall, pools: &PortSet) -> Vec<Check> {
     let node_ports: PortSet = NODE_PORTS.parse().expect("a constant that a test reads");
     let overlap = pools.intersect(&node_ports);
     if kubernetes && !overlap.is_empty() {
-        checks.push(Check::degraded(
-            "Kubernetes NodePorts",
+        checks.push(KUBERNETES.degraded(
             format!("the pools hold {overlap}"),
             "kube-proxy gives these ports to services; move the pools out of 30000-32767",
         ));
@@ -151,18 +184,20 @@ fn judge_firewall(firewall: &Firewall, pools: &PortSet) -> Vec<Check> {
 }
 
 fn bpffs(pins: &Path) -> Check {
-    const NAME: &str = "bpffs";
+    const BPFFS: Feature = Feature::new(
+        "bpffs",
+        "keeping programs, tables and counters in force while no agent runs",
+    );
     let nearest = pins
         .ancestors()
         .find(|path| path.exists())
         .unwrap_or_else(|| Path::new("/"));
     if is_bpffs(nearest) {
-        Check::ok(NAME, format!("{} is on it", pins.display()))
+        BPFFS.ok(format!("{} is on it", pins.display()))
     } else if pins.starts_with("/sys/fs/bpf") {
-        Check::ok(NAME, "not mounted; the agent mounts it on /sys/fs/bpf")
+        BPFFS.ok("not mounted; the agent mounts it on /sys/fs/bpf")
     } else {
-        Check::missing(
-            NAME,
+        BPFFS.missing(
             format!("{} is not on one", pins.display()),
             "programs would end with the agent; mount one there, or set network.pin_directory",
         )
@@ -170,40 +205,41 @@ fn bpffs(pins: &Path) -> Check {
 }
 
 fn jit() -> Check {
-    const NAME: &str = "BPF JIT";
+    const JIT: Feature = Feature::new("BPF JIT", "making machine code of programs");
     match fs::read_to_string("/proc/sys/net/core/bpf_jit_enable") {
-        Ok(value) if value.trim() == "0" => Check::degraded(
-            NAME,
+        Ok(value) if value.trim() == "0" => JIT.degraded(
             "off",
             "programs are interpreted, several times slower; set net.core.bpf_jit_enable=1",
         ),
         // Where the file is not there, the JIT is built in and always on.
-        Ok(_) | Err(_) => Check::ok(NAME, "on"),
+        Ok(_) | Err(_) => JIT.ok("on"),
     }
 }
 
-fn program(name: &'static str, kind: ProgramType, lost: &'static str) -> Check {
+fn program(feature: Feature, kind: ProgramType, lost: &'static str) -> Check {
     match is_program_supported(kind) {
-        Ok(true) => Check::ok(name, "there"),
-        Ok(false) => Check::missing(name, "the kernel has none", lost),
-        Err(error) => Check::missing(name, chain(&error), lost),
+        Ok(true) => feature.ok("there"),
+        Ok(false) => feature.missing("the kernel has none", lost),
+        Err(error) => feature.missing(chain(&error), lost),
     }
 }
 
-fn helper(name: &'static str, helper: BpfHelper, lost: &'static str) -> Check {
-    match is_helper_supported(ProgramType::SchedClassifier, helper) {
-        Ok(true) => Check::ok(name, "there"),
-        Ok(false) => Check::missing(name, "the kernel has none", lost),
-        Err(error) => Check::missing(name, chain(&error), lost),
+fn helper(feature: Feature, kind: ProgramType, helper: BpfHelper, lost: &'static str) -> Check {
+    match is_helper_supported(kind, helper) {
+        Ok(true) => feature.ok("there"),
+        Ok(false) => feature.missing("the kernel has none", lost),
+        Err(error) => feature.missing(chain(&error), lost),
     }
 }
 
 fn ring_buffer() -> Check {
-    const NAME: &str = "ring buffer";
+    const RING: Feature = Feature::new(
+        "ring buffer",
+        "bringing rare events, such as drops, into the agent's log",
+    );
     match is_map_supported(aya::maps::MapType::RingBuf) {
-        Ok(true) => Check::ok(NAME, "there"),
-        Ok(false) | Err(_) => Check::missing(
-            NAME,
+        Ok(true) => RING.ok("there"),
+        Ok(false) | Err(_) => RING.missing(
             "the kernel has none",
             "the data plane cannot be loaded; it came with 5.8",
         ),
@@ -211,17 +247,18 @@ fn ring_buffer() -> Check {
 }
 
 fn tcx(mode: AttachMode, features: &Features) -> Check {
-    const NAME: &str = "tcx";
+    const TCX: Feature = Feature::new(
+        "tcx",
+        "attaching programs to interfaces by links, which can be pinned and replaced",
+    );
     match (features.tcx, mode) {
-        (true, AttachMode::Clsact) => Check::ok(NAME, "there, and network.attach asks for clsact"),
-        (true, _) => Check::ok(NAME, "there"),
-        (false, AttachMode::Tcx) => Check::missing(
-            NAME,
+        (true, AttachMode::Clsact) => TCX.ok("there, and network.attach asks for clsact"),
+        (true, _) => TCX.ok("there"),
+        (false, AttachMode::Tcx) => TCX.missing(
             "the kernel has none, and network.attach asks for it",
             "the agent does not start; it came with 6.6: use \"auto\"",
         ),
-        (false, _) => Check::degraded(
-            NAME,
+        (false, _) => TCX.degraded(
             "the kernel has none; it came with 6.6",
             "programs are attached as filters of a clsact qdisc: the same isolation; other programs there come before or after by their priority",
         ),
@@ -229,12 +266,14 @@ fn tcx(mode: AttachMode, features: &Features) -> Check {
 }
 
 fn set_retval(features: &Features) -> Check {
-    const NAME: &str = "error numbers at bind";
+    const ERRORS: Feature = Feature::new(
+        "error numbers at bind",
+        "telling a program why its bind is refused: EACCES or EADDRINUSE",
+    );
     if features.set_retval {
-        Check::ok(NAME, "there")
+        ERRORS.ok("there")
     } else {
-        Check::degraded(
-            NAME,
+        ERRORS.degraded(
             "the kernel has none; they came with 6.1",
             "a refused bind fails with EPERM instead of EACCES or EADDRINUSE",
         )
@@ -243,7 +282,10 @@ fn set_retval(features: &Features) -> Check {
 
 /// Makes a container's namespace in another namespace of its own: the node sees nothing of it.
 fn veth() -> Check {
-    const NAME: &str = "namespaces and veth";
+    const VETH: Feature = Feature::new(
+        "namespaces and veth",
+        "giving an isolated container a network of its own and a link to the node",
+    );
     let container = ContainerId::from_random(0);
     let tried = netns::create(|| {
         let node = netns::current().map_err(|error| error.to_string())?;
@@ -258,10 +300,8 @@ fn veth() -> Check {
         Err(error) => Err(error.to_string()),
     };
     match result {
-        Ok(()) => Check::ok(NAME, "made one"),
-        Err(error) => Check::missing(
-            NAME,
-            error,
+        Ok(()) => VETH.ok("made one"),
+        Err(error) => VETH.missing(error,
             "isolated containers cannot be made; the kernel needs NET_NS, VETH and IP_MULTIPLE_TABLES, and the agent root",
         ),
     }
@@ -274,12 +314,9 @@ fn node_plan(config: &NetworkConfig) -> Result<NodePlan, String> {
 }
 
 fn uplinks(plan: &NodePlan) -> Vec<Check> {
-    const NAME: &str = "uplinks";
     let mut checks = Vec::new();
     if plan.uplinks.is_empty() {
-        checks.push(Check::degraded(
-            NAME,
-            "none",
+        checks.push(UPLINKS.degraded("none",
             "containers reach each other and the node only; an uplink is an Ethernet interface that is up and has a global address",
         ));
     } else {
@@ -294,14 +331,14 @@ fn uplinks(plan: &NodePlan) -> Vec<Check> {
             .iter()
             .map(ToString::to_string)
             .collect();
-        checks.push(Check::ok(
-            NAME,
-            format!("{}; addresses {}", names.join(", "), addresses.join(", ")),
-        ));
+        checks.push(UPLINKS.ok(format!(
+            "{}; addresses {}",
+            names.join(", "),
+            addresses.join(", ")
+        )));
     }
     checks.extend(plan.refused.iter().map(|refused| {
-        Check::degraded(
-            NAME,
+        UPLINKS.degraded(
             refused.to_string(),
             "containers do not reach what the node reaches through it",
         )
@@ -311,7 +348,10 @@ fn uplinks(plan: &NodePlan) -> Vec<Check> {
 
 /// Looks for programs of others on the uplinks: they see packets before or after Weir does.
 fn foreign_programs(plan: &NodePlan) -> Check {
-    const NAME: &str = "other programs on the uplinks";
+    const OTHERS: Feature = Feature::new(
+        "other programs on the uplinks",
+        "knowing who else sees or takes packets there",
+    );
     let mut found = Vec::new();
     for (&index, uplink) in &plan.uplinks {
         if let Ok(mut netlink) = Netlink::open()
@@ -336,11 +376,9 @@ fn foreign_programs(plan: &NodePlan) -> Check {
         }
     }
     if found.is_empty() {
-        Check::ok(NAME, "none")
+        OTHERS.ok("none")
     } else {
-        Check::degraded(
-            NAME,
-            found.join(", "),
+        OTHERS.degraded(found.join(", "),
             "packets for containers pass those that are attached before Weir's, and none that come after",
         )
     }

@@ -1,7 +1,7 @@
-//! What this kernel can do for the data plane: found out once, at start.
+//! What this kernel can do for the data plane: found out once, at start, by trying.
 
-use aya::programs::{SchedClassifier, TcAttachType};
-use nix::sys::utsname::uname;
+use aya::programs::{ProgramType, SchedClassifier, TcAttachType};
+use aya::sys::{BpfHelper, is_helper_supported};
 
 /// What the data plane found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,36 +15,32 @@ pub(crate) struct Features {
 impl Features {
     /// Asks the kernel.
     pub(crate) fn probe() -> Self {
-        let release = kernel_version().unwrap_or((0, 0));
+        // A program for connect(2) that calls the helper is shown to the verifier. bind(2) and
+        // sendmsg(2) got it in the same change of the kernel, 6.1; some distributions have it
+        // earlier, so the release says nothing.
+        let set_retval =
+            is_helper_supported(ProgramType::CgroupSockAddr, BpfHelper::BPF_FUNC_set_retval);
         Self {
             // A kernel without tcx does not know the question.
             tcx: SchedClassifier::query_tcx("lo", TcAttachType::Ingress).is_ok(),
-            // The helper came to these hooks with 6.1; the verifier refuses it before.
-            set_retval: release >= (6, 1),
+            set_retval: set_retval.unwrap_or_else(|error| {
+                tracing::warn!(%error, "cannot ask for bpf_set_retval; refused calls fail with EPERM");
+                false
+            }),
         }
     }
 }
 
-/// Returns the first two numbers of the kernel's release.
-pub(crate) fn kernel_version() -> Option<(u32, u32)> {
-    let name = uname().ok()?;
-    parse_version(name.release().to_str()?)
-}
-
-fn parse_version(release: &str) -> Option<(u32, u32)> {
-    let mut parts = release.split(|c: char| !c.is_ascii_digit());
-    Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::parse_version;
+    use super::*;
 
     #[test]
-    fn the_release_of_any_distribution_is_read() {
-        assert_eq!(parse_version("6.1.0-56-cloud-amd64"), Some((6, 1)));
-        assert_eq!(parse_version("6.18.44-0-virt"), Some((6, 18)));
-        assert_eq!(parse_version("7.3-rc1"), Some((7, 3)));
-        assert_eq!(parse_version("mainline"), None);
+    fn what_no_kernel_has_is_not_found() {
+        // A helper of packets at a hook of sockets: asked in the same way, the answer is no.
+        let packets = BpfHelper::BPF_FUNC_redirect_peer;
+        let found = is_helper_supported(ProgramType::CgroupSockAddr, packets);
+        assert!(!found.expect("this test loads programs: run it as root"));
+        assert!(Features::probe().set_retval, "this kernel has it");
     }
 }

@@ -25,7 +25,9 @@ pub const NODE_PORTS_MIN: u32 = 4096;
 pub struct NodePlan {
     pools: Pools,
     node_range: PortRange,
-    containers: u32,
+    blocks: u32,
+    /// How many of the blocks hold a port that the node itself uses, and all of those ports.
+    occupied: (u32, PortSet),
     unused: PortSet,
     overlap: PortSet,
     to_reserve: PortSet,
@@ -103,7 +105,8 @@ impl NodePlan {
             });
         }
         Ok(Self {
-            containers: blocks.count() / u32::from(pools.block().ports()),
+            blocks: blocks.count() / u32::from(pools.block().ports()),
+            occupied: (0, PortSet::new()),
             unused: pools.ephemeral().subtract(&blocks),
             pools,
             node_range,
@@ -115,9 +118,26 @@ impl NodePlan {
         })
     }
 
+    /// Leaves out the blocks in which the node itself uses ports: no container gets one of those.
+    pub fn without(mut self, in_use: &PortSet) -> Self {
+        let blocks: Vec<PortSet> = self
+            .pools
+            .blocks()
+            .map(|block| PortSet::from(block).intersect(in_use))
+            .filter(|used| !used.is_empty())
+            .collect();
+        let count = u32::try_from(blocks.len()).expect("a block has ports, and they are few");
+        let ports = blocks
+            .iter()
+            .fold(PortSet::new(), |all, used| all.union(used));
+        self.occupied = (count, ports);
+        self
+    }
+
     /// Returns how many containers with a network of their own can run at once.
     pub fn containers(&self) -> u32 {
-        self.containers
+        let (occupied, _) = self.occupied;
+        self.blocks - occupied
     }
 
     /// Returns the ephemeral ports that belong to no whole block, and so to nobody.
@@ -153,9 +173,18 @@ impl fmt::Display for NodePlan {
         writeln!(
             f,
             "containers with their own network: {} at once, {block} ephemeral ports each, from {}",
-            self.containers,
+            self.containers(),
             Abridged(self.pools.ephemeral())
         )?;
+        let (occupied, used) = &self.occupied;
+        if *occupied > 0 {
+            writeln!(
+                f,
+                "ephemeral blocks: {}, and in {occupied} of them the node itself uses ports ({})",
+                self.blocks,
+                Abridged(used)
+            )?;
+        }
         if !self.unused.is_empty() {
             writeln!(
                 f,
@@ -223,6 +252,25 @@ mod tests {
              from 1024-30719,61440-65535\n\
              ports for services in containers: 2048 (30720-32767)\n\
              ports the node connects from: 28232 (ip_local_port_range 32768-60999), unchanged"
+        );
+    }
+
+    #[test]
+    fn a_block_in_which_the_node_listens_makes_no_room() {
+        let plan = plan("30720-32767", "1024-30719,61440-65535", "")
+            .unwrap()
+            .without(&ports("22,2024,2025,9464,31000"));
+        assert_eq!(plan.containers(), 31);
+        let text = plan.to_string();
+        let lines: Vec<&str> = text.lines().take(2).collect();
+        assert_eq!(
+            lines,
+            [
+                "containers with their own network: 31 at once, 1024 ephemeral ports each, \
+                 from 1024-30719,61440-65535",
+                "ephemeral blocks: 33, and in 2 of them the node itself uses ports \
+                 (2024-2025,9464)",
+            ]
         );
     }
 

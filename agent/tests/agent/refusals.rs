@@ -187,12 +187,12 @@ fn what_is_typed_wrongly_ends_with_64_before_anything_is_asked() {
 fn a_configuration_that_cannot_be_is_refused_with_its_place() {
     let node = Node::without_daemon("");
     let text = node.weir_here(&["check-config"]).ok();
-    assert!(text.contains("33 isolated containers"), "{text}");
+    assert!(text.contains("32 isolated containers"), "{text}");
     let json: Value =
         serde_json::from_str(&node.weir_here(&["check-config", "--json"]).ok()).unwrap();
     assert_eq!(
         (&json["valid"], &json["containers"]),
-        (&Value::Bool(true), &Value::from(33))
+        (&Value::Bool(true), &Value::from(32))
     );
 
     let path = node.config();
@@ -396,6 +396,7 @@ fn doctor_says_whether_the_node_is_ready() {
         let status = check["status"].as_str().unwrap();
         assert!(["ok", "degraded"].contains(&status), "{check}");
         assert!(!check["detail"].as_str().unwrap().is_empty(), "{check}");
+        assert!(!check["purpose"].as_str().unwrap().is_empty(), "{check}");
         assert_eq!(
             check["lost"].as_str().unwrap().is_empty(),
             status == "ok",
@@ -404,7 +405,12 @@ fn doctor_says_whether_the_node_is_ready() {
     }
     let text = node.weir_here(&["doctor"]).ok();
     assert!(text.contains("this node is ready"), "{text}");
-    assert!(text.contains("33"), "the plan of ports: {text}");
+    let plan = "32 at once, 1024 ephemeral ports each";
+    assert!(
+        text.contains(plan),
+        "33 blocks, and the agent is in one: {text}"
+    );
+    assert!(text.contains("for: dividing the node's ports"), "{text}");
 
     // The agent cannot run where its executor is not.
     let node = Node::without_daemon("agent.executor = \"/nonexistent\"");

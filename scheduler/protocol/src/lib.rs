@@ -1,5 +1,62 @@
 //! What Weir's processes say to each other.
+//!
+//! Bytes come in as frames, frames are messages of the schema under `proto/`, and messages become
+//! the types of this crate, which hold only what makes sense. Whoever decides anything sees those
+//! types alone:
+//!
+//! ```text
+//! bytes --(frame)--> payload --(wire: prost)--> message --(TryFrom)--> FrameworkCall, AgentEvent, …
+//! bytes <--(frame)-- payload <--(wire: prost)-- message <----(From)--- FrameworkEvent, AgentCall, …
+//! ```
+//!
+//! Pure: no I/O, no clock, no randomness. What is wrong with a message is an error that names the
+//! field, what stands in it and what to do; nothing is dropped, cut or guessed.
+//!
+//! - [`bounds`]: how much of anything a message may hold, and why so much.
+//! - [`id`], [`text`], [`time`]: what things are called, texts for people, durations.
+//! - [`failure`]: how anything is refused.
+//! - [`resource`]: versioned sets, estimates, attributes; the algebra is in weir-resources.
+//! - [`task`]: what is to run, and what became of it.
+//! - [`framework`], [`agent`], [`operator`]: the three conversations.
+//! - [`wire`]: the messages as they are on the wire.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod bounds;
+pub mod failure;
+pub mod id;
+pub mod text;
+pub mod time;
+
+pub mod resource;
+pub mod task;
+
+pub mod agent;
+pub mod framework;
+pub mod operator;
+
 pub mod wire;
+
+pub use agent::{
+    AgentCall, AgentEvent, AgentInfo, AgentTask, ApplyOutcome, Launch, Registration, TaskOwner,
+};
+pub use failure::{CallError, ErrorCode, Failure};
+pub use framework::{
+    Action, Filters, FrameworkCall, FrameworkCapability, FrameworkEvent, FrameworkInfo, Offer,
+    Operation, OperationOutcome, RescindReason, TaskQuery,
+};
+pub use id::{
+    AgentId, AgentName, BootId, CallId, FrameworkId, IdError, Numbered, OfferId, OperationId,
+    OperationKey, OperationOrigin, TaskId, TaskKey, UpdateId,
+};
+pub use operator::{OperatorAnswer, OperatorCall};
+pub use resource::{
+    Attribute, AttributeName, AttributeValue, Attributes, Estimate, PortBlocks, ResourceSet,
+    SetVersion, VolumeSizes,
+};
+pub use task::{
+    Argv, Command, Environment, Exit, NetworkMode, Reason, Run, Shell, Source, TaskSpec, TaskState,
+    TaskStatus, WorkingDirectory,
+};
+pub use text::{Line, Note, TextError};
+pub use time::{Millis, UnixMs};

@@ -1,0 +1,80 @@
+//! How much of anything a message may hold.
+//!
+//! What goes beyond is refused with an error that names the field, what it holds and the bound. The
+//! bounds are chosen so that whatever one side may say fits a frame when the other passes it on: an
+//! offer, a launch, a set of reservations.
+
+/// The longest frame, without the four bytes of its length: what a peer can make the other hold in
+/// memory before anything is known of it.
+pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
+
+/// Up to here lists are packed into one frame; the rest goes into the next. Half of a frame: the
+/// longest single entry always fits.
+pub const LIST_BYTES_MAX: usize = FRAME_BYTES_MAX / 2;
+
+/// The longest list of resources in bytes of the wire: three of them fit a registration.
+pub const RESOURCES_BYTES_MAX: usize = FRAME_BYTES_MAX / 4;
+
+/// The most entries in a list of resources: every volume and reservation of a node is one.
+pub const RESOURCES_MAX: usize = 4096;
+
+/// The longest description of a task in bytes of the wire: with its owner it fits a frame.
+pub const TASK_BYTES_MAX: usize = FRAME_BYTES_MAX / 2;
+
+/// The most offers that one ACCEPT or DECLINE names: those of one agent are a handful, and a
+/// framework that declines everything does so in portions.
+pub const OFFER_IDS_MAX: usize = 1024;
+
+/// The most operations of one ACCEPT: they are checked and written down as one.
+pub const OPERATIONS_MAX: usize = 256;
+
+/// The most tasks of one LAUNCH: as many as a node has containers.
+pub const TASKS_PER_LAUNCH_MAX: usize = 1024;
+
+/// The most tasks, and the most operations, that one RECONCILE asks for.
+pub const RECONCILE_MAX: usize = 4096;
+
+/// The most addresses of a node.
+pub const ADDRESSES_MAX: usize = 64;
+
+/// The most attributes of a node.
+pub const ATTRIBUTES_MAX: usize = 64;
+
+/// The most capabilities that a hello names, and the longest name of one in bytes.
+pub const CAPABILITIES_MAX: usize = 64;
+
+/// The most arguments and variables of a command together: what fits a request with room to spare,
+/// and far below what execve(2) takes.
+pub const WORDS_MAX: usize = 4096;
+
+/// The longest argument or variable in bytes: `MAX_ARG_STRLEN` of include/uapi/linux/binfmts.h, less
+/// the final NUL.
+pub const WORD_BYTES_MAX: usize = 128 * 1024 - 1;
+
+/// The longest path in bytes: `PATH_MAX` of include/uapi/linux/limits.h, less the final NUL.
+pub const PATH_BYTES_MAX: usize = 4095;
+
+/// The longest id in bytes that a peer may choose.
+pub const ID_BYTES_MAX: usize = 128;
+
+/// The longest name in bytes, of an agent or of anything that people name.
+pub const LINE_BYTES_MAX: usize = 255;
+
+/// The longest address of a page in bytes.
+pub const URL_BYTES_MAX: usize = 2048;
+
+/// The longest text for people in bytes: a reason, a remedy, a message.
+pub const NOTE_BYTES_MAX: usize = 4096;
+
+/// The most notes in one answer.
+pub const NOTES_MAX: usize = 64;
+
+/// The longest time to refuse, to fail over or to end a task: a year. Longer is a unit mistaken.
+pub const DURATION_MS_MAX: u64 = 365 * 24 * 60 * 60 * 1000;
+
+/// The most ephemeral blocks that an agent can have: 65,536 ports in the smallest blocks of 16.
+pub const PORT_BLOCKS_MAX: u32 = 4096;
+
+/// The most tasks of one agent: each has a slot of its data plane, and those that have ended stay
+/// until their updates are acknowledged.
+pub const TASKS_PER_AGENT_MAX: u32 = 65_536;

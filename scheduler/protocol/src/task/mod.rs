@@ -1,0 +1,14 @@
+//! Tasks: what is to run, and what became of it.
+//!
+//! - [`TaskSpec`] and what it is made of: a [`Command`], resources, a [`NetworkMode`].
+//! - [`TaskStatus`]: a [`TaskState`] with who says so ([`Source`]) and why ([`Reason`]).
+
+mod command;
+mod spec;
+mod state;
+mod status;
+
+pub use command::{Argv, Command, CommandError, Environment, Run, Shell, WorkingDirectory};
+pub use spec::{KILL_GRACE_DEFAULT, NetworkMode, TaskSpec};
+pub use state::{Reason, Source, TaskState};
+pub use status::{Exit, TaskStatus};

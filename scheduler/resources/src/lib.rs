@@ -9,7 +9,8 @@
 //! - [`reservation`], [`volume`], [`resource`]: so much of something, kept for someone.
 //! - [`resources`]: what a node has, or a part of it, and its algebra.
 //! - [`operation`]: RESERVE, UNRESERVE, CREATE, DESTROY.
-//! - [`text`]: how all of it is written.
+//! - [`text`], [`json`]: how all of it is written.
+//! - [`attributes`]: what is known of a node and cannot be used up.
 //! - [`ports`]: sets of ports, and the text they are written in.
 //!
 //! Nothing in the workspace stands below this crate; it depends on none of its siblings.
@@ -36,11 +37,17 @@ pub mod volume;
 pub mod operation;
 pub mod resources;
 
+pub mod attributes;
+pub mod json;
 pub mod text;
 
 pub mod ports;
 
 pub use amount::{Amount, AmountError, AmountFault};
+pub use attributes::{
+    Attribute, AttributeError, AttributeName, AttributeText, AttributeValue, Attributes,
+};
+pub use json::JsonError;
 pub use labels::{LabelKey, LabelValue, Labels, LabelsError};
 pub use name::ResourceName;
 pub use operation::{OperationError, OperationKind, ResourceOperation};

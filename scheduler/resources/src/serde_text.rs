@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde::ser::{Serialize, Serializer};
 
+use super::attributes::Attributes;
 use super::ranges::Ranges;
 use super::resource::Resource;
 use super::resources::Resources;
@@ -63,3 +64,4 @@ as_text!(Ranges, "ranges such as \"[1-5, 7-7]\"");
 as_text!(ItemSet, "a set such as \"{a, b}\"");
 as_text!(Resource, "a resource such as \"cpus:4\"");
 as_text!(Resources, "resources such as \"cpus:4; mem:1024\"");
+as_text!(Attributes, "attributes such as \"rack:r7; cores:16\"");

@@ -35,7 +35,7 @@ pub enum WordError {
     Character {
         /// What was to be named.
         what: &'static str,
-        /// The text, its control characters escaped.
+        /// The text, what is invisible in it escaped.
         text: String,
         /// The character.
         found: Found,
@@ -88,7 +88,7 @@ impl Rules {
             if !(self.allows)(character) || index == 0 && !(self.begins)(character) {
                 return Err(WordError::Character {
                     what,
-                    text: text.escape_debug().to_string(),
+                    text: escaped(text),
                     found: Found::Character(character),
                     position: index + 1,
                     rule: self.rule,
@@ -109,6 +109,19 @@ impl Rules {
             _ => Ok(()),
         }
     }
+}
+
+/// Returns a text as it is shown in an error: in one line, what is invisible in it escaped.
+pub(crate) fn escaped(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            // Escapes are for what a terminal does not show, or obeys.
+            '"' | '\'' => shown.push(character),
+            _ => shown.extend(character.escape_debug()),
+        }
+    }
+    shown
 }
 
 /// Makes a word of a struct over a shared text: conversions, printing, and serde as text.

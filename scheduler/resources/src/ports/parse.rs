@@ -69,6 +69,7 @@ pub enum Found {
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Character(sign @ ('"' | '\'' | '\\')) => write!(f, "`{sign}`"),
             // Escaped, for the character may be a line feed or worse.
             Self::Character(character) => write!(f, "`{}`", character.escape_debug()),
             Self::End => f.write_str("the end of the text"),

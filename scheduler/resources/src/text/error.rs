@@ -2,6 +2,7 @@
 
 use super::Found;
 use crate::amount::AmountFault;
+use crate::attributes::AttributeError;
 use crate::labels::LabelsError;
 use crate::ranges::{RangeError, RangesOverlap};
 use crate::resource::ResourceError;
@@ -80,6 +81,9 @@ pub enum Refusal {
     /// A resource that cannot be.
     #[error(transparent)]
     Resource(#[from] ResourceError),
+    /// An attribute that cannot be, or not beside the others.
+    #[error(transparent)]
+    Attribute(#[from] AttributeError),
     /// Resources that cannot be together.
     #[error(transparent)]
     Together(#[from] AddError),

@@ -35,7 +35,10 @@ mod print;
 mod read;
 mod reader;
 
+pub(crate) use error::shortened;
 pub use error::{Refusal, TextError};
-pub use print::Quoted;
+pub use print::{InQuotes, Quoted};
+pub(crate) use read::ranges;
+pub(crate) use reader::{Reader, number};
 
 pub use crate::ports::Found;

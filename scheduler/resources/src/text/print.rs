@@ -26,8 +26,18 @@ impl fmt::Display for Quoted<'_> {
         if !word.is_empty() && word.chars().all(is_bare) {
             return f.write_str(word);
         }
+        fmt::Display::fmt(&InQuotes(word), f)
+    }
+}
+
+/// Writes a word in quotes, whether it would read back without or not.
+#[derive(Clone, Copy, Debug)]
+pub struct InQuotes<'a>(pub &'a str);
+
+impl fmt::Display for InQuotes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('"')?;
-        for character in word.chars() {
+        for character in self.0.chars() {
             if matches!(character, '"' | '\\') {
                 f.write_char('\\')?;
             }

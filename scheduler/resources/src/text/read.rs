@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use super::error::TextError;
-use super::reader::{Place, Reader};
+use super::reader::Reader;
 use crate::labels::{LabelKey, LabelValue, Labels};
 use crate::name::ResourceName;
 use crate::principal::Principal;
@@ -72,7 +72,7 @@ impl FromStr for ItemSet {
 }
 
 /// Reads one thing, and then nothing.
-pub(crate) fn whole<T>(
+fn whole<T>(
     text: &str,
     end: &'static str,
     read: impl FnOnce(&mut Reader<'_>) -> Result<T, TextError>,
@@ -151,6 +151,9 @@ fn reservation(reader: &mut Reader<'_>) -> Result<Reservation, TextError> {
 fn labels(reader: &mut Reader<'_>) -> Result<Labels, TextError> {
     let place = reader.place();
     reader.expect('{', "`{`")?;
+    if reader.peek() == Some('}') {
+        return Err(reader.unexpected("the key of a label"));
+    }
     let labels = reader.list('}', "`,` or `}`", |reader| {
         let key = reader.word("the key of a label", |word| LabelKey::new(word))?;
         reader.expect('=', "`=`")?;
@@ -201,8 +204,8 @@ fn value(reader: &mut Reader<'_>) -> Result<Value, TextError> {
     }
 }
 
-fn ranges(reader: &mut Reader<'_>) -> Result<Ranges, TextError> {
-    let place: Place = reader.place();
+pub(crate) fn ranges(reader: &mut Reader<'_>) -> Result<Ranges, TextError> {
+    let place = reader.place();
     reader.expect('[', "`[`")?;
     let ranges = reader.list(']', "`,` or `]`", |reader| {
         let place = reader.place();

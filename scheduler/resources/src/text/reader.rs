@@ -19,7 +19,7 @@ impl Found {
 
 /// A place in a text: a byte that begins a character, or the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place(usize);
+pub(crate) struct Place(usize);
 
 /// A text, and how far it is read. Spaces are skipped after every token.
 pub(crate) struct Reader<'a> {
@@ -28,24 +28,24 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(text: &'a str) -> Self {
+    pub(crate) fn new(text: &'a str) -> Self {
         let mut reader = Self { text, place: 0 };
         reader.skip_spaces();
         reader
     }
 
     /// Returns where the next token begins.
-    pub(super) const fn place(&self) -> Place {
+    pub(crate) const fn place(&self) -> Place {
         Place(self.place)
     }
 
     /// Returns the next character, which is no space.
-    pub(super) fn peek(&self) -> Option<char> {
+    pub(crate) fn peek(&self) -> Option<char> {
         self.rest().chars().next()
     }
 
     /// Reads `wanted` if it comes next.
-    pub(super) fn take(&mut self, wanted: char) -> bool {
+    pub(crate) fn take(&mut self, wanted: char) -> bool {
         let found = self.peek() == Some(wanted);
         if found {
             self.advance(wanted.len_utf8());
@@ -54,7 +54,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads `wanted`, which is what `expected` names last.
-    pub(super) fn expect(&mut self, wanted: char, expected: &'static str) -> Result<(), TextError> {
+    pub(crate) fn expect(&mut self, wanted: char, expected: &'static str) -> Result<(), TextError> {
         if self.take(wanted) {
             Ok(())
         } else {
@@ -63,7 +63,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads nothing, which is what `expected` names last.
-    pub(super) fn end(&self, expected: &'static str) -> Result<(), TextError> {
+    pub(crate) fn end(&self, expected: &'static str) -> Result<(), TextError> {
         match self.peek() {
             None => Ok(()),
             Some(_) => Err(self.unexpected(expected)),
@@ -71,7 +71,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads things with commas between them up to `closing`, which `expected` names.
-    pub(super) fn list<T>(
+    pub(crate) fn list<T>(
         &mut self,
         closing: char,
         expected: &'static str,
@@ -91,7 +91,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a word as it stands or in quotes; `expected` says what it names.
-    pub(super) fn word<T>(
+    pub(crate) fn word<T>(
         &mut self,
         expected: &'static str,
         make: impl FnOnce(&str) -> Result<T, WordError>,
@@ -100,17 +100,23 @@ impl<'a> Reader<'a> {
         let word = if self.peek() == Some('"') {
             self.quoted()?
         } else {
-            let rest = self.rest();
-            let length = rest
-                .find(|character| !is_bare(character))
-                .unwrap_or(rest.len());
-            if length == 0 {
+            let word = self.bare();
+            if word.is_empty() {
                 return Err(self.unexpected(expected));
             }
-            self.advance(length);
-            Cow::Borrowed(&rest[..length])
+            self.advance(word.len());
+            Cow::Borrowed(word)
         };
         make(&word).map_err(|error| self.refused(place, error))
+    }
+
+    /// Returns the word without quotes that comes next; empty if there is none.
+    pub(crate) fn bare(&self) -> &'a str {
+        let rest = self.rest();
+        let length = rest
+            .find(|character| !is_bare(character))
+            .unwrap_or(rest.len());
+        &rest[..length]
     }
 
     /// Reads a word in quotes.
@@ -142,7 +148,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads an amount.
-    pub(super) fn amount(&mut self) -> Result<Amount, TextError> {
+    pub(crate) fn amount(&mut self) -> Result<Amount, TextError> {
         let (amount, length) = Amount::read(self.rest()).map_err(|error| {
             // What is before the fault is ASCII: a character is a byte.
             let position = self.position(self.place()) - 1 + error.position;
@@ -165,7 +171,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Reads a number of a range.
-    pub(super) fn number(&mut self) -> Result<u64, TextError> {
+    pub(crate) fn number(&mut self) -> Result<u64, TextError> {
         let rest = self.rest();
         let length = rest
             .find(|character: char| !character.is_ascii_digit())
@@ -180,7 +186,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns that what was read at `place` cannot be.
-    pub(super) fn refused(&self, place: Place, reason: impl Into<Refusal>) -> TextError {
+    pub(crate) fn refused(&self, place: Place, reason: impl Into<Refusal>) -> TextError {
         TextError::Refused {
             position: self.position(place),
             reason: reason.into(),
@@ -188,12 +194,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Returns that something else stands here than `expected`.
-    pub(super) fn unexpected(&self, expected: &'static str) -> TextError {
+    pub(crate) fn unexpected(&self, expected: &'static str) -> TextError {
         self.unexpected_at(self.place(), expected)
     }
 
     /// Returns that something else stands at `place` than `expected`.
-    pub(super) fn unexpected_at(&self, place: Place, expected: &'static str) -> TextError {
+    pub(crate) fn unexpected_at(&self, place: Place, expected: &'static str) -> TextError {
         TextError::Unexpected {
             expected,
             found: Found::at(self.text, place.0),

@@ -3,7 +3,7 @@
 //!
 //! The target has no compiled `core`, so it is built from source: that is unstable, and
 //! `RUSTC_BOOTSTRAP` lets the pinned stable compiler do it, which spares a second toolchain.
-
+#![forbid(unsafe_code)]
 #![expect(
     clippy::disallowed_methods,
     reason = "the programs are built by another cargo"

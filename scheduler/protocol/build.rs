@@ -1,4 +1,5 @@
 //! Makes Rust of the schema. protox reads it, so that nobody has to install protoc.
+#![forbid(unsafe_code)]
 
 use std::error::Error;
 use std::path::Path;

@@ -1,4 +1,5 @@
 //! What a task can see and do, tried from inside, as user 0.
+#![forbid(unsafe_code)]
 
 mod node;
 

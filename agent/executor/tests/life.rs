@@ -1,4 +1,5 @@
 //! The life of containers, from the start to every kind of end.
+#![forbid(unsafe_code)]
 
 mod node;
 

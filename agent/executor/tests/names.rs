@@ -1,4 +1,5 @@
 //! Name resolution on a node whose resolver listens on loopback addresses only.
+#![forbid(unsafe_code)]
 
 mod node;
 

@@ -2,7 +2,7 @@
 //! does what the test says.
 //!
 //! Needs root and cgroup v2.
-
+#![forbid(unsafe_code)]
 #![expect(clippy::disallowed_methods, reason = "a test builds what it runs")]
 
 mod bench;

@@ -1,6 +1,7 @@
 //! The data plane in real network namespaces, with the real programs in the kernel.
 //!
 //! As root. `WEIR_TEST_ATTACH=clsact` runs all of it the way that kernels before 6.6 need.
+#![forbid(unsafe_code)]
 #![expect(
     clippy::disallowed_methods,
     reason = "these tests build networks with iproute2"

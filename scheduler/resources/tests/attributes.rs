@@ -1,4 +1,5 @@
 //! The text of attributes.
+#![forbid(unsafe_code)]
 
 use proptest::prelude::*;
 use weir_resources::{

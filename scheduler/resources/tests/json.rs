@@ -1,4 +1,5 @@
 //! Resources as JSON: golden texts, and refusals that say what and where.
+#![forbid(unsafe_code)]
 
 use weir_resources::Resources;
 

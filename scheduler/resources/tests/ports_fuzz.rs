@@ -2,6 +2,7 @@
 //!
 //! `cargo test` runs it for a second from random bytes and from the corpus; `cargo bolero test` runs
 //! it for as long as one likes.
+#![forbid(unsafe_code)]
 
 use weir_resources::{PortRange, PortSet};
 

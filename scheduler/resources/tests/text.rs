@@ -1,4 +1,5 @@
 //! The text of resources: golden texts, and refusals that say what and where.
+#![forbid(unsafe_code)]
 
 use weir_resources::{Resource, Resources};
 

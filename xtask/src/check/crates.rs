@@ -24,9 +24,10 @@ struct Rule {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum UnsafeCode {
-    /// Every crate root says `#![forbid(unsafe_code)]`.
+    /// Nowhere: every root of a target says `#![forbid(unsafe_code)]`.
     Forbidden,
-    /// Argued, block by block.
+    /// In the library and the programs, argued block by block. Its tests, benchmarks, examples and
+    /// build script forbid it like everyone's: what they need, the crate itself has to offer.
     Argued,
 }
 
@@ -175,7 +176,11 @@ pub(super) fn check() -> Result<Vec<Breach>> {
         serde_json::from_str(&json).context("cargo metadata writes what is not expected")?;
     let mut breaches = judge(&metadata);
     for package in &metadata.packages {
-        breaches.extend(roots(package)?);
+        for target in &package.targets {
+            let text = fs::read_to_string(&target.src_path)
+                .with_context(|| format!("cannot read {}", target.src_path))?;
+            breaches.extend(judge_root(package, target, &text));
+        }
     }
     Ok(breaches)
 }
@@ -226,28 +231,21 @@ fn judge_one(package: &Package, rule: &Rule, dependency: &Dependency) -> Option<
     }
 }
 
-/// Returns which roots of a crate allow `unsafe` without a right to.
-fn roots(package: &Package) -> Result<Vec<Breach>> {
-    let argued = rule(&package.name).is_some_and(|rule| rule.unsafe_code == UnsafeCode::Argued);
-    let mut breaches = Vec::new();
-    for target in &package.targets {
-        let shipped = target
-            .kind
-            .iter()
-            .any(|kind| kind == "lib" || kind == "bin");
-        if argued || !shipped {
-            continue;
-        }
-        let text = fs::read_to_string(&target.src_path)
-            .with_context(|| format!("cannot read {}", target.src_path))?;
-        if !text.contains("#![forbid(unsafe_code)]") {
-            breaches.push(Breach(format!(
-                "{} lacks #![forbid(unsafe_code)]; `unsafe` belongs into weir-sys",
-                shown(&target.src_path)
-            )));
-        }
+/// Returns whether the root of a target, which reads so, allows `unsafe` without a right to.
+fn judge_root(package: &Package, target: &Target, text: &str) -> Option<Breach> {
+    let is_argued = rule(&package.name).is_some_and(|rule| rule.unsafe_code == UnsafeCode::Argued);
+    let is_shipped = target
+        .kind
+        .iter()
+        .any(|kind| kind == "lib" || kind == "bin");
+    let forbids = text.lines().any(|line| line == "#![forbid(unsafe_code)]");
+    if forbids || is_argued && is_shipped {
+        return None;
     }
-    Ok(breaches)
+    Some(Breach(format!(
+        "{} lacks #![forbid(unsafe_code)]; `unsafe` belongs into weir-sys",
+        shown(&target.src_path)
+    )))
 }
 
 /// Returns `path` as it is in the repository.
@@ -301,6 +299,32 @@ mod tests {
             Vec::<String>::new()
         );
         assert_eq!(breaches("weir-resources", &tokio("null")).len(), 1);
+    }
+
+    #[test]
+    fn every_target_forbids_unsafe_code_but_those_that_are_there_for_it() {
+        let may = |package: &str, kind: &str, text: &str| {
+            let json = format!(
+                r#"{{"name": "{package}", "dependencies": [], "targets": [{{"kind": ["{kind}"], "src_path": "a.rs"}}]}}"#
+            );
+            let package: Package = serde_json::from_str(&json).unwrap();
+            judge_root(&package, &package.targets[0], text).is_none()
+        };
+        for kind in ["lib", "bin", "test", "bench", "example", "custom-build"] {
+            assert!(may(
+                "weir-agent",
+                kind,
+                "//! Text.\n#![forbid(unsafe_code)]\n"
+            ));
+            assert!(!may(
+                "weir-agent",
+                kind,
+                "//! Says #![forbid(unsafe_code)]\n"
+            ));
+            let is_shipped = ["lib", "bin"].contains(&kind);
+            assert_eq!(may("weir-sys", kind, ""), is_shipped, "{kind}");
+            assert!(!may("weir-common", kind, ""), "a crate without a rule");
+        }
     }
 
     #[test]

@@ -17,7 +17,8 @@ struct Rule {
     name: &'static str,
     /// The crates of this workspace that it may depend on.
     siblings: &'static [&'static str],
-    /// The foreign crates that it may depend on outside of its tests; any, if not said.
+    /// The foreign crates that it may link with, which those of its tests and of its build script
+    /// are not; any, if not said.
     foreign: Option<&'static [&'static str]>,
     unsafe_code: UnsafeCode,
 }
@@ -220,11 +221,11 @@ fn judge_one(package: &Package, rule: &Rule, dependency: &Dependency) -> Option<
             ))
         });
     }
-    // Tests may use what they like.
-    let linked = dependency.kind.as_deref() != Some("dev");
+    // Tests and build scripts may use what they like.
+    let linked = dependency.kind.is_none();
     match rule.foreign {
         Some(foreign) if linked && !foreign.contains(&to) => Some(Breach(format!(
-            "{from} depends on {to}, but may depend only on {} outside of its tests",
+            "{from} links with {to}, but may link only with {}",
             foreign.join(", ")
         ))),
         Some(_) | None => None,
@@ -292,12 +293,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pure_crate_uses_what_it_likes_in_tests_only() {
+    fn a_pure_crate_uses_what_it_likes_only_where_it_is_not_linked() {
         let tokio = |kind: &str| format!(r#"{{"name": "tokio", "path": null, "kind": {kind}}}"#);
-        assert_eq!(
-            breaches("weir-resources", &tokio(r#""dev""#)),
-            Vec::<String>::new()
-        );
+        for kind in [r#""dev""#, r#""build""#] {
+            let broken = breaches("weir-resources", &tokio(kind));
+            assert_eq!(broken, Vec::<String>::new(), "{kind}");
+        }
         assert_eq!(breaches("weir-resources", &tokio("null")).len(), 1);
     }
 

@@ -13,6 +13,7 @@
 //! field, what stands in it and what to do; nothing is dropped, cut or guessed.
 //!
 //! - [`bounds`]: how much of anything a message may hold, and why so much.
+//! - [`frame`], [`hello`]: how messages are parted on a stream, and how a conversation begins.
 //! - [`id`], [`text`], [`time`]: what things are called, texts for people, durations.
 //! - [`failure`]: how anything is refused.
 //! - [`resource`]: versioned sets, estimates, attributes; the algebra is in weir-resources.
@@ -23,6 +24,9 @@
 #![warn(missing_docs)]
 
 pub mod bounds;
+pub mod frame;
+pub mod hello;
+
 pub mod failure;
 pub mod id;
 pub mod text;
@@ -41,13 +45,17 @@ pub use agent::{
     AgentCall, AgentEvent, AgentInfo, AgentTask, ApplyOutcome, Launch, Registration, TaskOwner,
 };
 pub use failure::{CallError, ErrorCode, Failure};
+pub use frame::{FrameDecoder, FrameError, encode_frame};
 pub use framework::{
     Action, Filters, FrameworkCall, FrameworkCapability, FrameworkEvent, FrameworkInfo, Offer,
     Operation, OperationOutcome, RescindReason, TaskQuery,
 };
+pub use hello::{
+    ALPN, Agreement, Hello, HelloAnswer, Limits, Refused, VersionRange, Welcome, negotiate,
+};
 pub use id::{
-    AgentId, AgentName, BootId, CallId, FrameworkId, IdError, Numbered, OfferId, OperationId,
-    OperationKey, OperationOrigin, TaskId, TaskKey, UpdateId,
+    AgentId, AgentName, BootId, CallId, CapabilityName, FrameworkId, IdError, Numbered, OfferId,
+    OperationId, OperationKey, OperationOrigin, TaskId, TaskKey, UpdateId,
 };
 pub use operator::{OperatorAnswer, OperatorCall};
 pub use resource::{

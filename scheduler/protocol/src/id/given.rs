@@ -83,6 +83,11 @@ given_id! {
     BootId, "a boot id", ID_BYTES_MAX, "-_."
 }
 
+given_id! {
+    /// Something that a peer can do beyond the version that it speaks.
+    CapabilityName, "the name of a capability", ID_BYTES_MAX, "-_."
+}
+
 fn check(what: &'static str, text: &str, max: usize, marks: &'static str) -> Result<(), IdError> {
     if text.is_empty() {
         return Err(IdError::Empty { what });

@@ -2,8 +2,8 @@
 //!
 //! - Issued ids ([`AgentId`], [`FrameworkId`], [`OfferId`], [`UpdateId`]) are random or counted
 //!   numbers of 128 bits that Weir makes. Peers compare them and never look inside.
-//! - Given ids ([`TaskId`], [`OperationId`], [`AgentName`], [`BootId`]) are words that a peer
-//!   chooses. They become parts of paths, names of files and columns of tables, so their letters are
+//! - Given ids ([`TaskId`], [`OperationId`], [`AgentName`], [`BootId`], [`CapabilityName`]) are words
+//!   that a peer chooses. They become parts of paths, names of files and columns of tables, so their letters are
 //!   few.
 //! - Keys ([`TaskKey`], [`OperationKey`]) are what a given id is in the whole cluster: with whoever
 //!   gave it.
@@ -12,7 +12,7 @@ mod given;
 mod issued;
 mod key;
 
-pub use given::{AgentName, BootId, OperationId, TaskId};
+pub use given::{AgentName, BootId, CapabilityName, OperationId, TaskId};
 pub use issued::{AgentId, FrameworkId, OfferId, UpdateId};
 pub use key::{CallId, Numbered, OperationKey, OperationOrigin, TaskKey};
 

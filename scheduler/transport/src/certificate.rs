@@ -99,6 +99,21 @@ pub(crate) fn read_serial(der: &CertificateDer<'_>) -> Result<Serial, Certificat
     serial(&parse(der)?)
 }
 
+/// Returns whether a certificate bears a DNS name or an address.
+pub(crate) fn has_host_names(der: &CertificateDer<'_>) -> bool {
+    let Ok(parsed) = parse(der) else {
+        return false;
+    };
+    let Ok(Some(names)) = parsed.subject_alternative_name() else {
+        return false;
+    };
+    names
+        .value
+        .general_names
+        .iter()
+        .any(|name| matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_)))
+}
+
 /// Parses a certificate, and nothing after it.
 pub(crate) fn parse<'a>(
     der: &'a CertificateDer<'_>,

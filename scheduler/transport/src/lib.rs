@@ -48,9 +48,11 @@
 pub mod authority;
 pub mod certificate;
 pub mod check;
+pub mod credentials;
 pub mod identity;
 mod moment;
 mod tls;
+pub mod verify;
 
 pub use moment::Moment;
 pub use tls::ALPN;

@@ -56,7 +56,7 @@ pub use principal::Principal;
 pub use ranges::{Range, RangeError, Ranges, RangesOverlap};
 pub use reservation::Reservation;
 pub use resource::{Kind, Resource, ResourceError, ResourceParts};
-pub use resources::{AddError, Held, LendError, Resources, Shortfall};
+pub use resources::{AddError, CheckpointError, Held, LendError, Resources, Shortfall};
 pub use role::Role;
 pub use set::{Item, ItemSet, ItemTwice};
 pub use text::TextError;

@@ -9,7 +9,6 @@
 use std::fmt;
 
 use super::principal::Principal;
-use super::reservation::Reservation;
 use super::resource::Resource;
 use super::resources::{AddError, Resources, Shortfall};
 
@@ -264,11 +263,8 @@ impl Resources {
 
 /// Returns the resources as they are before RESERVE and after UNRESERVE.
 fn unreserved(reserved: &Resources) -> Resources {
-    let entries = reserved.iter().map(|entry| match entry.reservation() {
-        Reservation::Dynamic { .. } => entry.stripped(),
-        Reservation::Unreserved | Reservation::Static(_) => entry.clone(),
-    });
-    Resources::collect(entries).expect("what a node can have it can have without reservations")
+    Resources::collect(reserved.iter().map(Resource::before_operations))
+        .expect("what a node can have it can have without reservations")
 }
 
 /// Returns the disk of volumes before CREATE and after DESTROY.

@@ -280,6 +280,16 @@ impl Resource {
         }
     }
 
+    /// Returns the same of it as the agent is configured to have it: no volume, and unreserved if an
+    /// operation reserved it.
+    pub(super) fn before_operations(&self) -> Self {
+        if self.reservation.is_dynamic() {
+            self.stripped()
+        } else {
+            self.without_volume()
+        }
+    }
+
     /// Returns another value of the same name, kind, reservation and volume; never of nothing.
     pub(super) fn with_value(&self, value: Value) -> Self {
         debug_assert!(!value.is_empty(), "{} of nothing", self.name);

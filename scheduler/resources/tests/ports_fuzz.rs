@@ -1,7 +1,7 @@
 //! Any text is either a port set or an error; never a panic, never another set than it says.
 //!
-//! `cargo test` runs it for a second from random bytes and from the corpus; `cargo bolero test` runs
-//! it for as long as one likes.
+//! `cargo test` runs it for a second; `agent/docs/fuzzing.md` says how to run it for as long as one
+//! likes.
 #![forbid(unsafe_code)]
 
 use weir_resources::{PortRange, PortSet};

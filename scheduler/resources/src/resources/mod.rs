@@ -20,11 +20,13 @@
 //! nothing together.
 
 mod add;
+mod checkpoint;
 mod collection;
 mod filter;
 mod subtract;
 
 pub use add::AddError;
+pub use checkpoint::CheckpointError;
 pub use collection::Resources;
 pub use filter::LendError;
 pub use subtract::{Held, Shortfall};

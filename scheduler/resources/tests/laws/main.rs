@@ -1,0 +1,7 @@
+//! The laws of resources, held against a model that knows no normal form.
+
+mod algebra;
+mod model;
+mod operations;
+mod strategy;
+mod writing;

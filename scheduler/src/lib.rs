@@ -1,2 +1,4 @@
 //! The thin scheduler of Weir.
 #![forbid(unsafe_code)]
+
+pub mod allocator;

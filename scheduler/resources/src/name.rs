@@ -1,7 +1,6 @@
 //! What resources are called.
 
 use std::cmp::Ordering;
-use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
@@ -18,17 +17,17 @@ pub struct ResourceName(Letters);
 
 impl ResourceName {
     /// Processors, in cores.
-    pub const CPUS: Self = Self(Letters::Known("cpus"));
+    pub const CPUS: Self = Self(Letters::known("cpus"));
     /// Memory in MiB.
-    pub const MEM: Self = Self(Letters::Known("mem"));
+    pub const MEM: Self = Self(Letters::known("mem"));
     /// Space on disk in MiB; the one resource that can be a volume.
-    pub const DISK: Self = Self(Letters::Known("disk"));
+    pub const DISK: Self = Self(Letters::known("disk"));
     /// TCP and UDP ports.
-    pub const PORTS: Self = Self(Letters::Known("ports"));
+    pub const PORTS: Self = Self(Letters::known("ports"));
     /// What leaves the node, in Mbit/s.
-    pub const NETWORK_EGRESS: Self = Self(Letters::Known("network_egress"));
+    pub const NETWORK_EGRESS: Self = Self(Letters::known("network_egress"));
     /// Free blocks of ephemeral ports: each isolated container holds one.
-    pub const PORT_BLOCKS: Self = Self(Letters::Known("port_blocks"));
+    pub const PORT_BLOCKS: Self = Self(Letters::known("port_blocks"));
 
     const RULES: Rules = Rules {
         what: "the name of a resource",
@@ -47,13 +46,49 @@ impl ResourceName {
 
 word!(ResourceName over Letters);
 
-/// A name that is part of the program, or one that came from outside.
+/// The letters of a name.
 #[derive(Clone)]
-enum Letters {
+struct Letters {
+    /// The first letters as a number that orders as they do: names are compared all the time, and this
+    /// tells most of them apart without following a pointer.
+    prefix: u64,
+    text: Text,
+}
+
+/// A text that is part of the program, or one that came from outside.
+#[derive(Clone)]
+enum Text {
     /// One of the constants: nothing is counted when it is cloned.
     Known(&'static str),
     /// Any other.
     Shared(Arc<str>),
+}
+
+impl Letters {
+    const fn known(text: &'static str) -> Self {
+        Self {
+            prefix: prefix(text),
+            text: Text::Known(text),
+        }
+    }
+
+    /// Returns whether both are the same text in memory; if not, they may still be equal.
+    fn is_same(&self, other: &Self) -> bool {
+        std::ptr::eq::<str>(&**self, &**other)
+    }
+}
+
+/// Returns the first eight bytes of a text, the first being the highest; zeros stand for what a
+/// shorter text has not, and for no byte of a name.
+const fn prefix(text: &str) -> u64 {
+    let bytes = text.as_bytes();
+    let mut prefix = [0; 8];
+    let mut index = 0;
+    while index < prefix.len() && index < bytes.len() {
+        prefix[index] = bytes[index];
+        index += 1;
+    }
+    u64::from_be_bytes(prefix)
 }
 
 impl From<&str> for Letters {
@@ -67,8 +102,12 @@ impl From<&str> for Letters {
             ResourceName::PORT_BLOCKS,
         ]
         .into_iter()
-        .find(|known| known.as_str() == text)
-        .map_or_else(|| Self::Shared(Arc::from(text)), |known| known.0)
+        .map(|known| known.0)
+        .find(|known| **known == *text)
+        .unwrap_or_else(|| Self {
+            prefix: prefix(text),
+            text: Text::Shared(Arc::from(text)),
+        })
     }
 }
 
@@ -76,16 +115,16 @@ impl Deref for Letters {
     type Target = str;
 
     fn deref(&self) -> &str {
-        match self {
-            Self::Known(text) => text,
-            Self::Shared(text) => text,
+        match &self.text {
+            Text::Known(text) => text,
+            Text::Shared(text) => text,
         }
     }
 }
 
 impl PartialEq for Letters {
     fn eq(&self, other: &Self) -> bool {
-        **self == **other
+        self.cmp(other) == Ordering::Equal
     }
 }
 
@@ -99,7 +138,11 @@ impl PartialOrd for Letters {
 
 impl Ord for Letters {
     fn cmp(&self, other: &Self) -> Ordering {
-        (**self).cmp(&**other)
+        match self.prefix.cmp(&other.prefix) {
+            Ordering::Equal if self.is_same(other) => Ordering::Equal,
+            Ordering::Equal => (**self).cmp(&**other),
+            apart @ (Ordering::Less | Ordering::Greater) => apart,
+        }
     }
 }
 
@@ -109,8 +152,40 @@ impl Hash for Letters {
     }
 }
 
-impl fmt::Debug for Letters {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_order_as_their_texts_do() {
+        let names = [
+            "a",
+            "ab",
+            "abcdefg",
+            "abcdefgh",
+            "abcdefgh-",
+            "abcdefghi",
+            "abcdefgi",
+            "b",
+            "cpus",
+            "cpus2",
+            "disk",
+            "mem",
+            "network",
+            "network_egress",
+            "network_egress2",
+            "port_blocks",
+            "ports",
+        ];
+        for one in names {
+            for other in names {
+                let (first, second) = (
+                    ResourceName::new(one).unwrap(),
+                    ResourceName::new(other).unwrap(),
+                );
+                assert_eq!(first.cmp(&second), one.cmp(other), "{one} and {other}");
+                assert_eq!(first == second, one == other, "{one} and {other}");
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 use super::amount::Amount;
 use super::name::ResourceName;
@@ -29,13 +30,23 @@ pub enum Kind {
 /// one need not ask again.
 ///
 /// Two volumes are equal whatever their paths and modes; see [`Volume`].
+///
+/// A clone costs one atomic increment, two if the value is not a scalar.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Resource {
+    // Shared, because collections are taken apart and put together all the time, and mostly only the
+    // amounts change: what has the same key is then found equal by its address.
+    key: Arc<Key>,
+    value: Value,
+}
+
+/// All of a resource but its value: what must be the same for two to be put together.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
     name: ResourceName,
     kind: Kind,
     volume: Option<Volume>,
     reservation: Reservation,
-    value: Value,
 }
 
 /// What a resource is made of, before anything was checked.
@@ -162,24 +173,24 @@ impl Resource {
                 role: role.clone(),
             });
         }
-        Ok(Self {
+        let key = Arc::new(Key {
             name,
             kind,
             volume,
             reservation,
-            value,
-        })
+        });
+        Ok(Self { key, value })
     }
 
     /// Returns what the resource is made of.
     pub fn into_parts(self) -> ResourceParts {
-        let Self {
+        let Self { key, value } = self;
+        let Key {
             name,
             kind,
             volume,
             reservation,
-            value,
-        } = self;
+        } = Arc::unwrap_or_clone(key);
         ResourceParts {
             name,
             value,
@@ -214,8 +225,8 @@ impl Resource {
     }
 
     /// Returns what it is called.
-    pub const fn name(&self) -> &ResourceName {
-        &self.name
+    pub fn name(&self) -> &ResourceName {
+        &self.key.name
     }
 
     /// Returns how much of it, or which parts.
@@ -232,28 +243,28 @@ impl Resource {
     }
 
     /// Returns for whom it is kept.
-    pub const fn reservation(&self) -> &Reservation {
-        &self.reservation
+    pub fn reservation(&self) -> &Reservation {
+        &self.key.reservation
     }
 
     /// Returns the role for which it is kept, or `None` if it is unreserved.
-    pub const fn role(&self) -> Option<&Role> {
-        self.reservation.role()
+    pub fn role(&self) -> Option<&Role> {
+        self.key.reservation.role()
     }
 
     /// Returns what makes it a persistent volume, or `None` if it is none.
-    pub const fn volume(&self) -> Option<&Volume> {
-        self.volume.as_ref()
+    pub fn volume(&self) -> Option<&Volume> {
+        self.key.volume.as_ref()
     }
 
     /// Returns whether it can be taken back at any time.
-    pub const fn kind(&self) -> Kind {
-        self.kind
+    pub fn kind(&self) -> Kind {
+        self.key.kind
     }
 
     /// Returns whether it exists because of an operation, so that its agent must remember it.
-    pub const fn is_checkpointed(&self) -> bool {
-        self.reservation.is_dynamic() || self.volume.is_some()
+    pub fn is_checkpointed(&self) -> bool {
+        self.reservation().is_dynamic() || self.volume().is_some()
     }
 
     /// Returns the same of it without reservation and volume.
@@ -261,29 +272,34 @@ impl Resource {
     /// A revocable resource stays revocable.
     #[must_use]
     pub fn stripped(&self) -> Self {
-        // Nothing to check: only a volume asks for a reservation, and it is gone.
-        Self {
-            name: self.name.clone(),
-            kind: self.kind,
-            volume: None,
-            reservation: Reservation::Unreserved,
-            value: self.value.clone(),
+        match self.role() {
+            None => self.clone(),
+            // Nothing to check: only a volume asks for a reservation, and it is gone.
+            Some(_) => self.with_key(Key {
+                name: self.name().clone(),
+                kind: self.kind(),
+                volume: None,
+                reservation: Reservation::Unreserved,
+            }),
         }
     }
 
     /// Returns the same of it as plain disk, if it is a volume.
     pub(super) fn without_volume(&self) -> Self {
-        // Nothing to check: disk without a volume may be kept for anyone.
-        Self {
-            volume: None,
-            ..self.clone()
+        match self.volume() {
+            None => self.clone(),
+            // Nothing to check: disk without a volume may be kept for anyone.
+            Some(_) => self.with_key(Key {
+                volume: None,
+                ..Key::clone(&self.key)
+            }),
         }
     }
 
     /// Returns the same of it as the agent is configured to have it: no volume, and unreserved if an
     /// operation reserved it.
     pub(super) fn before_operations(&self) -> Self {
-        if self.reservation.is_dynamic() {
+        if self.reservation().is_dynamic() {
             self.stripped()
         } else {
             self.without_volume()
@@ -292,21 +308,35 @@ impl Resource {
 
     /// Returns another value of the same name, kind, reservation and volume; never of nothing.
     pub(super) fn with_value(&self, value: Value) -> Self {
-        debug_assert!(!value.is_empty(), "{} of nothing", self.name);
+        debug_assert!(!value.is_empty(), "{} of nothing", self.name());
         Self {
-            name: self.name.clone(),
-            kind: self.kind,
-            volume: self.volume.clone(),
-            reservation: self.reservation.clone(),
+            key: Arc::clone(&self.key),
             value,
         }
     }
 
+    fn with_key(&self, key: Key) -> Self {
+        Self {
+            key: Arc::new(key),
+            value: self.value.clone(),
+        }
+    }
+
     /// Compares all but the values, in the order in which a collection keeps its resources.
+    pub(super) fn compare(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.key, &other.key) {
+            return Ordering::Equal;
+        }
+        self.key.compare(&other.key)
+    }
+}
+
+impl Key {
+    /// Compares two, by name first.
     ///
     /// Volumes follow the plain resources of their name, those of one role and id beside each other,
     /// whoever reserved their disk.
-    pub(super) fn compare(&self, other: &Self) -> Ordering {
+    fn compare(&self, other: &Self) -> Ordering {
         let by_name = self.name.cmp(&other.name);
         by_name
             .then_with(|| self.kind.cmp(&other.kind))
@@ -314,10 +344,10 @@ impl Resource {
                 (None, None) => Ordering::Equal,
                 (None, Some(_)) => Ordering::Less,
                 (Some(_), None) => Ordering::Greater,
-                (Some(own), Some(other_volume)) => self
-                    .role()
-                    .cmp(&other.role())
-                    .then_with(|| own.cmp(other_volume)),
+                (Some(own), Some(other_volume)) => {
+                    let by_role = self.reservation.role().cmp(&other.reservation.role());
+                    by_role.then_with(|| own.cmp(other_volume))
+                }
             })
             .then_with(|| self.reservation.cmp(&other.reservation))
     }

@@ -92,17 +92,18 @@ impl Resources {
         &'a self,
         other: &'a Self,
     ) -> Option<(&'a Resource, Option<&'a Resource>)> {
-        let mut held = self.iter().peekable();
+        let mut held = self.iter();
         other.iter().find_map(|wanted| {
-            while held
-                .next_if(|own| own.compare(wanted) == Ordering::Less)
-                .is_some()
-            {}
-            match held.peek() {
-                Some(own) if own.compare(wanted) == Ordering::Equal => {
-                    (!contains(own, wanted)).then_some((wanted, Some(*own)))
-                }
-                Some(_) | None => Some((wanted, None)),
+            // What is before this is before all that follow.
+            let own = held.find_map(|own| match own.compare(wanted) {
+                Ordering::Less => None,
+                Ordering::Equal => Some(Some(own)),
+                // Nothing equal can follow, and the search ends: this one need not be kept.
+                Ordering::Greater => Some(None),
+            });
+            match own.flatten() {
+                Some(own) if contains(own, wanted) => None,
+                own => Some((wanted, own)),
             }
         })
     }

@@ -25,6 +25,9 @@ pub const TASK_BYTES_MAX: usize = FRAME_BYTES_MAX / 2;
 /// framework that declines everything does so in portions.
 pub const OFFER_IDS_MAX: usize = 1024;
 
+/// The most offers in one frame; a framework that is offered more gets several.
+pub const OFFERS_MAX: usize = 4096;
+
 /// The most operations of one ACCEPT: they are checked and written down as one.
 pub const OPERATIONS_MAX: usize = 256;
 
@@ -34,11 +37,17 @@ pub const TASKS_PER_LAUNCH_MAX: usize = 1024;
 /// The most tasks, and the most operations, that one RECONCILE asks for.
 pub const RECONCILE_MAX: usize = 4096;
 
+/// The most ranges, or items, of one value: ports that are this ragged are of no use to anybody.
+pub const PARTS_MAX: usize = 8192;
+
 /// The most addresses of a node.
 pub const ADDRESSES_MAX: usize = 64;
 
 /// The most attributes of a node.
 pub const ATTRIBUTES_MAX: usize = 64;
+
+/// The longest list of attributes in bytes of the wire: beside resources it fits an offer.
+pub const ATTRIBUTES_BYTES_MAX: usize = FRAME_BYTES_MAX / 16;
 
 /// The most capabilities that a hello names, and the longest name of one in bytes.
 pub const CAPABILITIES_MAX: usize = 64;
@@ -75,6 +84,21 @@ pub const DURATION_MS_MAX: u64 = 365 * 24 * 60 * 60 * 1000;
 /// The most ephemeral blocks that an agent can have: 65,536 ports in the smallest blocks of 16.
 pub const PORT_BLOCKS_MAX: u32 = 4096;
 
+/// The most tasks in one TASKS call of a registration.
+pub const TASKS_PER_CALL_MAX: usize = 4096;
+
 /// The most tasks of one agent: each has a slot of its data plane, and those that have ended stay
 /// until their updates are acknowledged.
 pub const TASKS_PER_AGENT_MAX: u32 = 65_536;
+
+/// The latest point in time, the end of the year 9999: later is a unit mistaken.
+pub const UNIX_MS_MAX: u64 = 253_402_300_799_999;
+
+/// The highest number that anything is counted up to: what a database keeps in one column.
+pub const COUNT_MAX: u64 = i64::MAX.unsigned_abs();
+
+/// The most entries in one page of a listing.
+pub const PAGE_MAX: usize = 4096;
+
+/// The longest place in a list in bytes.
+pub const CURSOR_BYTES_MAX: usize = 1024;

@@ -13,10 +13,11 @@
 //! field, what stands in it and what to do; nothing is dropped, cut or guessed.
 //!
 //! - [`bounds`]: how much of anything a message may hold, and why so much.
+//! - [`envelope`]: messages that stand alone in a frame; [`pack`](mod@pack): lists that need several.
 //! - [`frame`], [`hello`]: how messages are parted on a stream, and how a conversation begins.
 //! - [`id`], [`text`], [`time`]: what things are called, texts for people, durations.
-//! - [`failure`]: how anything is refused.
-//! - [`resource`]: versioned sets, estimates, attributes; the algebra is in weir-resources.
+//! - [`failure`]: how anything is refused; [`invalid`]: how a message is.
+//! - [`resource`]: versioned sets and estimates; the algebra is in weir-resources.
 //! - [`task`]: what is to run, and what became of it.
 //! - [`framework`], [`agent`], [`operator`]: the three conversations.
 //! - [`wire`]: the messages as they are on the wire.
@@ -24,11 +25,13 @@
 #![warn(missing_docs)]
 
 pub mod bounds;
+pub mod envelope;
 pub mod frame;
 pub mod hello;
 
 pub mod failure;
 pub mod id;
+pub mod invalid;
 pub mod text;
 pub mod time;
 
@@ -39,11 +42,15 @@ pub mod agent;
 pub mod framework;
 pub mod operator;
 
+pub mod pack;
+
 pub mod wire;
 
 pub use agent::{
-    AgentCall, AgentEvent, AgentInfo, AgentTask, ApplyOutcome, Launch, Registration, TaskOwner,
+    AgentCall, AgentEvent, AgentInfo, AgentTask, ApplyOutcome, Launch, Registration,
+    RegistrationReader, RegistrationStep, TaskOwner, registration_calls,
 };
+pub use envelope::{Envelope, Refusal, decode, encode};
 pub use failure::{CallError, ErrorCode, Failure};
 pub use frame::{FrameDecoder, FrameError, encode_frame};
 pub use framework::{
@@ -57,11 +64,10 @@ pub use id::{
     AgentId, AgentName, BootId, CallId, CapabilityName, FrameworkId, IdError, Numbered, OfferId,
     OperationId, OperationKey, OperationOrigin, TaskId, TaskKey, UpdateId,
 };
-pub use operator::{OperatorAnswer, OperatorCall};
-pub use resource::{
-    Attribute, AttributeName, AttributeValue, Attributes, Estimate, PortBlocks, ResourceSet,
-    SetVersion, VolumeSizes,
-};
+pub use invalid::{Invalid, Problem};
+pub use operator::{Answered, OperatorAnswer, OperatorCall};
+pub use pack::pack;
+pub use resource::{Estimate, PortBlocks, ResourceSet, SetVersion, VolumeSizes};
 pub use task::{
     Argv, Command, Environment, Exit, NetworkMode, Reason, Run, Shell, Source, TaskSpec, TaskState,
     TaskStatus, WorkingDirectory,

@@ -11,7 +11,7 @@ use crate::task::{TaskState, TaskStatus};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AgentCall {
     /// Begins the conversation, or begins it again.
-    Register(Registration),
+    Register(Box<Registration>),
     /// Names tasks that the agent has, as many calls as it takes after a registration.
     Tasks(Vec<AgentTask>),
     /// A task has come to a state.

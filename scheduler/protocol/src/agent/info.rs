@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use weir_resources::Resources;
+use weir_resources::{Attributes, Resources};
 
 use crate::id::AgentName;
-use crate::resource::{Attributes, VolumeSizes};
+use crate::resource::VolumeSizes;
 use crate::text::Line;
 
 /// What an agent says of its node.

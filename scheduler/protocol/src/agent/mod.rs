@@ -10,9 +10,17 @@
 mod call;
 mod event;
 mod info;
+mod read;
+mod registration;
 mod task;
+mod write;
 
 pub use call::{AgentCall, ApplyOutcome, Registration};
 pub use event::{AgentEvent, Launch};
 pub use info::AgentInfo;
+pub use registration::{
+    RegistrationError, RegistrationReader, RegistrationStep, registration_calls,
+};
 pub use task::{AgentTask, TaskOwner};
+
+pub(crate) use read::{status_of, task_key};

@@ -11,9 +11,13 @@ mod event;
 mod info;
 mod offer;
 mod operation;
+mod read;
+mod write;
 
 pub use call::{FrameworkCall, TaskQuery};
 pub use event::{FrameworkEvent, RescindReason};
 pub use info::{FrameworkCapability, FrameworkInfo};
 pub use offer::{Filters, Offer};
 pub use operation::{Action, Operation, OperationOutcome};
+
+pub(crate) use read::notes;

@@ -3,10 +3,10 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use weir_resources::{Kind, Resources};
+use weir_resources::{Attributes, Kind, Resources};
 
 use crate::id::{AgentId, AgentName, OfferId};
-use crate::resource::{Attributes, VolumeSizes};
+use crate::resource::VolumeSizes;
 use crate::text::Line;
 use crate::time::Millis;
 

@@ -5,6 +5,7 @@ use std::num::NonZeroU32;
 
 use weir_resources::{Amount, ResourceOperation, Role};
 
+use crate::bounds::CURSOR_BYTES_MAX;
 use crate::id::{AgentName, FrameworkId, OperationId, TaskKey};
 use crate::text::Line;
 use crate::time::Millis;
@@ -128,7 +129,7 @@ pub struct Page {
 
 /// A place in a list; only whoever made it can read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cursor(pub Line<1024>);
+pub struct Cursor(pub Line<CURSOR_BYTES_MAX>);
 
 /// How much of the cluster a role is due, compared with others: above zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -3,6 +3,8 @@
 mod answer;
 mod call;
 mod entry;
+mod read;
+mod write;
 
 pub use answer::{Answered, Listing, OperatorAnswer};
 pub use call::{Cursor, OperatorCall, Page, Weight};

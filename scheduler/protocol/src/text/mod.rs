@@ -31,12 +31,4 @@ pub enum TextError {
         /// How many bytes stand before it.
         position: usize,
     },
-    /// A character that means something else here.
-    #[error("{character:?} at byte {position} cannot stand there")]
-    Character {
-        /// The character.
-        character: char,
-        /// How many bytes stand before it.
-        position: usize,
-    },
 }

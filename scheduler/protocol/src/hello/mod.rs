@@ -9,6 +9,8 @@
 //! likes. Deciding is a pure function, [`negotiate`]; the other side checks the answer with
 //! [`Hello::check`].
 
+mod convert;
+
 use std::collections::BTreeSet;
 use std::fmt;
 

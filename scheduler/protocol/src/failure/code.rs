@@ -1,41 +1,4 @@
-//! How anything is refused: a code for programs, a reason and a remedy for people.
-
-use std::fmt;
-
-use crate::id::CallId;
-use crate::text::Note;
-
-/// Says why something was refused or has failed.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("{reason}")]
-pub struct Failure {
-    /// What kind of failure it is.
-    pub code: ErrorCode,
-    /// What is wrong, with what, and the numbers that disagree.
-    pub reason: Note,
-    /// What to do about it.
-    pub remedy: Note,
-}
-
-impl Failure {
-    /// Returns the failure; texts beyond the bound of a [`Note`] are cut.
-    pub fn new(code: ErrorCode, reason: impl fmt::Display, remedy: impl fmt::Display) -> Self {
-        Self {
-            code,
-            reason: Note::cut(reason),
-            remedy: Note::cut(remedy),
-        }
-    }
-}
-
-/// An answer to a call that was refused, or the reason why the conversation ends.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct CallError {
-    /// The call, or `None` when it is about no call.
-    pub call: Option<CallId>,
-    /// Why.
-    pub failure: Failure,
-}
+//! Codes of failures.
 
 /// Every way to be refused. The schema says what each means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -217,15 +217,16 @@ macro_rules! word {
 
 pub(crate) use word;
 
-/// Returns whether a character is neither a control nor one that only turns or joins the others
+/// Returns whether a character is neither a control nor one that only turns, joins or parts the others
 /// without being seen.
 ///
-/// The invisible ones are refused because two words that look the same must be the same.
+/// The unseen ones are refused because a word is read by people, in logs and tables, before they act
+/// on it.
 pub(crate) fn is_visible_or_space(character: char) -> bool {
     !character.is_control()
         && !matches!(character,
-            // Zero width, joiners, direction marks and overrides, isolates, line and paragraph
-            // separators, byte order mark, interlinear and tag characters.
+            // Soft hyphen, zero width, joiners, direction marks, overrides and isolates, line and
+            // paragraph separators, byte order mark, interlinear and tag characters.
             '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
             | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
             | '\u{e0000}'..='\u{e007f}')

@@ -131,8 +131,10 @@ pub(super) fn collect(mut resources: Vec<Resource>) -> Result<Resources, AddErro
         entries.extend(match same {
             [] => None,
             [alone] => Some(alone.clone()),
-            [first, second] => Some(merge(first, second)?),
-            [first, ..] => Some(merge_all(first, same)?),
+            [first, second, ..] => {
+                volume_once(first, second)?;
+                Some(merge_all(first, same)?)
+            }
         });
     }
     check(&entries)?;
@@ -148,10 +150,10 @@ fn merge(first: &Resource, second: &Resource) -> Result<Resource, AddError> {
     }
 }
 
-/// Returns several that are the same but for their values as one; `first` is one of them.
+/// Returns several that are the same but for their values as one; they are no volumes, and `first` is
+/// one of them.
 fn merge_all(first: &Resource, same: &[Resource]) -> Result<Resource, AddError> {
     let name = first.name();
-    volume_once(first, first)?;
     one_type(same)?;
     let value = match first.value() {
         Value::Scalar(_) => Value::Scalar(countable(same)?),

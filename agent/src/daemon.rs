@@ -150,6 +150,7 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     let settings = network_settings(&config, cgroups.parent().path(), &plan)?;
     let network = Arc::new(network::start(settings).map_err(DaemonError::Network)?);
     let cgroup_parent = cgroups.parent().path().to_owned();
+    let cgroup_name = cgroups.parent().name()?;
     let settings = Settings {
         config: config.container.clone(),
         cgroups,
@@ -166,7 +167,7 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         containers: containers.clone(),
         telemetry,
     };
-    let (http, local) = match serve(&config, served).await {
+    let (http, local) = match serve(&config, &cgroup_name, served).await {
         Ok(serving) => serving,
         Err(error) => {
             // Where no container needs it, the node gets back what it was asked for in vain.
@@ -202,13 +203,14 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
 /// Starts to serve people and monitoring.
 async fn serve(
     config: &Config,
+    cgroup_name: &Path,
     served: Served,
 ) -> Result<(Option<HttpServer>, LocalServer), DaemonError> {
     let http = match config.http.listen {
         Some(address) => Some(HttpServer::spawn(address, served.telemetry.clone()).await?),
         None => None,
     };
-    let local = LocalServer::spawn(&config.agent.socket, &config.cgroup.parent, served)?;
+    let local = LocalServer::spawn(&config.agent.socket, cgroup_name, served)?;
     Ok((http, local))
 }
 

@@ -93,7 +93,14 @@ fn cgroups(config: &CgroupConfig) -> Vec<Check> {
             return vec![CGROUPS.missing(chain(&error), remedy)];
         }
     };
-    let mut checks = vec![CGROUPS.ok(root.display().to_string())];
+    let mut checks = vec![match cgroup.name() {
+        Ok(name) if name == Path::new("/") => CGROUPS.ok(root.display().to_string()),
+        Ok(name) => CGROUPS.degraded(
+            format!("{} is {} of the hierarchy", root.display(), name.display()),
+            "processes outside of it may bind containers' ports, and do not reach containers through 127.0.0.1; set [cgroup] root to where cgroup v2 is mounted",
+        ),
+        Err(error) => CGROUPS.missing(chain(&error), "containers cannot be told from the node"),
+    }];
     let controllers = cgroup.controllers().unwrap_or_default();
     for (feature, name, option) in [(CPU, "cpu", "--cpus"), (MEMORY, "memory", "--mem")] {
         checks.push(if controllers.iter().any(|found| found == name) {

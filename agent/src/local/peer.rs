@@ -7,7 +7,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::socket::getsockopt;
@@ -48,21 +48,10 @@ pub(crate) struct Doorkeeper {
 }
 
 impl Doorkeeper {
-    /// Takes the agent's own namespace, and the path of the parent cgroup below the root of cgroups.
-    pub(crate) fn new(parent: &str) -> io::Result<Self> {
-        // Name by name, as the kernel writes it: `a//b` and `a/./b` are `/a/b` there.
-        let names = Path::new(parent).components();
-        let containers = names
-            .filter_map(|component| match component {
-                Component::Normal(name) => Some(format!("/{}", name.to_string_lossy())),
-                Component::Prefix(_)
-                | Component::RootDir
-                | Component::CurDir
-                | Component::ParentDir => None,
-            })
-            .collect();
+    /// Takes the agent's own namespace, and the name of the cgroup that containers are in.
+    pub(crate) fn new(containers: &Path) -> io::Result<Self> {
         Ok(Self {
-            containers,
+            containers: containers.to_string_lossy().into_owned(),
             pid_namespace: fs::read_link("/proc/self/ns/pid")?,
         })
     }
@@ -134,7 +123,7 @@ mod tests {
     use super::*;
 
     fn doorkeeper() -> Doorkeeper {
-        Doorkeeper::new("weir").unwrap()
+        Doorkeeper::new(Path::new("/weir")).unwrap()
     }
 
     #[test]
@@ -195,13 +184,11 @@ mod tests {
 
     #[test]
     fn whatever_else_is_in_the_file_a_container_is_told_from_its_neighbours() {
-        const PARENTS: [&str; 5] = ["weir", "weir/", "/weir", "weir//", "./weir"];
         bolero::check!()
-            .with_type::<(u8, String, String)>()
+            .with_type::<(String, String)>()
             .with_iterations(1000)
-            .for_each(|(which, text, name)| {
-                let parent = PARENTS[usize::from(*which) % PARENTS.len()];
-                let keeper = Doorkeeper::new(parent).unwrap();
+            .for_each(|(text, name)| {
+                let keeper = doorkeeper();
                 keeper.container_of(text);
                 // The kernel refuses line feeds in names of cgroups; lines of version 1 have numbers from 1.
                 let plain = |text: &str| text.replace(['\n', '\r'], "");
@@ -215,13 +202,12 @@ mod tests {
     }
 
     #[test]
-    fn a_parent_written_in_another_way_is_the_same_cgroup() {
-        for parent in ["a/b", "/a/b", "a//b", "a/./b", "a/b/"] {
-            let keeper = Doorkeeper::new(parent).unwrap();
-            assert!(
-                keeper.container_of("0::/a/b/id/task\n").is_some(),
-                "{parent}"
-            );
+    fn a_parent_below_others_is_told_by_its_whole_name() {
+        let keeper = Doorkeeper::new(Path::new("/system.slice/a/weir")).unwrap();
+        let inside = "0::/system.slice/a/weir/id/task\n";
+        assert!(keeper.container_of(inside).is_some());
+        for outside in ["0::/weir/id/task\n", "0::/system.slice/a\n"] {
+            assert_eq!(keeper.container_of(outside), None, "{outside}");
         }
     }
 }

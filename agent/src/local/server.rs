@@ -76,8 +76,9 @@ pub enum ServeError {
 impl LocalServer {
     /// Binds the socket at `path` and starts to serve it.
     ///
-    /// `cgroup_parent` is `[cgroup] parent`: who is below it is in a container.
-    pub fn spawn(path: &Path, cgroup_parent: &str, served: Served) -> Result<Self, ServeError> {
+    /// `containers` is the cgroup of all containers, by the name that the kernel has for it: who is
+    /// below is in a container.
+    pub fn spawn(path: &Path, containers: &Path, served: Served) -> Result<Self, ServeError> {
         let system = |what| {
             move |source| ServeError::System {
                 what,
@@ -85,7 +86,7 @@ impl LocalServer {
                 source,
             }
         };
-        let keeper = Doorkeeper::new(cgroup_parent).map_err(system("guard"))?;
+        let keeper = Doorkeeper::new(containers).map_err(system("guard"))?;
         let listener = bind(path)?;
         let task = tokio::spawn(serve(listener, Arc::new(keeper), served));
         Ok(Self {
@@ -354,7 +355,10 @@ mod tests {
             containers,
             telemetry,
         };
-        (LocalServer::spawn(path, "weir", served).unwrap(), task)
+        (
+            LocalServer::spawn(path, Path::new("/weir"), served).unwrap(),
+            task,
+        )
     }
 
     async fn raw(path: &Path, bytes: &[u8]) -> String {
@@ -461,15 +465,15 @@ mod tests {
             containers,
             telemetry,
         };
-        let taken = LocalServer::spawn(&path, "weir", served.clone()).unwrap_err();
+        let taken = LocalServer::spawn(&path, Path::new("/weir"), served.clone()).unwrap_err();
         assert!(matches!(taken, ServeError::Taken { .. }), "{taken}");
         // As if killed: the file stays.
         first.task.abort();
         drop(first.task.await);
-        let second = LocalServer::spawn(&path, "weir", served.clone()).unwrap();
+        let second = LocalServer::spawn(&path, Path::new("/weir"), served.clone()).unwrap();
         second.stop();
         fs::write(&path, "a file").unwrap();
-        let refused = LocalServer::spawn(&path, "weir", served).unwrap_err();
+        let refused = LocalServer::spawn(&path, Path::new("/weir"), served).unwrap_err();
         assert!(
             matches!(refused, ServeError::NotASocket { .. }),
             "{refused}"

@@ -369,6 +369,39 @@ fn whoever_is_inside_a_container_is_not_served_even_as_root() {
 }
 
 #[test]
+fn a_container_is_known_also_where_the_root_of_its_cgroups_is_not_the_hierarchys() {
+    let mut node = Node::without_daemon("");
+    let root = node.cgroup();
+    fs::create_dir(&root).unwrap();
+    node.configure(&format!(
+        "cgroup.root = \"{}\"\ncgroup.parent = \"below/containers\"",
+        root.display()
+    ));
+    node.start();
+    let view = node.start_container(&["--name", "web"], &["sleep", "1000"]);
+    let agent = node.program("weir-agent");
+    let socket = node.socket().display().to_string();
+    let ask = |cgroup: &str| {
+        let join = format!(
+            "echo $$ > {}/{cgroup}/cgroup.procs && exec {agent} --socket {socket} ps",
+            root.display()
+        );
+        node.run_as(&[], "sh", &["-c", &join])
+    };
+    let said = ask(&format!("below/containers/{}/task", view.id));
+    assert_eq!(said.code, 2, "{said:?}");
+    assert_tells(&said.stderr, &["inside a container", view.id.as_str()]);
+    fs::create_dir(root.join("beside")).unwrap();
+    assert_eq!(ask("beside").code, 0);
+    let text = node.weir_here(&["doctor"]).ok();
+    let line = text.lines().find(|line| line.contains(" cgroup v2: "));
+    assert!(
+        line.is_some_and(|line| line.starts_with("degraded")),
+        "{text}"
+    );
+}
+
+#[test]
 fn the_socket_is_not_to_be_found_inside_a_container() {
     let node = Node::new();
     let socket = node.socket().display().to_string();

@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use self::text::{is_populated, parse_cpu_statistics, parse_processes};
+use self::text::{is_populated, name_at, parse_cpu_statistics, parse_processes};
 use crate::mount;
 
 /// How often processes that fork while being killed one by one are looked for again (kernels before 5.14 only).
@@ -75,6 +75,13 @@ impl Cgroup {
     /// Returns its directory.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Returns its name as `/proc/<pid>/cgroup` writes it: the path from the root of the hierarchy.
+    pub fn name(&self) -> Result<PathBuf, CgroupError> {
+        let path = fs::canonicalize(&self.path).map_err(|source| self.failed("find", source))?;
+        let mounts = mount::mounted().map_err(|source| CgroupError::Mounts { source })?;
+        name_at(&mounts, &path).ok_or(CgroupError::NoHierarchy)
     }
 
     /// Makes the group `name` below this one; fine if it is there already.
@@ -468,6 +475,9 @@ mod tests {
         let process = scratch.start("sleep 1000 & wait");
         assert!(scratch.0.processes().unwrap().contains(&process.pid));
         assert!(scratch.0.is_populated().unwrap());
+        let told = fs::read_to_string(format!("/proc/{}/cgroup", process.pid)).unwrap();
+        let line = format!("0::{}", scratch.0.name().unwrap().display());
+        assert!(told.lines().any(|found| found == line), "{line} in {told}");
         assert!(!scratch.0.wait_empty(Duration::ZERO).unwrap());
         scratch.0.kill().unwrap();
         assert!(scratch.0.wait_empty(Duration::from_secs(5)).unwrap());

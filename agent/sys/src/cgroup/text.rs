@@ -1,8 +1,11 @@
 //! What the kernel writes in the files of a control group.
 
+use std::path::{Path, PathBuf};
+
 use nix::unistd::Pid;
 
 use super::CpuStatistics;
+use crate::mount::Mounted;
 
 /// Reads `cgroup.events`: whether a process is in the group or below.
 pub(super) fn is_populated(events: &str) -> bool {
@@ -35,9 +38,59 @@ pub(super) fn parse_cpu_statistics(text: &str) -> CpuStatistics {
     }
 }
 
+/// Returns what `/proc/<pid>/cgroup` writes for processes in the group at `path`, from the mounts that there are.
+///
+/// A mount shows the hierarchy from some group on, which is the root of it all or not. Of mounts in each other's place
+/// the last is the one that is seen.
+pub(super) fn name_at(mounts: &[Mounted], path: &Path) -> Option<PathBuf> {
+    let (below, mount) = mounts
+        .iter()
+        .filter(|mount| mount.kind == "cgroup2")
+        .filter_map(|mount| Some((path.strip_prefix(&mount.path).ok()?, mount)))
+        .rev()
+        .min_by_key(|(below, _)| below.components().count())?;
+    // Joining nothing would add a slash.
+    Some(mount.root.iter().chain(below).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn cgroup2(root: &str, path: &str) -> Mounted {
+        Mounted {
+            root: root.into(),
+            path: path.into(),
+            kind: "cgroup2".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_group_is_named_from_the_root_of_the_hierarchy_wherever_that_is_mounted() {
+        let mounts = [
+            Mounted {
+                kind: "tmpfs".to_owned(),
+                ..cgroup2("/", "/sys/fs/cgroup")
+            },
+            cgroup2("/", "/sys/fs/cgroup/unified"),
+            cgroup2("/slice/a", "/mnt/part"),
+            cgroup2("/", "/mnt/stack"),
+            cgroup2("/slice/b", "/mnt/stack"),
+        ];
+        let name = |path: &str| name_at(&mounts, Path::new(path));
+        for (path, wanted) in [
+            ("/sys/fs/cgroup/unified", "/"),
+            ("/sys/fs/cgroup/unified/weir", "/weir"),
+            ("/sys/fs/cgroup/unified/slice/weir/id", "/slice/weir/id"),
+            ("/mnt/part", "/slice/a"),
+            ("/mnt/part/weir", "/slice/a/weir"),
+            ("/mnt/stack/weir", "/slice/b/weir"),
+        ] {
+            assert_eq!(name(path).as_deref(), Some(Path::new(wanted)), "{path}");
+        }
+        assert_eq!(name("/sys/fs/cgroup/unify"), None);
+        assert_eq!(name("/sys/fs/cgroup"), None);
+    }
 
     #[test]
     fn no_text_of_the_kernel_names_a_process_group() {

@@ -12,11 +12,28 @@ pub const FRAME_BYTES_MAX: usize = 1024 * 1024;
 /// longest single entry always fits.
 pub const LIST_BYTES_MAX: usize = FRAME_BYTES_MAX / 2;
 
-/// The longest list of resources in bytes of the wire: three of them fit a registration.
-pub const RESOURCES_BYTES_MAX: usize = FRAME_BYTES_MAX / 4;
+/// The longest list of resources in bytes of the wire. An offer is what a node has by itself
+/// ([`OWN_BYTES_MAX`]), what operations made of it ([`SET_BYTES_MAX`]), and as many ranges as 65,535
+/// ports can be cut into ([`PARTS_MAX`] of ten bytes each); with the node's attributes it fits a frame.
+pub const RESOURCES_BYTES_MAX: usize = FRAME_BYTES_MAX / 8 * 5;
 
-/// The most entries in a list of resources: every volume and reservation of a node is one.
+/// The most entries in a list of resources: [`OWN_MAX`] and [`SET_MAX`] together.
 pub const RESOURCES_MAX: usize = 4096;
+
+/// The longest list of what a node has by itself, in bytes of the wire.
+pub const OWN_BYTES_MAX: usize = FRAME_BYTES_MAX / 16;
+
+/// The most entries in a list of what a node has by itself.
+pub const OWN_MAX: usize = RESOURCES_MAX / 2;
+
+/// The longest set of reservations and volumes in bytes of the wire.
+pub const SET_BYTES_MAX: usize = FRAME_BYTES_MAX / 8;
+
+/// The most entries in a set of reservations and volumes.
+pub const SET_MAX: usize = RESOURCES_MAX / 2;
+
+/// The longest estimate in bytes of the wire.
+pub const ESTIMATE_BYTES_MAX: usize = FRAME_BYTES_MAX / 16;
 
 /// The longest description of a task in bytes of the wire: with its owner it fits a frame.
 pub const TASK_BYTES_MAX: usize = FRAME_BYTES_MAX / 2;
@@ -37,8 +54,8 @@ pub const TASKS_PER_LAUNCH_MAX: usize = 1024;
 /// The most tasks, and the most operations, that one RECONCILE asks for.
 pub const RECONCILE_MAX: usize = 4096;
 
-/// The most ranges, or items, of one value: ports that are this ragged are of no use to anybody.
-pub const PARTS_MAX: usize = 8192;
+/// The most ranges, or items, of one value: every second of 65,535 ports.
+pub const PARTS_MAX: usize = 32_768;
 
 /// The most addresses of a node.
 pub const ADDRESSES_MAX: usize = 64;

@@ -9,7 +9,7 @@ use weir_resources::{
 
 use crate::hello::NoVersions;
 use crate::id::IdError;
-use crate::resource::{EstimateError, NotCheckpointed};
+use crate::resource::{EstimateError, ResourceSetError};
 use crate::task::CommandError;
 use crate::text::TextError;
 
@@ -138,9 +138,9 @@ pub enum Problem {
     /// A command that cannot be run anywhere.
     #[error(transparent)]
     Command(#[from] CommandError),
-    /// A set with what no operation has made.
+    /// A set that is none.
     #[error(transparent)]
-    NotCheckpointed(#[from] NotCheckpointed),
+    Set(#[from] ResourceSetError),
     /// An estimate that is none.
     #[error(transparent)]
     Estimate(#[from] EstimateError),
@@ -206,9 +206,7 @@ impl Invalid {
             }
             Problem::Labels(_) | Problem::Attributes(_) => "use each name once",
             Problem::Command(_) => "change the command",
-            Problem::NotCheckpointed(_) => {
-                "leave it out: a set holds dynamic reservations and volumes"
-            }
+            Problem::Set(error) => error.remedy(),
             Problem::Estimate(_) => "lend revocable resources, for a time above zero",
             Problem::Versions(_) => "name the lowest version first; versions count from 1",
         }

@@ -23,4 +23,4 @@ pub use registration::{
 };
 pub use task::{AgentTask, TaskOwner};
 
-pub(crate) use read::{status_of, task_key};
+pub(crate) use read::{set_version, status_of, task_key};

@@ -95,7 +95,8 @@ fn operation_status(wire: wire::agent_call::OperationStatus) -> Result<AgentCall
     })
 }
 
-fn set_version(number: u64) -> Result<SetVersion, Problem> {
+/// Returns the version of a set.
+pub(crate) fn set_version(number: u64) -> Result<SetVersion, Problem> {
     within(number, 0, COUNT_MAX).map(SetVersion)
 }
 
@@ -138,7 +139,7 @@ impl TryFrom<wire::AgentInfo> for AgentInfo {
             hostname: Line::new(hostname).at("hostname")?,
             addresses: resource::addresses(addresses).at("addresses")?,
             attributes: resource::attributes(attributes).at("attributes")?,
-            resources: resource::unreserved_or_static(resources).at("resources")?,
+            resources: resource::own_resources(resources).at("resources")?,
             volume_sizes: VolumeSizes::from_number(volume_sizes).at("volume_sizes")?,
         })
     }

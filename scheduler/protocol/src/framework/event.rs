@@ -1,12 +1,17 @@
 //! What a framework is told.
 
+use prost::Message;
+
 use super::offer::Offer;
 use super::operation::OperationOutcome;
+use crate::bounds::{LIST_BYTES_MAX, OFFERS_MAX};
 use crate::failure::CallError;
 use crate::id::{AgentId, AgentName, FrameworkId, OfferId, OperationId};
+use crate::pack::pack;
 use crate::task::TaskStatus;
 use crate::text::{Line, Note};
 use crate::time::Millis;
+use crate::wire;
 
 /// What a framework is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +56,29 @@ pub enum FrameworkEvent {
     Error(CallError),
     /// Nothing else was to be said for a while.
     Heartbeat,
+}
+
+impl FrameworkEvent {
+    /// Returns the name of the event in the schema and in Mesos.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Subscribed { .. } => "SUBSCRIBED",
+            Self::Offers(_) => "OFFERS",
+            Self::Rescind { .. } => "RESCIND",
+            Self::Update(_) => "UPDATE",
+            Self::Operation { .. } => "OPERATION",
+            Self::AgentLost { .. } => "AGENT_LOST",
+            Self::Error(_) => "ERROR",
+            Self::Heartbeat => "HEARTBEAT",
+        }
+    }
+
+    /// Returns the events that offer all of `offers`, each of which fits a frame.
+    pub fn offers(offers: Vec<Offer>) -> Vec<Self> {
+        let bytes = |offer: &Offer| wire::Offer::from(offer.clone()).encoded_len();
+        let portions = pack(offers, OFFERS_MAX, LIST_BYTES_MAX, bytes);
+        portions.into_iter().map(Self::Offers).collect()
+    }
 }
 
 /// Why an offer ends otherwise than by its holder.

@@ -1,16 +1,15 @@
 //! What is listed.
 
-use weir_resources::{Principal, Resource, Resources, Role};
+use weir_resources::{Labels, Principal, Resource, Resources, Role};
 
 use super::call::Weight;
 use crate::agent::{AgentInfo, TaskOwner};
 use crate::framework::{FrameworkInfo, Offer};
 use crate::id::{AgentId, AgentName, FrameworkId, TaskId, TaskKey};
-use crate::resource::{ResourceSet, VolumeSizes};
+use crate::resource::{SetVersion, VolumeSizes};
 use crate::task::{NetworkMode, TaskStatus};
 use crate::text::Line;
 use crate::time::UnixMs;
-use weir_resources::Labels;
 
 /// An agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,8 +24,8 @@ pub struct AgentEntry {
     pub software: Line,
     /// When it last registered.
     pub registered: UnixMs,
-    /// Its reservations and volumes.
-    pub checkpointed: ResourceSet,
+    /// The version of its set of reservations and volumes, which have listings of their own.
+    pub set_version: SetVersion,
     /// All that it has, with reservations and volumes.
     pub total: Resources,
     /// What tasks hold of it.

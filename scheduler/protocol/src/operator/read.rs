@@ -10,7 +10,7 @@ use super::entry::{
     AgentEntry, AgentState, FrameworkEntry, FrameworkState, Holder, OfferEntry, ReservationEntry,
     RoleEntry, TaskEntry, VolumeEntry,
 };
-use crate::agent::{status_of, task_key};
+use crate::agent::{set_version, status_of, task_key};
 use crate::bounds::PAGE_MAX;
 use crate::failure::Failure;
 use crate::framework::notes;
@@ -18,7 +18,7 @@ use crate::id::{AgentName, OperationId, TaskId};
 use crate::invalid::{
     At, Enumeration, Invalid, Problem, each, enumeration, optional, required, within,
 };
-use crate::resource::{self, ResourceSet, VolumeSizes};
+use crate::resource::{self, VolumeSizes};
 use crate::task::{NetworkMode, duration, timestamp};
 use crate::text::Line;
 use crate::wire;
@@ -223,14 +223,13 @@ impl TryFrom<wire::AgentEntry> for AgentEntry {
     type Error = Invalid;
 
     fn try_from(wire: wire::AgentEntry) -> Result<Self, Invalid> {
-        let checkpointed = required(wire.checkpointed).at("checkpointed")?;
         Ok(Self {
             id: wire.agent_id.parse().at("agent_id")?,
             agent: required(wire.agent).at("agent")?.try_into().at("agent")?,
             state: AgentState::from_number(wire.state).at("state")?,
             software: Line::new(wire.software).at("software")?,
             registered: timestamp(wire.registered_ms).at("registered_ms")?,
-            checkpointed: ResourceSet::try_from(checkpointed).at("checkpointed")?,
+            set_version: set_version(wire.set_version).at("set_version")?,
             total: resource::resources(wire.total).at("total")?,
             used: resource::resources(wire.used).at("used")?,
             offered: resource::resources(wire.offered).at("offered")?,

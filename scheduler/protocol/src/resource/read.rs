@@ -15,8 +15,9 @@ use super::estimate::Estimate;
 use super::port_blocks::PortBlocks;
 use super::set::{ResourceSet, SetVersion, VolumeSizes};
 use crate::bounds::{
-    ADDRESSES_MAX, ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, COUNT_MAX, DURATION_MS_MAX, PARTS_MAX,
-    PORT_BLOCKS_MAX, RESOURCES_BYTES_MAX, RESOURCES_MAX,
+    ADDRESSES_MAX, ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, COUNT_MAX, DURATION_MS_MAX,
+    ESTIMATE_BYTES_MAX, OWN_BYTES_MAX, OWN_MAX, PARTS_MAX, PORT_BLOCKS_MAX, RESOURCES_BYTES_MAX,
+    RESOURCES_MAX, SET_BYTES_MAX, SET_MAX,
 };
 use crate::invalid::{At, Enumeration, Invalid, Problem, each, enumeration, required, within};
 use crate::time::Millis;
@@ -32,8 +33,16 @@ enumeration! {
 
 /// Returns the resources of a list, which may be none.
 pub(crate) fn resources(list: Vec<wire::Resource>) -> Result<Resources, Invalid> {
-    short(&list, RESOURCES_BYTES_MAX)?;
-    let entries = each(list, RESOURCES_MAX, Resource::try_from)?;
+    resources_within(list, RESOURCES_MAX, RESOURCES_BYTES_MAX)
+}
+
+fn resources_within(
+    list: Vec<wire::Resource>,
+    entries_max: usize,
+    bytes_max: usize,
+) -> Result<Resources, Invalid> {
+    short(&list, bytes_max)?;
+    let entries = each(list, entries_max, Resource::try_from)?;
     Ok(Resources::collect(entries)?)
 }
 
@@ -46,11 +55,11 @@ fn short(list: &[impl Message], max: usize) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Returns the resources of a list of what a node has by itself.
-pub(crate) fn unreserved_or_static(list: Vec<wire::Resource>) -> Result<Resources, Invalid> {
-    let resources = resources(list)?;
-    let own = |entry: &&Resource| entry.is_checkpointed() || entry.kind() == Kind::Revocable;
-    match resources.iter().find(own) {
+/// Returns the resources of a list of what a node has by itself: unreserved or statically reserved.
+pub(crate) fn own_resources(list: Vec<wire::Resource>) -> Result<Resources, Invalid> {
+    let resources = resources_within(list, OWN_MAX, OWN_BYTES_MAX)?;
+    let other = |entry: &&Resource| entry.is_checkpointed() || entry.kind() == Kind::Revocable;
+    match resources.iter().find(other) {
         None => Ok(resources),
         Some(resource) => Err(Invalid::from(Problem::NotOwn {
             resource: resource.clone(),
@@ -180,7 +189,8 @@ impl TryFrom<wire::ResourceSet> for ResourceSet {
 
     fn try_from(wire: wire::ResourceSet) -> Result<Self, Invalid> {
         let version = within(wire.version, 0, COUNT_MAX).at("version")?;
-        let resources = resources(wire.resources).at("resources")?;
+        let resources = resources_within(wire.resources, SET_MAX, SET_BYTES_MAX);
+        let resources = resources.at("resources")?;
         Self::new(SetVersion(version), resources).at("resources")
     }
 }
@@ -191,7 +201,8 @@ impl TryFrom<wire::Estimate> for Estimate {
     fn try_from(wire: wire::Estimate) -> Result<Self, Invalid> {
         let version = within(wire.version, 0, COUNT_MAX).at("version")?;
         let ttl = within(wire.ttl_ms, 1, DURATION_MS_MAX).at("ttl_ms")?;
-        let resources = resources(wire.resources).at("resources")?;
+        let resources = resources_within(wire.resources, OWN_MAX, ESTIMATE_BYTES_MAX);
+        let resources = resources.at("resources")?;
         Self::new(version, Millis(ttl), resources).at("resources")
     }
 }

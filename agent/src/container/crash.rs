@@ -13,6 +13,7 @@ pub const CRASH_POINTS: &[&str] = &[
     "launch-after-row",
     "launch-after-directory",
     "launch-after-cgroup",
+    "launch-after-namespace",
     "launch-after-network",
     "launch-after-spawn",
     "launch-after-ready",

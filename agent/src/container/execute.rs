@@ -127,33 +127,32 @@ async fn make<N: ContainerNetwork>(
     tools: &Arc<Tools<N>>,
     row: &ContainerRow,
 ) -> Result<Launched, StepError> {
-    let cgroup_id = {
+    let places = {
         let (tools, row) = (Arc::clone(tools), row.clone());
-        blocking(move || make_places(&tools, &row)).await?
+        blocking(move || make_places(&tools, &row))
     };
-    let attachment = attachment(row, cgroup_id);
-    let netns = tools.network.attach(attachment).await?.netns;
-    crash_point("launch-after-network");
+    let network = tools
+        .network
+        .prepare(&row.id, row.launch.network, row.ephemeral);
+    let (cgroup_id, prepared) = tokio::join!(places, network);
+    let (cgroup_id, prepared) = (cgroup_id?, prepared?);
+    crash_point("launch-after-namespace");
 
-    let (spawned, init_pid, start_ticks) = {
-        let (tools, row) = (Arc::clone(tools), row.clone());
-        blocking(move || spawn_executor(&tools, &row, netns)).await?
+    let attach = async {
+        let attachment = attachment(row, cgroup_id);
+        let attached = tools.network.attach(attachment, prepared.made).await;
+        crash_point("launch-after-network");
+        attached
     };
-    let identity = ExecutorIdentity {
-        pid: unsigned(spawned.pid),
-        start_ticks,
-        boot_id: tools.boot_id.clone(),
-        init_pid,
-    };
-    let started_at = now();
-    let recorded = tools
-        .store
-        .set_running(row.id.clone(), identity.clone(), started_at)
-        .await;
-    if let Err(error) = recorded {
-        let (tools, id) = (Arc::clone(tools), row.id.clone());
-        blocking(move || abandon(&tools, &id, spawned)).await;
-        return Err(error.into());
+    let (attached, standing) = tokio::join!(attach, stand_by(tools, row, prepared.netns));
+    let StandingBy {
+        spawned,
+        identity,
+        started_at,
+    } = standing?;
+    if let Err(fault) = attached {
+        give_up(tools, row, spawned).await;
+        return Err(fault.into());
     }
     crash_point("launch-after-running");
 
@@ -173,6 +172,50 @@ async fn make<N: ContainerNetwork>(
         started_at,
         started,
     })
+}
+
+/// An executor that waits for its *go*, and is on record.
+struct StandingBy {
+    spawned: Spawned,
+    identity: ExecutorIdentity,
+    started_at: UnixMs,
+}
+
+/// Starts the executor and records who it is.
+async fn stand_by<N: ContainerNetwork>(
+    tools: &Arc<Tools<N>>,
+    row: &ContainerRow,
+    netns: Option<OwnedFd>,
+) -> Result<StandingBy, StepError> {
+    let (spawned, init_pid, start_ticks) = {
+        let (tools, row) = (Arc::clone(tools), row.clone());
+        blocking(move || spawn_executor(&tools, &row, netns)).await?
+    };
+    let identity = ExecutorIdentity {
+        pid: unsigned(spawned.pid),
+        start_ticks,
+        boot_id: tools.boot_id.clone(),
+        init_pid,
+    };
+    let started_at = now();
+    let recorded = tools
+        .store
+        .set_running(row.id.clone(), identity.clone(), started_at)
+        .await;
+    if let Err(error) = recorded {
+        give_up(tools, row, spawned).await;
+        return Err(error.into());
+    }
+    Ok(StandingBy {
+        spawned,
+        identity,
+        started_at,
+    })
+}
+
+async fn give_up<N: ContainerNetwork>(tools: &Arc<Tools<N>>, row: &ContainerRow, spawned: Spawned) {
+    let (tools, id) = (Arc::clone(tools), row.id.clone());
+    blocking(move || abandon(&tools, &id, spawned)).await;
 }
 
 /// Makes directories and cgroups, and returns the id of the task's cgroup.

@@ -13,12 +13,25 @@ use super::id::{ContainerId, Slot};
 ///
 /// Every call may be repeated: after a crash the same container is attached or detached again.
 pub trait ContainerNetwork: Send + Sync + 'static {
-    /// Creates the namespace, link and table entries of an isolated container, or the table entries
-    /// of one on the node's own network.
+    /// What a namespace is remembered by until it is attached.
+    type Made: Send + 'static;
+
+    /// Creates the namespace and the link of an isolated container; nothing for one on the node's own
+    /// network. Nobody can reach it yet, and it goes when what is returned is dropped.
+    fn prepare(
+        &self,
+        container: &ContainerId,
+        mode: NetworkMode,
+        ephemeral: Option<PortRange>,
+    ) -> impl Future<Output = Result<Prepared<Self::Made>, NetworkFault>> + Send;
+
+    /// Joins a container to the node: from here on it is judged, reached and counted. Processes may be
+    /// inside by then, waiting.
     fn attach(
         &self,
         attachment: Attachment,
-    ) -> impl Future<Output = Result<Attached, NetworkFault>> + Send;
+        made: Self::Made,
+    ) -> impl Future<Output = Result<(), NetworkFault>> + Send;
 
     /// Makes the kernel agree that the container owns `ports` beside its ephemeral block.
     fn update_ports(
@@ -64,10 +77,12 @@ pub struct Attachment {
 
 /// What the network made for a container.
 #[derive(Debug)]
-pub struct Attached {
+pub struct Prepared<M> {
     /// The container's namespace, which lives as long as someone holds it; none on the node's own
     /// network.
     pub netns: Option<OwnedFd>,
+    /// For [`ContainerNetwork::attach`].
+    pub made: M,
 }
 
 /// A container that outlived the former agent.

@@ -14,11 +14,12 @@
 //!
 //! 1. It is planned: name, slot, ports and block are taken in the books.
 //! 2. Its row is committed, as *starting*. From now on it is known, whatever happens.
-//! 3. Its directory and its cgroups are made, its limits set.
-//! 4. It is attached to the network: namespace, link, tables.
-//! 5. Its executor is started, makes init and mounts, says *ready* and waits.
-//! 6. The row says *running* and who the executor is; then the executor is told to *go*. If the agent
-//!    dies before that, the executor undoes its part by itself.
+//! 3. Its directory and its cgroups are made, its limits set; beside that, its namespace and link.
+//! 4. It is attached to the network: tables, programs. Most of that is waiting for the kernel.
+//! 5. Beside that its executor is started, makes init and mounts, says *ready* and waits; and the row
+//!    says *running* and who the executor is.
+//! 6. When both are done, the executor is told to *go*. If the agent dies before that, the executor
+//!    undoes its part by itself.
 //! 7. The task runs, whether or not there is an agent.
 //! 8. The executor records the end and exits. The agent reads the record, detaches the container,
 //!    removes its cgroup and commits *ended*; its ports rest.
@@ -50,7 +51,7 @@ mod view;
 pub use cgroups::{CgroupTree, Controller};
 pub use crash::{CRASH_POINTS, CRASH_VARIABLE};
 pub use error::{ContainerError, RecoveryError, Refusal, StepError};
-pub use facilities::{Attached, Attachment, ContainerNetwork, LiveAttachment, NetworkFault};
+pub use facilities::{Attachment, ContainerNetwork, LiveAttachment, NetworkFault, Prepared};
 pub use handle::{ContainerHandle, Ended, Kill};
 pub use hierarchy::{HierarchyChanges, HierarchyError};
 pub use id::{ContainerId, ContainerName, NotAName, NotASlot, NotAnId, Slot};

@@ -8,17 +8,18 @@ use std::thread;
 use tokio::sync::{mpsc, oneshot};
 use weir_abi::{Counters, NodeCounters, RttHistogram};
 use weir_executor::spec::NetworkMode;
-use weir_resources::PortSet;
+use weir_resources::{PortRange, PortSet};
+use weir_sys::netlink::Netlink;
 use weir_sys::netns;
 
 use super::error::{NetworkError, StartError};
 use super::owner::{self, MadeNamespace, Owner, Request};
 use super::shared::Shared;
 use super::tables::CounterTables;
-use super::{event, namespace, watch};
+use super::{event, namespace, slots, watch};
 use crate::config::AttachMode;
 use crate::container::{
-    Attached, Attachment, ContainerNetwork, LiveAttachment, NetworkFault, Slot,
+    Attachment, ContainerId, ContainerNetwork, LiveAttachment, NetworkFault, Prepared, Slot,
 };
 
 /// Requests that may wait for the owner. Each is of one container, and a node has a thousand; whoever
@@ -161,10 +162,10 @@ impl NetworkHandle {
             .collect()
     }
 
-    async fn ask(
+    async fn ask<T: Send>(
         &self,
-        request: impl FnOnce(owner::Answer<()>) -> Request + Send,
-    ) -> Result<(), NetworkFault> {
+        request: impl FnOnce(owner::Answer<T>) -> Request + Send,
+    ) -> Result<T, NetworkFault> {
         let (answer, answered) = oneshot::channel();
         self.requests
             .send(request(answer))
@@ -175,60 +176,70 @@ impl NetworkHandle {
             .map_err(|_gone| NetworkFault::from(NetworkError::OwnerGone))?;
         result.map_err(Into::into)
     }
-
-    /// Makes the namespace of a container, beside others that do the same.
-    async fn make_namespace(&self, attachment: &Attachment) -> Result<MadeNamespace, NetworkError> {
-        let ephemeral = attachment.ephemeral.ok_or(NetworkError::NoEphemeralBlock)?;
-        let container = attachment.container.clone();
-        let (inside, node) = (self.shared.inside(), Arc::clone(&self.node));
-        tokio::task::spawn_blocking(move || {
-            let namespace = namespace::create(&container, node.as_fd(), ephemeral, &inside)?;
-            Ok(MadeNamespace { namespace, inside })
-        })
-        .await
-        .unwrap_or(Err(NetworkError::OwnerGone))
-    }
 }
 
 impl ContainerNetwork for NetworkHandle {
-    async fn attach(&self, attachment: Attachment) -> Result<Attached, NetworkFault> {
-        let namespace = match attachment.mode {
-            NetworkMode::Isolated => Some(self.make_namespace(&attachment).await?),
-            NetworkMode::Host => None,
-        };
-        let netns = match &namespace {
+    type Made = Option<MadeNamespace>;
+
+    async fn prepare(
+        &self,
+        container: &ContainerId,
+        mode: NetworkMode,
+        ephemeral: Option<PortRange>,
+    ) -> Result<Prepared<Self::Made>, NetworkFault> {
+        match mode {
+            NetworkMode::Isolated => {}
+            NetworkMode::Host => {
+                return Ok(Prepared {
+                    netns: None,
+                    made: None,
+                });
+            }
+        }
+        let ephemeral = ephemeral.ok_or(NetworkError::NoEphemeralBlock)?;
+        let (inside, node) = (self.shared.inside(), Arc::clone(&self.node));
+        let container = container.clone();
+        // Beside others that do the same.
+        let made = run_blocking(move || {
+            let namespace = namespace::create(&container, node.as_fd(), ephemeral, &inside)?;
+            Ok(MadeNamespace { namespace, inside })
+        })
+        .await?;
+        let netns = made.namespace.netns.try_clone();
+        Ok(Prepared {
+            netns: Some(netns.map_err(NetworkError::NodeNamespace)?),
+            made: Some(made),
+        })
+    }
+
+    async fn attach(&self, attachment: Attachment, made: Self::Made) -> Result<(), NetworkFault> {
+        let netns = match &made {
             Some(made) => Some(
                 made.namespace
                     .netns
                     .try_clone()
-                    .map_err(|source| NetworkFault::from(NetworkError::NodeNamespace(source)))?,
+                    .map_err(NetworkError::NodeNamespace)?,
             ),
             None => None,
         };
         let (container, slot) = (attachment.container.clone(), attachment.slot);
         self.ask(|answer| Request::Join {
             attachment,
-            namespace,
+            namespace: made,
             answer,
         })
         .await?;
         let Some(netns) = netns else {
-            return Ok(Attached { netns: None });
+            return Ok(());
         };
-        let waited = tokio::task::spawn_blocking(move || {
-            namespace::await_link(&container, netns.as_fd())?;
-            Ok(netns)
-        })
-        .await
-        .unwrap_or(Err(NetworkError::OwnerGone));
-        match waited {
-            Ok(netns) => Ok(Attached { netns: Some(netns) }),
-            Err(error) => {
-                // Half a container would own ports that nobody answers on.
-                self.detach(slot).await?;
-                Err(error.into())
-            }
+        let waited =
+            run_blocking(move || Ok(namespace::await_link(&container, netns.as_fd())?)).await;
+        if let Err(error) = waited {
+            // Half a container would own ports that nobody answers on.
+            self.detach(slot).await?;
+            return Err(error.into());
         }
+        Ok(())
     }
 
     async fn update_ports(&self, slot: Slot, ports: &PortSet) -> Result<(), NetworkFault> {
@@ -242,11 +253,20 @@ impl ContainerNetwork for NetworkHandle {
     }
 
     async fn detach(&self, slot: Slot) -> Result<(), NetworkFault> {
-        self.ask(|answer| Request::Leave {
-            slot: slot.index(),
-            answer,
-        })
-        .await
+        let slot = slot.index();
+        let link = self.ask(|answer| Request::Close { slot, answer }).await?;
+        if let Some(link) = link {
+            // The kernel waits until no CPU uses the link any more; the owner must not wait with it.
+            let node = Arc::clone(&self.node);
+            run_blocking(move || {
+                let removed = netns::enter(node.as_fd(), || {
+                    slots::remove_link(&mut Netlink::open()?, link)
+                });
+                removed.map_err(NetworkError::NodeNamespace)?
+            })
+            .await?;
+        }
+        self.ask(|answer| Request::Leave { slot, answer }).await
     }
 
     async fn recover(&self, live: Vec<LiveAttachment>) -> Result<(), NetworkFault> {
@@ -256,4 +276,12 @@ impl ContainerNetwork for NetworkHandle {
     async fn stop_if_unused(&self) -> Result<(), NetworkFault> {
         self.ask(|answer| Request::StopIfUnused { answer }).await
     }
+}
+
+/// Runs what blocks where it holds up nobody.
+async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, NetworkError> + Send + 'static,
+) -> Result<T, NetworkError> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or(Err(NetworkError::OwnerGone))
 }

@@ -59,6 +59,12 @@ pub(super) enum Request {
         ports: PortSet,
         answer: Answer<()>,
     },
+    /// The first half of leaving: nobody reaches the container any more. The answer is its link, which
+    /// has to be removed before the second.
+    Close {
+        slot: u32,
+        answer: Answer<Option<u32>>,
+    },
     Leave {
         slot: u32,
         answer: Answer<()>,
@@ -77,7 +83,8 @@ pub(super) enum Request {
 pub(super) type Answer<T> = oneshot::Sender<Result<T, NetworkError>>;
 
 /// A namespace, and what it was made to look like.
-pub(super) struct MadeNamespace {
+#[derive(Debug)]
+pub struct MadeNamespace {
     pub(super) namespace: Namespace,
     pub(super) inside: Arc<InsideView>,
 }
@@ -175,6 +182,7 @@ impl Owner {
                     self.set_ports(slot, &ports);
                     reply(answer, Ok(()));
                 }
+                Request::Close { slot, answer } => reply(answer, self.close(slot)),
                 Request::Leave { slot, answer } => reply(answer, self.leave(slot)),
                 Request::Recover { live, answer } => reply(answer, self.recover(live)),
                 Request::StopIfUnused { answer } => {

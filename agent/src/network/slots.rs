@@ -176,14 +176,22 @@ impl Owner {
         }
     }
 
-    /// Takes everything of a slot away; fine where there is nothing.
-    pub(super) fn leave(&mut self, slot: u32) -> Result<(), NetworkError> {
+    /// Takes the ports of a slot away, and returns its link, if it has one.
+    pub(super) fn close(&self, slot: u32) -> Result<Option<u32>, NetworkError> {
         for port in 1..=u16::MAX {
             if self.tables.owner(port) == slot + 1 {
                 self.tables.free_port(port);
             }
         }
-        self.remove_link(slot)?;
+        let index = self.tables.container(slot)?.veth_ifindex;
+        Ok((index != 0).then_some(index))
+    }
+
+    /// Takes everything of a slot away; fine where there is nothing.
+    pub(super) fn leave(&mut self, slot: u32) -> Result<(), NetworkError> {
+        if let Some(link) = self.close(slot)? {
+            remove_link(&mut self.netlink, link)?;
+        }
         self.tables.remove_keys(|of| of == slot)?;
         self.tables.set_container(slot, Container::default())?;
         for link in [
@@ -213,7 +221,9 @@ impl Owner {
         self.tables.remove_keys(|slot| !living.contains(&slot))?;
         for slot in 0..weir_abi::SLOTS_MAX {
             if !living.contains(&slot) && self.tables.container(slot)? != Container::default() {
-                self.remove_link(slot)?;
+                if let Some(link) = self.close(slot)? {
+                    remove_link(&mut self.netlink, link)?;
+                }
                 self.tables.set_container(slot, Container::default())?;
                 self.tables.drop_histogram(slot)?;
             }
@@ -259,41 +269,6 @@ impl Owner {
         Ok(())
     }
 
-    /// Removes the link of the container in a slot; fine where there is none.
-    ///
-    /// Before its program is taken off: whoever still holds the namespace could else send into the
-    /// node unjudged.
-    fn remove_link(&mut self, slot: u32) -> Result<(), NetworkError> {
-        let index = self.tables.container(slot)?.veth_ifindex;
-        if index == 0 {
-            return Ok(());
-        }
-        let mut message = LinkMessage::default();
-        message.header.index = index;
-        let found = self
-            .netlink
-            .get(RouteNetlinkMessage::GetLink(message.clone()), || {
-                format!("look up link {index}")
-            });
-        let link = match found {
-            Ok(answer) => answer.as_ref().and_then(observe::read_link),
-            Err(error) if error.is_gone() => None,
-            Err(error) => return Err(error.into()),
-        };
-        // Gone with its namespace, or its index is somebody else's by now.
-        if !link.is_some_and(|link| namespace::is_container_link(&link.name)) {
-            return Ok(());
-        }
-        match self
-            .netlink
-            .execute(RouteNetlinkMessage::DelLink(message), 0, || {
-                format!("remove link {index}")
-            }) {
-            Err(error) if !error.is_gone() => Err(error.into()),
-            Ok(()) | Err(_) => Ok(()),
-        }
-    }
-
     fn link_index(&mut self, name: &str) -> Result<Option<u32>, NetworkError> {
         let mut ask = LinkMessage::default();
         ask.attributes.push(LinkAttribute::IfName(name.to_owned()));
@@ -322,6 +297,33 @@ impl Owner {
                 format!("bring up `{name}`")
             })?;
         Ok(())
+    }
+}
+
+/// Removes the link of a container; fine where there is none.
+///
+/// Before its program is taken off: whoever still holds the namespace could else send into the node
+/// unjudged.
+pub(super) fn remove_link(netlink: &mut Netlink, index: u32) -> Result<(), NetworkError> {
+    let mut message = LinkMessage::default();
+    message.header.index = index;
+    let found = netlink.get(RouteNetlinkMessage::GetLink(message.clone()), || {
+        format!("look up link {index}")
+    });
+    let link = match found {
+        Ok(answer) => answer.as_ref().and_then(observe::read_link),
+        Err(error) if error.is_gone() => None,
+        Err(error) => return Err(error.into()),
+    };
+    // Gone with its namespace, or its index is somebody else's by now.
+    if !link.is_some_and(|link| namespace::is_container_link(&link.name)) {
+        return Ok(());
+    }
+    match netlink.execute(RouteNetlinkMessage::DelLink(message), 0, || {
+        format!("remove link {index}")
+    }) {
+        Err(error) if !error.is_gone() => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

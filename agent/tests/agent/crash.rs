@@ -43,6 +43,7 @@ const LAUNCH_POINTS: &[(&str, Found)] = &[
     ("launch-after-row", Found::Aborted),
     ("launch-after-directory", Found::Aborted),
     ("launch-after-cgroup", Found::Aborted),
+    ("launch-after-namespace", Found::Aborted),
     ("launch-after-network", Found::Aborted),
     ("launch-after-spawn", Found::Aborted),
     ("launch-after-ready", Found::Aborted),

@@ -13,14 +13,14 @@ use tokio::sync::Barrier;
 use tokio::time::Instant;
 use weir_agent::config::{CgroupConfig, ContainerConfig};
 use weir_agent::container::{
-    Attached, Attachment, CgroupTree, ContainerHandle, ContainerNetwork, ContainerTask,
-    ContainerView, LaunchRequest, Limits, LiveAttachment, NetworkFault, PortsWanted, Settings,
-    Slot,
+    Attachment, CgroupTree, ContainerHandle, ContainerId, ContainerNetwork, ContainerTask,
+    ContainerView, LaunchRequest, Limits, LiveAttachment, NetworkFault, PortsWanted, Prepared,
+    Settings, Slot,
 };
 use weir_agent::ports::{BlockSize, Pools};
 use weir_agent::store::{self, StoreThread};
 use weir_executor::spec::NetworkMode;
-use weir_resources::PortSet;
+use weir_resources::{PortRange, PortSet};
 use weir_sys::cgroup::{Cgroup, find_hierarchy};
 
 /// Every wait in these tests ends here: far beyond what a loaded machine needs.
@@ -58,23 +58,34 @@ fn next_fault(faults: &Mutex<VecDeque<&'static str>>) -> Result<(), NetworkFault
 }
 
 impl ContainerNetwork for FakeNetwork {
-    async fn attach(&self, attachment: Attachment) -> Result<Attached, NetworkFault> {
-        if let Some(meeting) = &self.meeting {
-            meeting.wait().await;
-        }
-        next_fault(&self.attach_faults)?;
-        let netns = match attachment.mode {
+    type Made = ();
+
+    async fn prepare(
+        &self,
+        _container: &ContainerId,
+        mode: NetworkMode,
+        _ephemeral: Option<PortRange>,
+    ) -> Result<Prepared<()>, NetworkFault> {
+        let netns = match mode {
             NetworkMode::Isolated => {
                 let made = tokio::task::spawn_blocking(|| weir_sys::netns::create(|| ())).await;
                 Some(made.unwrap().unwrap().0)
             }
             NetworkMode::Host => None,
         };
+        Ok(Prepared { netns, made: () })
+    }
+
+    async fn attach(&self, attachment: Attachment, _made: ()) -> Result<(), NetworkFault> {
+        if let Some(meeting) = &self.meeting {
+            meeting.wait().await;
+        }
+        next_fault(&self.attach_faults)?;
         self.attached
             .lock()
             .unwrap()
             .insert(attachment.slot, attachment);
-        Ok(Attached { netns })
+        Ok(())
     }
 
     async fn update_ports(&self, slot: Slot, ports: &PortSet) -> Result<(), NetworkFault> {

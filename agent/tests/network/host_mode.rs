@@ -29,8 +29,7 @@ impl HostContainer {
         attachment.mode = NetworkMode::Host;
         attachment.ephemeral = None;
         attachment.cgroup_id = fs::metadata(&cgroup).unwrap().ino();
-        let attached = lab.wait(lab.handle().attach(attachment.clone())).unwrap();
-        assert!(attached.netns.is_none());
+        assert!(lab.join(&attachment).is_none());
         let child = Child::start(&lab.node, &cgroup);
         Self {
             attachment,

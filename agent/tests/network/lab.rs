@@ -321,12 +321,26 @@ impl Lab {
         agent.runtime.block_on(work)
     }
 
+    /// Makes the network of a container and joins it to the node; gives its namespace.
+    pub(crate) fn join(&self, attachment: &Attachment) -> Option<OwnedFd> {
+        let handle = self.handle();
+        self.wait(async {
+            let (mode, ephemeral) = (attachment.mode, attachment.ephemeral);
+            let prepared = handle.prepare(&attachment.container, mode, ephemeral).await;
+            let prepared = prepared.unwrap();
+            handle
+                .attach(attachment.clone(), prepared.made)
+                .await
+                .unwrap();
+            prepared.netns
+        })
+    }
+
     /// Joins an isolated container that owns these ports.
     pub(crate) fn container(&self, slot: u32, ports: &str) -> Container {
         let attachment = attachment(slot, ports);
-        let attached = self.wait(self.handle().attach(attachment.clone())).unwrap();
         let place = Place {
-            netns: attached.netns.unwrap(),
+            netns: self.join(&attachment).unwrap(),
         };
         Container {
             place,

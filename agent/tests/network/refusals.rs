@@ -380,8 +380,7 @@ fn a_slot_is_used_again_with_counters_from_zero() {
     lab.wait(lab.handle().detach(a.slot)).unwrap();
     drop(a);
     let again = attachment(1, "31007");
-    let attached = lab.wait(lab.handle().attach(again.clone())).unwrap();
-    drop(attached);
+    drop(lab.join(&again));
     let counters = lab.handle().counters(again.slot).unwrap();
     assert_eq!(counters, weir_abi::Counters::default());
 }

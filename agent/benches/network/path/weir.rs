@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 use tokio::runtime::{Builder, Runtime};
 use weir_agent::config::AttachMode;
-use weir_agent::container::{Attachment, ContainerId, ContainerNetwork as _, Slot};
+use weir_agent::container::{Attachment, ContainerId, ContainerNetwork as _, NetworkFault, Slot};
 use weir_agent::network::{NetworkHandle, NetworkSettings, start};
 use weir_executor::spec::NetworkMode;
 use weir_resources::{PortRange, PortSet};
@@ -85,12 +85,17 @@ impl WeirNode {
         })??;
         let attach = |slot: u32, id, ports| {
             let attachment = attachment(slot, id, ports)?;
-            let attached = runtime
-                .block_on(handle.attach(attachment.clone()))
-                .map_err(|fault| anyhow!(fault))
-                .context("cannot attach a container")?;
-            let netns = attached
-                .netns
+            let (mode, ephemeral) = (attachment.mode, attachment.ephemeral);
+            let joined = runtime.block_on(async {
+                let prepared = handle
+                    .prepare(&attachment.container, mode, ephemeral)
+                    .await?;
+                handle.attach(attachment.clone(), prepared.made).await?;
+                Ok(prepared.netns)
+            });
+            let netns = joined
+                .map_err(|fault: NetworkFault| anyhow!(fault))
+                .context("cannot attach a container")?
                 .context("an isolated container has a namespace")?;
             Ok::<_, anyhow::Error>((
                 attachment.slot,

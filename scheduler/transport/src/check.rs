@@ -122,6 +122,30 @@ impl Check {
         }
     }
 
+    /// Returns whether the same certificate may pass the check later, with nothing changed on the
+    /// side that was refused.
+    ///
+    /// A daemon does well to come back also when it may not, only at its slowest pace: someone may
+    /// put another certificate in place.
+    pub fn may_pass_later(self) -> bool {
+        match self {
+            // A bundle or a list that is on its way, and time that goes on.
+            Self::Chain | Self::Start | Self::RevocationStatus | Self::Handshake => true,
+            // The refused certificate, name or program has to be another.
+            Self::Presence
+            | Self::Encoding
+            | Self::Signature
+            | Self::Expiry
+            | Self::Revocation
+            | Self::Purpose
+            | Self::Name
+            | Self::Identity
+            | Self::TrustDomain
+            | Self::Kind
+            | Self::Protocol => false,
+        }
+    }
+
     /// Returns the check that a TLS error of this side's own is about.
     pub(crate) fn of_tls_error(error: &TlsError) -> Self {
         if let TlsError::InvalidCertificate(error) = error {

@@ -20,6 +20,9 @@ pub const TRUST_DOMAIN_BYTES_MAX: usize = 255;
 /// line or table.
 pub const NAME_BYTES_MAX: usize = 128;
 
+/// One part more than an identity has: enough to see that there are too many.
+const MORE_PARTS: usize = 4;
+
 /// The cluster a peer belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TrustDomain(Box<str>);
@@ -273,15 +276,12 @@ impl FromStr for Identity {
         let rest = uri
             .strip_prefix(SCHEME)
             .ok_or_else(|| IdentityError::Scheme { uri: shorten(uri) })?;
-        let mut parts = rest.split('/');
-        let (domain, kind, name) = match (parts.next(), parts.next(), parts.next(), parts.next()) {
-            (Some(domain), Some(kind), Some(name), None) => (domain, kind, name),
-            (Some(_) | None, _, _, _) => {
-                return Err(IdentityError::Segments {
-                    uri: shorten(uri),
-                    found: rest.split('/').count() - 1,
-                });
-            }
+        let parts: Vec<&str> = rest.splitn(MORE_PARTS, '/').collect();
+        let [domain, kind, name] = parts[..] else {
+            return Err(IdentityError::Segments {
+                uri: shorten(uri),
+                found: rest.split('/').count() - 1,
+            });
         };
         Ok(Self::new(
             TrustDomain::new(domain)?,

@@ -48,11 +48,21 @@
 pub mod authority;
 pub mod certificate;
 pub mod check;
+pub mod connect;
 pub mod credentials;
+pub mod host;
 pub mod identity;
+pub mod listen;
 mod moment;
+pub mod session;
 mod tls;
+mod transport_config;
 pub mod verify;
 
+pub use connect::{Address, Connector};
+pub use credentials::{CredentialWatch, Credentials, Reloader};
+pub use identity::{Identity, PeerKind, PeerName, TrustDomain};
+pub use listen::Listener;
 pub use moment::Moment;
-pub use tls::ALPN;
+pub use session::{CloseCode, Session};
+pub use tls::TlsSetupError;

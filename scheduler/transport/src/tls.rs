@@ -1,12 +1,33 @@
 //! The TLS that both sides speak: 1.3 only, one provider, one application protocol, no resumption.
+//!
+//! A configuration is made for each handshake, from the credentials of that moment. It has a record
+//! of its own for what its verifier finds, and nothing in it outlives the handshake that another
+//! could resume: whoever connects again is judged again.
 
 use std::sync::{Arc, LazyLock};
 
+use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
+use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, kx_group};
+use rustls::server::NoServerSessionStorage;
+use rustls::sign::SingleCertAndKey;
+use rustls::version::TLS13;
+use weir_protocol::hello::ALPN;
 
-/// What both sides say they will speak on a connection.
-pub const ALPN: &[u8] = b"weir/1";
+use crate::credentials::Credentials;
+use crate::verify::{AcceptingVerifier, ConnectingVerifier, OfferRecorder, Record};
+
+/// Says why there is no TLS to speak: a defect of this program, for its parts are chosen here.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum TlsSetupError {
+    /// The provider lacks TLS 1.3.
+    #[error("the cryptography has no TLS 1.3")]
+    Version(#[source] rustls::Error),
+    /// The provider lacks the cipher suite that every QUIC handshake starts with.
+    #[error("the cryptography lacks the suite that QUIC starts with")]
+    InitialSuite(#[source] NoInitialCipherSuite),
+}
 
 /// Returns the cryptography, always named: the default of a process is whatever the last linked
 /// crate made of it.
@@ -25,4 +46,47 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
         })
     });
     Arc::clone(&PROVIDER)
+}
+
+/// Returns the accepting side of one handshake.
+pub(crate) fn accepting(
+    credentials: &Credentials,
+    record: &Arc<Record>,
+) -> Result<QuicServerConfig, TlsSetupError> {
+    let verifier = AcceptingVerifier::new(Arc::clone(credentials.trust()), Arc::clone(record));
+    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(TlsSetupError::Version)?
+        .with_client_cert_verifier(Arc::new(verifier))
+        .with_cert_resolver(Arc::new(OfferRecorder::new(
+            Arc::clone(credentials.key()),
+            Arc::clone(record),
+        )));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    // A resumed session skips the verifier, so there is nothing to resume: no tickets, no store, no
+    // early data.
+    config.send_tls13_tickets = 0;
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.max_early_data_size = 0;
+    QuicServerConfig::try_from(config).map_err(TlsSetupError::InitialSuite)
+}
+
+/// Returns the connecting side of one handshake.
+pub(crate) fn connecting(
+    credentials: &Credentials,
+    record: &Arc<Record>,
+) -> Result<QuicClientConfig, TlsSetupError> {
+    let verifier = ConnectingVerifier::new(Arc::clone(credentials.trust()), Arc::clone(record));
+    let mut config = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&TLS13])
+        .map_err(TlsSetupError::Version)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(Arc::clone(
+            credentials.key(),
+        ))));
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.resumption = Resumption::disabled();
+    config.enable_early_data = false;
+    QuicClientConfig::try_from(config).map_err(TlsSetupError::InitialSuite)
 }

@@ -6,6 +6,7 @@
 //! ```
 
 use std::fmt;
+use std::num::ParseIntError;
 use std::str::FromStr;
 
 use crate::certificate::{Serial, SerialError};
@@ -56,6 +57,9 @@ pub enum IndexError {
     Time {
         /// What stands in its place.
         text: String,
+        /// Why it is none.
+        #[source]
+        source: ParseIntError,
     },
 }
 
@@ -101,11 +105,13 @@ impl FromStr for IndexEntry {
 }
 
 fn time(text: &str) -> Result<Moment, IndexError> {
-    text.parse()
-        .map(Moment::from_unix_s)
-        .map_err(|_: std::num::ParseIntError| IndexError::Time {
+    match text.parse() {
+        Ok(seconds) => Ok(Moment::from_unix_s(seconds)),
+        Err(source) => Err(IndexError::Time {
             text: text.to_owned(),
-        })
+            source,
+        }),
+    }
 }
 
 #[cfg(test)]

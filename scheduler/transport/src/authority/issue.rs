@@ -2,17 +2,14 @@
 
 use std::fmt;
 use std::fs;
-use std::net::IpAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
     CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
     KeyUsagePurpose, SanType,
 };
-use rustls::pki_types::DnsName;
 
 use super::CLOCK_SKEW;
 use super::error::AuthorityError;
@@ -20,24 +17,9 @@ use super::files::{Readers, system, write_atomically, write_new};
 use super::index::{IndexEntry, Standing};
 use super::open::{Authority, calendar, check_lifetime, crypto, random_serial};
 use crate::certificate::{Certificate, Serial};
+use crate::host::HostName;
 use crate::identity::{Identity, PeerKind, PeerName};
 use crate::moment::Moment;
-
-/// A name that a scheduler is connected to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum HostName {
-    /// A DNS name.
-    Dns(String),
-    /// An address.
-    Ip(IpAddr),
-}
-
-/// Says why a text is no host name.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is neither a DNS name nor an IP address")]
-pub struct HostNameError {
-    text: String,
-}
 
 /// What certificate is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -231,31 +213,6 @@ impl fmt::Debug for Issued {
             .field("serial", &self.serial)
             .field("not_after", &self.not_after)
             .finish_non_exhaustive()
-    }
-}
-
-impl FromStr for HostName {
-    type Err = HostNameError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if let Ok(address) = text.parse() {
-            return Ok(Self::Ip(address));
-        }
-        match DnsName::try_from(text) {
-            Ok(name) => Ok(Self::Dns(name.as_ref().to_ascii_lowercase())),
-            Err(rustls::pki_types::InvalidDnsNameError) => Err(HostNameError {
-                text: text.chars().take(80).collect(),
-            }),
-        }
-    }
-}
-
-impl fmt::Display for HostName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Dns(name) => formatter.write_str(name),
-            Self::Ip(address) => address.fmt(formatter),
-        }
     }
 }
 

@@ -29,7 +29,7 @@ mod revoke;
 
 pub use error::AuthorityError;
 pub use index::{IndexEntry, IndexError, Standing};
-pub use issue::{HostName, HostNameError, IssueRequest, Issued, IssuedFiles, Overwrite};
+pub use issue::{IssueRequest, Issued, IssuedFiles, Overwrite};
 pub use open::Authority;
 pub use revoke::Revoke;
 

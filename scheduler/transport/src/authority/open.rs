@@ -1,5 +1,6 @@
 //! Makes an authority, and opens one.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -34,11 +35,9 @@ const LOCK: &str = "lock";
 pub(super) const LIFETIME_MIN: Duration = Duration::from_secs(1);
 
 /// A certificate authority in a directory.
-#[derive(Debug)]
 pub struct Authority {
     pub(super) directory: PathBuf,
     pub(super) issuer: Issuer<'static, KeyPair>,
-    pub(super) certificate: CertificateDer<'static>,
     trust_domain: TrustDomain,
     pub(super) not_after: Moment,
 }
@@ -110,7 +109,6 @@ impl Authority {
         write_new(&directory.join(INDEX), b"", Readers::Everyone)?;
         let authority = Self {
             directory: directory.to_owned(),
-            certificate: made.der().clone(),
             issuer: Issuer::new(params, key),
             trust_domain: trust_domain.clone(),
             not_after,
@@ -161,14 +159,12 @@ impl Authority {
         let trust_domain = TrustDomain::new(uri.strip_prefix("spiffe://").unwrap_or(uri))
             .map_err(|error| no_trust_domain(Some(error)))?;
         let not_after = Moment::from_asn1(parsed.validity().not_after);
-        drop(names);
 
         let issuer = Issuer::from_ca_cert_der(&certificate, key)
             .map_err(|error| damaged(&certificate_path, error.to_string()))?;
         Ok(Self {
             directory: directory.to_owned(),
             issuer,
-            certificate,
             trust_domain,
             not_after,
         })
@@ -236,6 +232,18 @@ impl Authority {
             .map_err(system("open", &path))?;
         lock.lock().map_err(system("lock", &path))?;
         Ok(Alone { _lock: lock })
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the key: what is debugged is logged.
+        formatter
+            .debug_struct("Authority")
+            .field("directory", &self.directory)
+            .field("trust_domain", &self.trust_domain)
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
     }
 }
 

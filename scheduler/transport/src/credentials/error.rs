@@ -105,6 +105,9 @@ pub enum CredentialError {
         key: PathBuf,
         /// The certificate.
         certificate: PathBuf,
+        /// What the comparison says.
+        #[source]
+        source: rustls::Error,
     },
     /// The certificate has expired.
     #[error("the certificate {} ended at {at}, and it is {now}", path.display())]

@@ -153,10 +153,12 @@ impl Own {
         let key = CertifiedKey::new(chain, key);
         // A key that cannot tell its public half is refused too: what does not fit is found now or
         // by every peer.
-        key.keys_match().map_err(|_| CredentialError::KeyMismatch {
-            key: key_path.to_owned(),
-            certificate: path.to_owned(),
-        })?;
+        key.keys_match()
+            .map_err(|source| CredentialError::KeyMismatch {
+                source,
+                key: key_path.to_owned(),
+                certificate: path.to_owned(),
+            })?;
         let mode = fs::metadata(key_path)
             .map_err(|source| CredentialError::Read {
                 path: key_path.to_owned(),
@@ -211,7 +213,9 @@ impl Authorities {
                 });
                 continue;
             }
-            roots.add(der.clone()).map_err(|_| not_an_authority())?;
+            roots
+                .add(der.clone())
+                .map_err(|_unreadable| not_an_authority())?;
             kept.push(der);
         }
         if kept.is_empty() {

@@ -145,7 +145,7 @@ impl Revocations {
                 let shown = |number: &Option<BigUint>| {
                     number
                         .as_ref()
-                        .map_or("none".to_owned(), BigUint::to_string)
+                        .map_or_else(|| "none".to_owned(), BigUint::to_string)
                 };
                 return Err(CredentialError::ListWentBack {
                     path: self.path.clone(),

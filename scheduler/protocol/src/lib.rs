@@ -67,7 +67,7 @@ pub use id::{
 pub use invalid::{Invalid, Problem};
 pub use operator::{Answered, OperatorAnswer, OperatorCall};
 pub use pack::pack;
-pub use resource::{Estimate, PortBlocks, ResourceSet, SetVersion, VolumeSizes};
+pub use resource::{Estimate, PortBlocks, ResourceSet, SetVersion, VolumeSizes, check_size};
 pub use task::{
     Argv, Command, Environment, Exit, NetworkMode, Reason, Run, Shell, Source, TaskSpec, TaskState,
     TaskStatus, WorkingDirectory,

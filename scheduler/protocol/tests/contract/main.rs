@@ -1,0 +1,12 @@
+//! What peers can rely on: the bytes, the schema, the bounds and the errors of version 1.
+
+#![forbid(unsafe_code)]
+
+mod samples;
+
+mod fuzz;
+mod golden;
+mod refusals;
+mod registration;
+mod schema;
+mod tolerance;

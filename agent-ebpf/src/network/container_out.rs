@@ -31,19 +31,30 @@ pub(crate) fn container_out(ctx: TcContext) -> i32 {
     let Some(slot) = sender(packet, ifindex) else {
         return DROP;
     };
-    let (Some(node), Some(container)) = (NODE.get(0), verdict::container(slot)) else {
-        return DROP;
-    };
     // The kernel has taken a VLAN tag off the frame and keeps it beside: sent on, the frame would
     // have it again, and a container has no business in a VLAN.
     // SAFETY: as above.
     let is_tagged = unsafe { (&raw const (*skb).vlan_present).read_volatile() } != 0;
+    let flow = flow_of(packet, slot, refused != 0 || is_tagged);
+    let now = next_hop::now();
+    if let Some(known) = flow {
+        // SAFETY: an entry of this CPU's part of the map.
+        let known = unsafe { &*known };
+        if known.is_of(packet, now) && !is_too_big(skb, known.mtu) {
+            verdict::count(skb, slot, Direction::FromContainer);
+            return repeat(skb, known);
+        }
+    }
+    let (Some(node), Some(container)) = (NODE.get(0), verdict::container(slot)) else {
+        return DROP;
+    };
     let reason = if is_tagged {
         DropReason::NotIp as u32
     } else if refused != 0 {
         refused - 1
     } else {
-        match decide(&ctx, packet, slot, container, node) {
+        let cache = Cache { flow, now };
+        match decide(&ctx, packet, slot, container, node, cache) {
             Ok(action) => return action,
             Err(reason) => reason as u32,
         }
@@ -83,6 +94,7 @@ fn decide(
     slot: Slot,
     container: &Container,
     node: &Node,
+    cache: Cache,
 ) -> Result<i32, DropReason> {
     if packet.is_multicast() {
         return Err(DropReason::Multicast);
@@ -144,50 +156,51 @@ fn decide(
             }))
         }
         Way::Outside => {
-            let action = send(ctx, packet, slot, node)?;
+            let action = send(ctx, packet, node, cache)?;
             verdict::count(skb, slot, Direction::FromContainer);
             Ok(action)
         }
     }
 }
 
-/// Sends a packet to the wire, the way the node's own routing table says.
-#[inline(always)]
-fn send(ctx: &TcContext, packet: &Packet, slot: Slot, node: &Node) -> Result<i32, DropReason> {
-    let skb: *mut __sk_buff = ctx.skb.skb;
-    // What has no ports of its own is rare, and its flow is not known by them.
-    let flow = match (packet.kind, packet.piece) {
-        (Kind::Ports, Piece::Whole) => next_hop::entry(packet, slot),
-        _ => None,
-    };
-    let now = next_hop::now();
-    if let Some(known) = flow {
-        // SAFETY: an entry of this CPU's part of the map.
-        let known = unsafe { &*known };
-        if known.is_of(packet, now) {
-            if is_too_big(skb, known.mtu) {
-                return Err(DropReason::TooBig);
-            }
-            // SAFETY: twelve bytes are read from twelve; every frame has as many. The second helper
-            // checks the index when the packet is sent on.
-            unsafe {
-                helpers::bpf_skb_store_bytes(skb, 0, known.macs.as_ptr().cast(), 12, 0);
-                return Ok(helpers::bpf_redirect(known.ifindex, 0) as i32);
-            }
-        }
-    }
-    look_up(ctx, packet, node, flow, now)
-}
-
-/// Asks the routing table, and sends the packet where it says; keeps the answer in `flow`.
-#[inline(always)]
-fn look_up(
-    ctx: &TcContext,
-    packet: &Packet,
-    node: &Node,
+/// Where the way of a packet can be kept, and the time.
+#[derive(Clone, Copy)]
+struct Cache {
     flow: Option<*mut NextHop>,
     now: u64,
-) -> Result<i32, DropReason> {
+}
+
+/// Returns where the way of this packet may be kept: only whole packets from a port of the
+/// container's own are flows. What is kept there was judged when it was written, but for whose the
+/// port is, which is looked at for each packet: here.
+#[inline(always)]
+fn flow_of(packet: &Packet, slot: Slot, is_refused: bool) -> Option<*mut NextHop> {
+    let is_flow = !is_refused
+        && matches!(packet.kind, Kind::Ports)
+        && matches!(packet.piece, Piece::Whole)
+        && !packet.options
+        && owner_of(packet.source_port) == slot + 1;
+    if is_flow {
+        next_hop::entry(packet, slot)
+    } else {
+        None
+    }
+}
+
+/// Sends a packet the way that the one before it went.
+#[inline(always)]
+fn repeat(skb: *mut __sk_buff, known: &NextHop) -> i32 {
+    // SAFETY: twelve bytes are read from twelve; every frame has as many. The second helper checks the
+    // index when the packet is sent on.
+    unsafe {
+        helpers::bpf_skb_store_bytes(skb, 0, known.macs.as_ptr().cast(), 12, 0);
+        helpers::bpf_redirect(known.ifindex, 0) as i32
+    }
+}
+
+/// Sends a packet to the wire, the way the node's own routing table says, and remembers it.
+#[inline(always)]
+fn send(ctx: &TcContext, packet: &Packet, node: &Node, cache: Cache) -> Result<i32, DropReason> {
     const SUCCESS: i64 = 0;
     const NO_NEIGH: i64 = 7;
     const FRAG_NEEDED: i64 = 8;
@@ -234,11 +247,11 @@ fn look_up(
         return Err(DropReason::TooBig);
     }
     if found == SUCCESS
-        && let Some(flow) = flow
+        && let Some(flow) = cache.flow
     {
         // SAFETY: an entry of this CPU's part of the map; the helper has written both addresses.
         unsafe {
-            (*flow).set(packet, now, fib.ifindex, mtu);
+            (*flow).set(packet, cache.now, fib.ifindex, mtu);
             (*flow).set_macs(&fib.dmac, &fib.smac);
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use weir_resources::{Kind, Reservation, Resource, Resources, Role};
+use weir_resources::{Amount, Kind, Reservation, Resource, ResourceParts, Resources, Role};
 
 use crate::model::Model;
 use crate::strategy::{any_resources, resource, resources, whole_and_part};
@@ -125,6 +125,25 @@ proptest! {
             prop_assert_eq!(own.reservation(), other.reservation());
             prop_assert_eq!(own.volume().map(|volume| &volume.id), other.volume().map(|volume| &volume.id));
             prop_assert!(own.volume().is_none() || own.value() == other.value());
+        }
+    }
+
+    #[test]
+    fn volumes_never_split_and_never_merge(a in resources(), less in any::<u64>()) {
+        for volume in &a.volumes() {
+            let size = volume.amount().expect("a volume has a size").thousandths();
+            let other = Amount::from_thousandths(less % size);
+            let resized = Resource::from_parts(ResourceParts {
+                value: other.into(),
+                ..volume.clone().into_parts()
+            });
+            if let Ok(resized) = resized {
+                let resized = Resources::from(resized);
+                prop_assert!(!a.contains(&resized) && a.checked_sub(&resized).is_err());
+                prop_assert!(a.checked_add(&resized).is_err());
+            }
+            prop_assert!(a.checked_add(&volume.clone().into()).is_err());
+            prop_assert!(Resources::collect([volume.clone(), volume.clone()]).is_err());
         }
     }
 

@@ -61,6 +61,7 @@ pub use task::{ContainerTask, Settings};
 pub use view::{ContainerView, Listing, State};
 
 pub(crate) use cgroups::root as cgroup_root;
+pub(crate) use diag::{TcpUse, tcp_use};
 pub(crate) use execute::{blocking, chain, now};
 pub(crate) use plan::task_cgroup;
 pub(crate) use sockets::read_ports_in_use;

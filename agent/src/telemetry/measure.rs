@@ -9,16 +9,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Mutex;
 use tokio::time::Instant;
-use weir_abi::{Counters, DropReason, NodeCounters, RttHistogram};
+use weir_abi::{Counters, DropReason, NodeCounters, RttHistogram, bucket_of};
 use weir_executor::spec::NetworkMode;
 use weir_sys::cgroup::Cgroup;
 
 use super::facilities::{NetworkStatistics, ProgramStatistics};
 use super::procfs::{flat_value, read_pss_bytes, read_tcp_sockets};
-use super::rtt::RttWindow;
-use super::statistics::{ContainerStatistics, MemorySource, NetworkUse, Traffic};
+use super::rtt::{RttWindow, percentiles};
+use super::statistics::{ContainerStatistics, MemorySource, NetworkUse, RttPercentiles, Traffic};
 use crate::container::{
-    ContainerHandle, ContainerId, ContainerView, State, blocking, chain, now, task_cgroup,
+    ContainerHandle, ContainerId, ContainerView, State, TcpUse, blocking, chain, now, task_cgroup,
+    tcp_use,
 };
 
 /// Measures containers and node, from anywhere in the agent.
@@ -123,24 +124,82 @@ impl Sources {
             .map(|view| &view.id)
             .collect();
         windows.retain(|id, _| live.contains(id));
-        let wanted = |view: &&Arc<ContainerView>| only.is_none_or(|id| *id == view.id);
-        listing
+        let wanted: Vec<(&ContainerView, u32)> = listing
             .iter()
-            .filter(wanted)
+            .filter(|view| only.is_none_or(|id| *id == view.id))
             .filter_map(|view| match view.state {
-                State::Running { init_pid, .. } => self.measure(view, init_pid, &mut windows),
+                State::Running { init_pid, .. } => Some((view.as_ref(), init_pid)),
                 State::Starting | State::Ending { .. } | State::Ended { .. } => None,
+            })
+            .collect();
+        let mut on_node = self.tcp_on_node(wanted.iter().map(|(view, _)| *view));
+        wanted
+            .into_iter()
+            .filter_map(|(view, init_pid)| {
+                let tcp = match view.network {
+                    NetworkMode::Isolated => self.tcp_of_namespace(view, init_pid, &mut windows),
+                    NetworkMode::Host => on_node.remove(&view.id).unwrap_or_default(),
+                };
+                self.measure(view, tcp)
+            })
+            .collect()
+    }
+
+    /// Returns what is known of the TCP of a container with a network of its own.
+    fn tcp_of_namespace(
+        &self,
+        view: &ContainerView,
+        init_pid: u32,
+        windows: &mut BTreeMap<ContainerId, RttWindow>,
+    ) -> Tcp {
+        let sockets = self.counted("sockstat", read_tcp_sockets(init_pid));
+        let histogram = self.counted(
+            "a container's round-trip times",
+            self.network.rtt(view.slot),
+        );
+        let window = windows.entry(view.id.clone()).or_default();
+        Tcp {
+            active: sockets.map(|sockets| sockets.active),
+            time_wait: sockets.map(|sockets| sockets.time_wait),
+            rtt: histogram.and_then(|rtt| window.percentiles(rtt, Instant::now())),
+            histogram,
+        }
+    }
+
+    /// Returns what is known of the TCP of those containers that are on the node's own network.
+    ///
+    /// The programs know a TCP socket by its namespace, and the node's is nobody's. But the kernel
+    /// knows which cgroup made it for as long as it is open.
+    fn tcp_on_node<'a>(
+        &self,
+        views: impl Iterator<Item = &'a ContainerView>,
+    ) -> BTreeMap<ContainerId, Tcp> {
+        let cgroups: BTreeMap<u64, &ContainerId> = views
+            .filter(|view| view.network == NetworkMode::Host)
+            .filter_map(|view| {
+                let path = task_cgroup(&self.cgroup_parent, &view.id);
+                // One that ends at this moment has none.
+                Some((Cgroup::open(&path).ok()?.id().ok()?, &view.id))
+            })
+            .collect();
+        let ids: Vec<u64> = cgroups.keys().copied().collect();
+        let found = self.counted("the node's TCP sockets", tcp_use(&ids));
+        found
+            .unwrap_or_default()
+            .into_iter()
+            .filter_map(|(cgroup, sockets)| {
+                let tcp = Tcp {
+                    active: Some(sockets.active),
+                    rtt: of_open_connections(&sockets),
+                    ..Tcp::default()
+                };
+                Some(((*cgroups.get(&cgroup)?).clone(), tcp))
             })
             .collect()
     }
 
     /// Returns nothing for a container that ends at this moment.
-    fn measure(
-        &self,
-        view: &ContainerView,
-        init_pid: u32,
-        windows: &mut BTreeMap<ContainerId, RttWindow>,
-    ) -> Option<Measurement> {
+    fn measure(&self, view: &ContainerView, tcp: Tcp) -> Option<Measurement> {
         let path = task_cgroup(&self.cgroup_parent, &view.id);
         let cgroup = match Cgroup::open(&path) {
             Ok(cgroup) => cgroup,
@@ -170,17 +229,7 @@ impl Sources {
         let threads = fs::read_to_string(path.join("cgroup.threads"))
             .map_or(processes.len(), |text| text.lines().count());
         let counters = self.counted("a container's counters", self.network.counters(view.slot));
-        let rtt = self.counted(
-            "a container's round-trip times",
-            self.network.rtt(view.slot),
-        );
-        let window = windows.entry(view.id.clone()).or_default();
-        let tcp_rtt = rtt.and_then(|rtt| window.percentiles(rtt, Instant::now()));
-        let sockets = match view.network {
-            NetworkMode::Isolated => self.counted("sockstat", read_tcp_sockets(init_pid)),
-            NetworkMode::Host => None,
-        };
-        // The programs know a TCP socket by its namespace, and the node's is nobody's.
+        // What the programs count, see `tcp_on_node`.
         let of_tcp = |count: u64| (view.network == NetworkMode::Isolated).then_some(count);
         let network = counters.map(|counters| NetworkUse {
             traffic: traffic(&counters),
@@ -189,9 +238,9 @@ impl Sources {
             tcp_accepts: of_tcp(counters.tcp_accepts),
             tcp_connect_failures: of_tcp(counters.tcp_connect_failures),
             tcp_retransmits: of_tcp(counters.tcp_retransmits),
-            tcp_active: sockets.map(|sockets| sockets.active),
-            tcp_time_wait: sockets.map(|sockets| sockets.time_wait),
-            tcp_rtt,
+            tcp_active: tcp.active,
+            tcp_time_wait: tcp.time_wait,
+            tcp_rtt: tcp.rtt,
         });
         let statistics = ContainerStatistics {
             name: view.name.clone(),
@@ -211,7 +260,10 @@ impl Sources {
             unenforced: view.unenforced,
             network,
         };
-        Some(Measurement { statistics, rtt })
+        Some(Measurement {
+            statistics,
+            rtt: tcp.histogram,
+        })
     }
 
     /// Counts and logs what could not be read: a measurement that is missing is not zero.
@@ -229,6 +281,23 @@ impl Sources {
             }
         }
     }
+}
+
+/// What is known of a container's TCP sockets.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tcp {
+    active: Option<u64>,
+    time_wait: Option<u64>,
+    rtt: Option<RttPercentiles>,
+    histogram: Option<RttHistogram>,
+}
+
+fn of_open_connections(sockets: &TcpUse) -> Option<RttPercentiles> {
+    let mut histogram = RttHistogram::default();
+    for us in &sockets.round_trips_us {
+        histogram.buckets[bucket_of(*us) as usize] += 1;
+    }
+    percentiles(&histogram)
 }
 
 fn traffic(counters: &Counters) -> Traffic {

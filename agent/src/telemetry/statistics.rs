@@ -81,11 +81,12 @@ pub struct NetworkUse {
     pub tcp_connect_failures: Option<u64>,
     /// TCP segments that it sent again.
     pub tcp_retransmits: Option<u64>,
-    /// TCP sockets in use, listening ones included; absent on the node's own network.
+    /// TCP sockets in use, listening ones included.
     pub tcp_active: Option<u64>,
     /// TCP sockets in TIME_WAIT; absent on the node's own network.
     pub tcp_time_wait: Option<u64>,
-    /// Round-trip times of about the last minute; absent where there were none.
+    /// Round-trip times of about the last minute; on the node's own network, those of the connections
+    /// that are open. Absent where there were none.
     pub tcp_rtt: Option<RttPercentiles>,
 }
 

@@ -353,6 +353,55 @@ fn statistics_are_served_in_the_words_of_mesos() {
 }
 
 #[test]
+fn sockets_on_the_nodes_network_are_told_by_who_made_them() {
+    let node = Node::new();
+    let on_node = |name: &str, port: u16| {
+        let ports = port.to_string();
+        let options = ["--name", name, "--network", "host", "--ports", &ports];
+        let puppet = node.start_puppet(&options);
+        let script = format!("listener = socket.create_server(('10.9.0.2', {port}))");
+        puppet.says(&script, "");
+        puppet
+    };
+    let (web, idle) = (on_node("web", 31000), on_node("idle", 31001));
+    let clients: Vec<TcpStream> = node.on_wire(|| {
+        (0..3)
+            .map(|_| TcpStream::connect((NODE_V4, 31000)).unwrap())
+            .collect()
+    });
+    web.says("peers = [listener.accept()[0] for _ in range(3)]", "");
+    web.says("for peer in peers: peer.sendall(b'x')", "");
+    for mut client in &clients {
+        client.read_exact(&mut [0]).unwrap();
+    }
+    let of = |name: &str| -> Value {
+        let (_, body) = ask(&node, "/monitor/statistics.json");
+        let json: Value = serde_json::from_str(&body).unwrap();
+        let all = json.as_array().unwrap();
+        let one = all.iter().find(|one| one["executor_id"] == name);
+        one.unwrap()["statistics"].clone()
+    };
+    let number = |name: &str, field: &str| of(name)[field].as_f64();
+    assert_eq!(number("web", "net_tcp_active_connections"), Some(4.0));
+    assert_eq!(number("idle", "net_tcp_active_connections"), Some(1.0));
+    assert!(number("web", "net_tcp_rtt_microsecs_p99").unwrap() > 0.0);
+    assert_eq!(number("idle", "net_tcp_rtt_microsecs_p99"), None);
+    // What cannot be known is not said to be zero.
+    assert_eq!(number("web", "net_tcp_time_wait_connections"), None);
+    let samples = metrics(&node);
+    let active = "weir_agent_container_tcp_connections{container=\"web\",state=\"active\"}";
+    assert_eq!(samples[active], 4.0);
+    for family in ["tcp_connects_total", "tcp_rtt_seconds_count"] {
+        let name = format!("weir_agent_container_{family}{{container=\"web\"}}");
+        assert!(!samples.contains_key(&name), "{name}");
+    }
+    drop(clients);
+    web.says("for peer in peers: peer.close()", "");
+    assert_eq!(number("web", "net_tcp_active_connections"), Some(1.0));
+    drop(idle);
+}
+
+#[test]
 fn health_is_told_and_other_paths_are_refused() {
     let mut node = Node::new();
     assert_eq!(ask(&node, "/health"), (200, "ok\n".to_owned()));

@@ -4,6 +4,7 @@
 
 mod samples;
 
+mod document;
 mod fuzz;
 mod golden;
 mod refusals;

@@ -18,7 +18,7 @@ const PACKAGE: &str = "weir.v1.";
 /// What a line of the lock says: on the left what it is about, on the right what must not change.
 type Lock = BTreeMap<String, String>;
 
-fn schema() -> DescriptorPool {
+pub(crate) fn schema() -> DescriptorPool {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
     let mut files: Vec<PathBuf> = fs::read_dir(format!("{root}/weir/v1"))
         .unwrap()
@@ -173,7 +173,7 @@ fn no_number_is_used_twice_in_the_lock() {
 }
 
 /// Returns the fields of the oneof that makes a message an envelope.
-fn kinds(envelope: &MessageDescriptor) -> Vec<String> {
+pub(crate) fn kinds(envelope: &MessageDescriptor) -> Vec<String> {
     let fields = envelope.fields().filter(|field| {
         let oneof = field.containing_oneof();
         oneof.is_some_and(|oneof| !oneof.name().starts_with('_'))

@@ -1,23 +1,14 @@
 //! What a newer peer may say: fields that this version does not know are skipped, wherever they
 //! stand; calls and enum values that it does not know are refused by name.
 
-use std::path::PathBuf;
-
 use prost::Message as _;
-use protox::prost_reflect::{DescriptorPool, MessageDescriptor};
+use protox::prost_reflect::MessageDescriptor;
 use weir_protocol::envelope::RefusalCause;
 use weir_protocol::frame::LENGTH_BYTES;
 use weir_protocol::{ErrorCode, FrameworkCall, FrameworkEvent, Numbered, Problem, decode, wire};
 
 use crate::samples::{self, Message};
-
-fn schema() -> DescriptorPool {
-    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/proto");
-    let file = PathBuf::from(root).join("weir/v1/operator.proto");
-    let session = PathBuf::from(root).join("weir/v1/session.proto");
-    DescriptorPool::from_file_descriptor_set(protox::compile([file, session], [root]).unwrap())
-        .unwrap()
-}
+use crate::schema::schema;
 
 fn read_varint(bytes: &mut &[u8]) -> u64 {
     let mut value = 0;

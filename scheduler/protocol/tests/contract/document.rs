@@ -1,0 +1,163 @@
+//! `scheduler/docs/protocol.md` and the schema say the same.
+
+use protox::prost_reflect::{DescriptorPool, EnumDescriptor};
+use weir_protocol::bounds::{
+    CAPABILITIES_MAX, FRAME_BYTES_MAX, ID_BYTES_MAX, LINE_BYTES_MAX, NOTE_BYTES_MAX, OFFER_IDS_MAX,
+    OPERATIONS_MAX, PARTS_MAX, PATH_BYTES_MAX, RECONCILE_MAX, RESOURCES_BYTES_MAX, RESOURCES_MAX,
+    SET_BYTES_MAX, SET_MAX, TASK_BYTES_MAX, TASKS_PER_LAUNCH_MAX, URL_BYTES_MAX, WORD_BYTES_MAX,
+    WORDS_MAX,
+};
+use weir_protocol::{ErrorCode, Filters, TaskState, wire};
+
+use crate::schema::{kinds, schema};
+
+const DOCUMENT: &str = include_str!("../../../docs/protocol.md");
+
+/// The files that a framework author reads; the rest is told by its kinds of messages alone.
+const FOR_FRAMEWORKS: [&str; 4] = ["resources", "session", "task", "framework"];
+
+fn is_for_frameworks(file: &str) -> bool {
+    FOR_FRAMEWORKS
+        .iter()
+        .any(|name| file == format!("weir/v1/{name}.proto"))
+}
+
+/// Returns the row of a table that begins with `` `first` ``.
+fn row(first: &str) -> Vec<&'static str> {
+    let start = format!("| `{first}` |");
+    let line = DOCUMENT
+        .lines()
+        .find(|line| line.starts_with(&start))
+        .unwrap_or_else(|| panic!("no table has a row for {first}"));
+    line.split('|').map(str::trim).collect()
+}
+
+fn values(values: &EnumDescriptor) -> Vec<String> {
+    let named = values.values().filter(|value| value.number() != 0);
+    named.map(|value| value.name().to_owned()).collect()
+}
+
+fn enumeration(schema: &DescriptorPool, name: &str) -> EnumDescriptor {
+    schema.get_enum_by_name(&format!("weir.v1.{name}")).unwrap()
+}
+
+#[test]
+fn every_call_event_and_answer_is_told() {
+    let schema = schema();
+    for envelope in crate::samples::ENVELOPES {
+        let message = schema
+            .get_message_by_name(&format!("weir.v1.{envelope}"))
+            .unwrap();
+        assert!(DOCUMENT.contains(&format!("`{envelope}`")), "{envelope}");
+        for kind in kinds(&message) {
+            let name = kind.to_uppercase();
+            // The greeting is told by the names of its fields.
+            let told = DOCUMENT.contains(&name) || DOCUMENT.contains(&format!("`{kind}`"));
+            assert!(told, "{envelope}: {name}");
+        }
+    }
+}
+
+#[test]
+fn every_field_that_a_framework_meets_is_told() {
+    for message in schema().all_messages() {
+        // Only agents have sets with versions.
+        let is_agents = message.name() == "ResourceSet";
+        if is_agents || !is_for_frameworks(message.parent_file().name()) {
+            continue;
+        }
+        for field in message.fields() {
+            assert!(
+                DOCUMENT.contains(&format!("`{}`", field.name())),
+                "field {}",
+                field.full_name()
+            );
+        }
+    }
+}
+
+#[test]
+fn every_enum_value_that_a_framework_meets_is_told() {
+    for enumeration in schema().all_enums() {
+        if is_for_frameworks(enumeration.parent_file().name()) {
+            for value in values(&enumeration) {
+                assert!(DOCUMENT.contains(&format!("`{value}`")), "{value}");
+            }
+        }
+    }
+}
+
+#[test]
+fn whether_to_try_again_is_told_as_the_code_says() {
+    for name in values(&enumeration(&schema(), "ErrorCode")) {
+        let number = wire::ErrorCode::from_str_name(&name).unwrap();
+        let failure = wire::Failure {
+            code: number.into(),
+            reason: String::new(),
+            remedy: String::new(),
+        };
+        let code: ErrorCode = weir_protocol::Failure::try_from(failure).unwrap().code;
+        let told = match row(&name)[2] {
+            "yes" => true,
+            "no" => false,
+            other => panic!("{name}: {other}"),
+        };
+        assert_eq!(told, code.is_retryable(), "{name}");
+    }
+}
+
+#[test]
+fn terminal_states_are_told_as_the_code_says() {
+    for state in TaskState::ALL {
+        let told = row(state.as_str())[2] == "yes";
+        assert_eq!(told, state.is_terminal(), "{state}");
+    }
+}
+
+/// Returns a number as people write it: `1,048,576`.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[test]
+fn bounds_and_defaults_are_told_as_the_code_says() {
+    let (_, bounds) = DOCUMENT.split_once("## Bounds").unwrap();
+    for bound in [
+        FRAME_BYTES_MAX,
+        OFFER_IDS_MAX,
+        OPERATIONS_MAX,
+        TASKS_PER_LAUNCH_MAX,
+        RECONCILE_MAX,
+        TASK_BYTES_MAX,
+        WORDS_MAX,
+        WORD_BYTES_MAX,
+        PATH_BYTES_MAX,
+        RESOURCES_MAX,
+        RESOURCES_BYTES_MAX,
+        PARTS_MAX,
+        SET_MAX,
+        SET_BYTES_MAX,
+        ID_BYTES_MAX,
+        LINE_BYTES_MAX,
+        weir_resources::volume::CONTAINER_PATH_BYTES_MAX,
+        weir_resources::labels::LABELS_MAX,
+        URL_BYTES_MAX,
+        NOTE_BYTES_MAX,
+        CAPABILITIES_MAX,
+    ] {
+        assert!(bounds.contains(&grouped(bound)), "{bound}");
+    }
+    let default = |millis: u64| grouped(usize::try_from(millis).unwrap());
+    let refuse = default(Filters::default().refuse.0);
+    assert!(DOCUMENT.contains(&format!("Absent: {refuse}. 0: no filter.")));
+    let grace = default(weir_protocol::task::KILL_GRACE_DEFAULT.0);
+    assert_eq!(row("kill_grace_ms")[2], grace);
+}

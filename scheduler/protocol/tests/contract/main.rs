@@ -2,11 +2,13 @@
 
 #![forbid(unsafe_code)]
 
+mod arbitrary;
 mod samples;
 
 mod document;
 mod fuzz;
 mod golden;
+mod laws;
 mod refusals;
 mod registration;
 mod schema;

@@ -34,7 +34,9 @@ use crate::ports::{
     NODE_PORTS_MIN, NodePlan, NodePlanError, ReservedPorts, parse_local_port_range,
 };
 use crate::store::{self, StoreError};
-use crate::telemetry::{HttpError, HttpServer, NetworkStatistics, ProgramStatistics, Telemetry};
+use crate::telemetry::{
+    FollowStatistics, HttpError, HttpServer, NetworkStatistics, ProgramStatistics, Telemetry,
+};
 
 /// The file that the running agent holds a lock on.
 const LOCK_FILE: &str = "agent.lock";
@@ -377,6 +379,15 @@ impl NetworkStatistics for NetworkHandle {
                 run_count: program.run_count,
             });
         Ok(programs.collect())
+    }
+
+    fn follow(&self) -> FollowStatistics {
+        let followed = self.followed();
+        FollowStatistics {
+            changes: followed.changes,
+            took: followed.took,
+            longest: followed.longest,
+        }
     }
 }
 

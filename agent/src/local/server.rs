@@ -341,6 +341,10 @@ mod tests {
         fn programs(&self) -> Result<Vec<ProgramStatistics>, crate::container::NetworkFault> {
             Ok(Vec::new())
         }
+
+        fn follow(&self) -> crate::telemetry::FollowStatistics {
+            crate::telemetry::FollowStatistics::default()
+        }
     }
 
     /// A server without containers, and what keeps it alive.

@@ -14,7 +14,7 @@ use weir_sys::netns;
 
 use super::error::{NetworkError, StartError};
 use super::owner::{self, MadeNamespace, Owner, Request};
-use super::shared::Shared;
+use super::shared::{Followed, Shared};
 use super::tables::CounterTables;
 use super::{event, namespace, slots, watch};
 use crate::config::AttachMode;
@@ -136,6 +136,11 @@ impl NetworkHandle {
         self.counters
             .round_trips(slot.index())
             .map_err(|error| NetworkError::from(error).into())
+    }
+
+    /// Returns how fast the node's changes reached the containers.
+    pub fn followed(&self) -> Followed {
+        self.shared.followed()
     }
 
     /// Returns what was counted for the node.

@@ -46,3 +46,4 @@ pub use doctor::checks;
 pub(crate) use doctor::firewall_checks;
 pub use error::StartError;
 pub use handle::{NetworkHandle, NetworkSettings, ProgramStatistics, start};
+pub use shared::Followed;

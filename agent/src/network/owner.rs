@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 use weir_abi::{Address, LAYOUT_VERSION, Node, Uplink};
 use weir_resources::PortSet;
@@ -76,8 +77,10 @@ pub(super) enum Request {
     StopIfUnused {
         answer: Answer<()>,
     },
-    /// The node's links, addresses or routes are not what they were.
-    NodeChanged,
+    /// The node's links, addresses or routes are not what they were, as was heard at that moment.
+    NodeChanged {
+        heard: Instant,
+    },
 }
 
 pub(super) type Answer<T> = oneshot::Sender<Result<T, NetworkError>>;
@@ -111,6 +114,16 @@ pub(super) struct Owner {
     pub(super) plan: NodePlan,
     pub(super) slots: BTreeMap<u32, Joined>,
     pub(super) shared: Arc<Shared>,
+    /// Since when the containers do not have what the node has.
+    behind_since: Option<Instant>,
+}
+
+/// What a look at the node has found.
+enum Look {
+    /// What was known.
+    Same,
+    /// Something that the containers have by now, if they are not behind.
+    Changed,
 }
 
 impl Owner {
@@ -146,6 +159,7 @@ impl Owner {
             plan: NodePlan::default(),
             slots: BTreeMap::new(),
             shared,
+            behind_since: None,
         };
         owner.follow_node()?;
         owner.attach_node_programs()?;
@@ -194,15 +208,30 @@ impl Owner {
                     }
                     reply(answer, Ok(()));
                 }
-                Request::NodeChanged => {
-                    if let Err(error) = self.follow_node() {
-                        error!(
-                            error = &error as &dyn std::error::Error,
-                            "cannot follow the node"
-                        );
-                        self.shared.set_behind(true);
-                    }
+                Request::NodeChanged { heard } => self.follow(heard),
+            }
+        }
+    }
+
+    /// Follows a change of the node. One that cannot be followed now is as old as the first news of it
+    /// when it is.
+    fn follow(&mut self, heard: Instant) {
+        let since = *self.behind_since.get_or_insert(heard);
+        match self.follow_node() {
+            Ok(_) if self.shared.is_behind() => {}
+            Ok(look) => {
+                self.behind_since = None;
+                match look {
+                    Look::Same => {}
+                    Look::Changed => self.shared.add_followed(since.elapsed()),
                 }
+            }
+            Err(error) => {
+                error!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot follow the node"
+                );
+                self.shared.set_behind(true);
             }
         }
     }
@@ -264,7 +293,7 @@ impl Owner {
     }
 
     /// Makes tables, uplinks and namespaces agree with the node as it is now.
-    fn follow_node(&mut self) -> Result<(), NetworkError> {
+    fn follow_node(&mut self) -> Result<Look, NetworkError> {
         let view = observe::observe(&mut self.netlink)?;
         let plan = node::plan(&view, &self.settings.uplinks);
         // Also where nothing seems to have changed: an interface that was removed and made anew under
@@ -273,7 +302,9 @@ impl Owner {
             self.attach_interface(&uplink_link(index), "uplink_in", index)?;
         }
         if plan == self.plan && self.slots.values().all(|joined| joined.agrees(&plan)) {
-            return Ok(());
+            // Whatever could not be done before, nothing of it is left.
+            self.shared.set_behind(false);
+            return Ok(Look::Same);
         }
         for refused in &plan.refused {
             if !self.plan.refused.contains(refused) {
@@ -319,7 +350,7 @@ impl Owner {
         self.shared.set_inside(&plan.inside);
         self.plan = plan;
         self.follow_inside();
-        Ok(())
+        Ok(Look::Changed)
     }
 
     /// Brings every namespace up to date. One that cannot be is tried again at the next change: it

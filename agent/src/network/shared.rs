@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::node::InsideView;
 use crate::container::ContainerId;
@@ -14,6 +15,18 @@ pub(super) struct Shared {
     is_behind: AtomicBool,
     inside: Mutex<Arc<InsideView>>,
     containers: Mutex<BTreeMap<u32, ContainerId>>,
+    followed: Mutex<Followed>,
+}
+
+/// How fast the node's changes reached the containers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Followed {
+    /// How many changes there were; a burst is one.
+    pub changes: u64,
+    /// What they took together, each from the first news of it until every container had it.
+    pub took: Duration,
+    /// What the slowest took.
+    pub longest: Duration,
 }
 
 impl Shared {
@@ -24,6 +37,19 @@ impl Shared {
 
     pub(super) fn set_behind(&self, is_behind: bool) {
         self.is_behind.store(is_behind, Ordering::Relaxed);
+    }
+
+    /// Returns how fast the node's changes reached the containers.
+    pub(super) fn followed(&self) -> Followed {
+        *self.followed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts a change that every container has.
+    pub(super) fn add_followed(&self, took: Duration) {
+        let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        followed.changes += 1;
+        followed.took += took;
+        followed.longest = followed.longest.max(took);
     }
 
     /// Returns what a new namespace is to look like.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use netlink_packet_route::RouteNetlinkMessage;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tracing::error;
 use weir_sys::netlink::{NetlinkEvents, News};
 use weir_sys::readiness::readable;
@@ -74,6 +75,7 @@ impl Watch {
                 }
                 () = tokio::time::sleep(RETRY), if shared.is_behind() => true,
             };
+            let heard = Instant::now();
             if !news {
                 continue;
             }
@@ -81,7 +83,7 @@ impl Watch {
             let Some(owner) = owner.upgrade() else {
                 return Ok(());
             };
-            if owner.send(Request::NodeChanged).await.is_err() {
+            if owner.send(Request::NodeChanged { heard }).await.is_err() {
                 return Ok(());
             }
         }

@@ -1,5 +1,7 @@
 //! What telemetry needs of the network.
 
+use std::time::Duration;
+
 use weir_abi::{Counters, NodeCounters, RttHistogram};
 
 use crate::container::{NetworkFault, Slot};
@@ -17,6 +19,20 @@ pub trait NetworkStatistics: Send + Sync + 'static {
 
     /// Returns what each program has cost, since it was loaded.
     fn programs(&self) -> Result<Vec<ProgramStatistics>, NetworkFault>;
+
+    /// Returns how the node's changes were followed, since the agent was started.
+    fn follow(&self) -> FollowStatistics;
+}
+
+/// How fast changes of the node's addresses, routes and interfaces reached the containers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FollowStatistics {
+    /// How many changes there were.
+    pub changes: u64,
+    /// What they took together, each from the kernel's news until every container had it.
+    pub took: Duration,
+    /// What the slowest took.
+    pub longest: Duration,
 }
 
 /// What one program has cost.

@@ -294,16 +294,32 @@ pub(super) const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "network_followed_changes_total",
+        help: "Changes of the node's addresses, routes and interfaces that all containers have; a burst is one.",
+        kind: Kind::Counter,
+        labels: &[],
+        samples: |snapshot| vec![sample([], float(snapshot.follow.changes))],
+    },
+    Family {
+        name: "network_follow_seconds_total",
+        help: "Time from the kernel's news of these changes until all containers had them.",
+        kind: Kind::Counter,
+        labels: &[],
+        samples: |snapshot| vec![sample([], snapshot.follow.took.as_secs_f64())],
+    },
+    Family {
+        name: "network_follow_longest_seconds",
+        help: "The longest of these times since the agent was started; more than one second is more than it should take.",
+        kind: Kind::Gauge,
+        labels: &[],
+        samples: |snapshot| vec![sample([], snapshot.follow.longest.as_secs_f64())],
+    },
+    Family {
         name: "telemetry_failed_reads_total",
         help: "Readings of counters, cgroups or processes that failed; what they are about is missing here.",
         kind: Kind::Counter,
         labels: &[],
-        samples: |snapshot| {
-            vec![Sample {
-                labels: Vec::new(),
-                value: Value::Number(float(snapshot.failures)),
-            }]
-        },
+        samples: |snapshot| vec![sample([], float(snapshot.failures))],
     },
 ];
 

@@ -187,7 +187,7 @@ mod tests {
 
     use super::*;
     use crate::container::{ContainerHandle, NetworkFault, Slot};
-    use crate::telemetry::facilities::{NetworkStatistics, ProgramStatistics};
+    use crate::telemetry::facilities::{FollowStatistics, NetworkStatistics, ProgramStatistics};
 
     struct Quiet;
 
@@ -206,6 +206,10 @@ mod tests {
 
         fn programs(&self) -> Result<Vec<ProgramStatistics>, NetworkFault> {
             Ok(Vec::new())
+        }
+
+        fn follow(&self) -> FollowStatistics {
+            FollowStatistics::default()
         }
     }
 

@@ -13,7 +13,7 @@ use weir_abi::{Counters, DropReason, NodeCounters, RttHistogram, bucket_of};
 use weir_executor::spec::NetworkMode;
 use weir_sys::cgroup::Cgroup;
 
-use super::facilities::{NetworkStatistics, ProgramStatistics};
+use super::facilities::{FollowStatistics, NetworkStatistics, ProgramStatistics};
 use super::procfs::{flat_value, read_pss_bytes, read_tcp_sockets};
 use super::rtt::{RttWindow, percentiles};
 use super::statistics::{ContainerStatistics, MemorySource, NetworkUse, RttPercentiles, Traffic};
@@ -52,6 +52,7 @@ pub(crate) struct Snapshot {
     pub(crate) states: [u64; 4],
     pub(crate) node: Option<NodeCounters>,
     pub(crate) programs: Vec<ProgramStatistics>,
+    pub(crate) follow: FollowStatistics,
     /// How often something could not be read, ever.
     pub(crate) failures: u64,
 }
@@ -111,6 +112,7 @@ impl Sources {
             states,
             node,
             programs: programs.unwrap_or_default(),
+            follow: self.network.follow(),
             failures: self.failures.load(Ordering::Relaxed),
         }
     }

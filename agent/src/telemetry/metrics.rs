@@ -207,6 +207,11 @@ mod tests {
                 run_time_ns: 1_500_000_000,
                 run_count: 7,
             }],
+            follow: crate::telemetry::FollowStatistics {
+                changes: 3,
+                took: std::time::Duration::from_millis(750),
+                longest: std::time::Duration::from_millis(500),
+            },
             failures: 0,
         }
     }
@@ -229,6 +234,9 @@ mod tests {
             "weir_agent_container_tcp_rtt_seconds_count{container=\"web\"} 4",
             "weir_agent_node_refused_binds_total 5",
             "weir_agent_program_run_seconds_total{program=\"uplink\"} 1.5",
+            "weir_agent_network_followed_changes_total 3",
+            "weir_agent_network_follow_seconds_total 0.75",
+            "weir_agent_network_follow_longest_seconds 0.5",
             "weir_agent_telemetry_failed_reads_total 0",
         ] {
             assert!(

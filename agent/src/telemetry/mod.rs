@@ -21,7 +21,7 @@ mod procfs;
 mod rtt;
 mod statistics;
 
-pub use facilities::{NetworkStatistics, ProgramStatistics};
+pub use facilities::{FollowStatistics, NetworkStatistics, ProgramStatistics};
 pub use http::{HttpError, HttpServer};
 pub use measure::Telemetry;
 pub use statistics::{ContainerStatistics, MemorySource, NetworkUse, RttPercentiles};

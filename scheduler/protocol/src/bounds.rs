@@ -104,6 +104,10 @@ pub const PORT_BLOCKS_MAX: u32 = 4096;
 /// The most tasks in one TASKS call of a registration.
 pub const TASKS_PER_CALL_MAX: usize = 4096;
 
+/// The most bytes of the tasks of a registration, in all the calls that it takes: as many tasks as an
+/// agent may have, of 1 KiB each.
+pub const REGISTRATION_BYTES_MAX: usize = 64 * 1024 * 1024;
+
 /// The most tasks of one agent: each has a slot of its data plane, and those that have ended stay
 /// until their updates are acknowledged.
 pub const TASKS_PER_AGENT_MAX: u32 = 65_536;

@@ -12,7 +12,7 @@ use prost::Message;
 
 use super::call::{AgentCall, Registration};
 use super::task::AgentTask;
-use crate::bounds::{LIST_BYTES_MAX, TASKS_PER_CALL_MAX};
+use crate::bounds::{LIST_BYTES_MAX, REGISTRATION_BYTES_MAX, TASKS_PER_CALL_MAX};
 use crate::failure::{ErrorCode, Failure};
 use crate::id::TaskKey;
 use crate::pack::pack;
@@ -24,18 +24,31 @@ pub fn registration_calls(registration: Registration, tasks: Vec<AgentTask>) -> 
         tasks_total: u32::try_from(tasks.len()).unwrap_or(u32::MAX),
         ..registration
     };
-    let bytes = |task: &AgentTask| wire::AgentTask::from(task.clone()).encoded_len();
     let mut calls = vec![AgentCall::Register(Box::new(registration))];
-    let portions = pack(tasks, TASKS_PER_CALL_MAX, LIST_BYTES_MAX, bytes);
+    let portions = pack(tasks, TASKS_PER_CALL_MAX, LIST_BYTES_MAX, size);
     calls.extend(portions.into_iter().map(AgentCall::Tasks));
     calls
+}
+
+/// Returns how many bytes a task is on the wire.
+fn size(task: &AgentTask) -> usize {
+    wire::AgentTask::from(task.clone()).encoded_len()
 }
 
 /// Puts a registration together from the calls of one connection.
 #[derive(Debug, Default)]
 pub struct RegistrationReader {
-    /// The registration that is not complete, and what is there of it.
-    begun: Option<(Box<Registration>, Vec<AgentTask>)>,
+    begun: Option<Begun>,
+}
+
+/// A registration that is not complete.
+#[derive(Debug)]
+struct Begun {
+    registration: Box<Registration>,
+    /// What is there of it.
+    tasks: Vec<AgentTask>,
+    /// How long that is on the wire.
+    bytes: usize,
 }
 
 /// What a call is to a registration.
@@ -65,6 +78,18 @@ pub enum RegistrationError {
         named: usize,
         /// How many there should be.
         announced: u32,
+    },
+    /// More than is kept for one agent.
+    #[error(
+        "the first {named} of {announced} tasks are {bytes} bytes; at most {REGISTRATION_BYTES_MAX} are taken"
+    )]
+    TooLong {
+        /// How many tasks there are.
+        named: usize,
+        /// How many there should be.
+        announced: u32,
+        /// How long they are.
+        bytes: usize,
     },
     /// Something else between the tasks.
     #[error("{call} comes after {named} of {announced} tasks of a registration")]
@@ -102,13 +127,21 @@ impl RegistrationReader {
     pub fn handle_call(&mut self, call: AgentCall) -> Result<RegistrationStep, RegistrationError> {
         let begun = self.begun.take();
         match call {
-            AgentCall::Register(registration) => self.proceed(registration, Vec::new()),
+            AgentCall::Register(registration) => self.proceed(Begun {
+                registration,
+                tasks: Vec::new(),
+                bytes: 0,
+            }),
             AgentCall::Tasks(tasks) => {
-                let Some((registration, mut named)) = begun else {
+                let Some(mut begun) = begun else {
                     return Err(RegistrationError::NotBegun { count: tasks.len() });
                 };
-                named.extend(tasks);
-                self.proceed(registration, named)
+                // What came in one call alone was bounded by its frame.
+                if !begun.tasks.is_empty() {
+                    begun.bytes += tasks.iter().map(size).sum::<usize>();
+                }
+                begun.tasks.extend(tasks);
+                self.proceed(begun)
             }
             other @ (AgentCall::StatusUpdate { .. }
             | AgentCall::OperationStatus { .. }
@@ -116,40 +149,41 @@ impl RegistrationReader {
             | AgentCall::PortBlocks(_)
             | AgentCall::Unregister) => match begun {
                 None => Ok(RegistrationStep::Other(other)),
-                Some((registration, named)) => Err(RegistrationError::Interrupted {
+                Some(begun) => Err(RegistrationError::Interrupted {
                     call: other.name(),
-                    named: named.len(),
-                    announced: registration.tasks_total,
+                    named: begun.tasks.len(),
+                    announced: begun.registration.tasks_total,
                 }),
             },
         }
     }
 
-    fn proceed(
-        &mut self,
-        registration: Box<Registration>,
-        tasks: Vec<AgentTask>,
-    ) -> Result<RegistrationStep, RegistrationError> {
-        let announced = registration.tasks_total;
+    fn proceed(&mut self, begun: Begun) -> Result<RegistrationStep, RegistrationError> {
+        let announced = begun.registration.tasks_total;
+        let named = begun.tasks.len();
         let total = usize::try_from(announced).unwrap_or(usize::MAX);
-        if tasks.len() > total {
-            return Err(RegistrationError::TooMany {
-                named: tasks.len(),
+        if named > total {
+            return Err(RegistrationError::TooMany { named, announced });
+        }
+        if begun.bytes > REGISTRATION_BYTES_MAX {
+            return Err(RegistrationError::TooLong {
+                named,
                 announced,
+                bytes: begun.bytes,
             });
         }
-        if tasks.len() < total {
-            self.begun = Some((registration, tasks));
+        if named < total {
+            self.begun = Some(begun);
             return Ok(RegistrationStep::More);
         }
         let mut keys = BTreeSet::new();
-        for task in &tasks {
+        for task in &begun.tasks {
             let task = task.key();
             if keys.contains(&task) {
                 return Err(RegistrationError::Twice { task });
             }
             keys.insert(task);
         }
-        Ok(RegistrationStep::Complete(registration, tasks))
+        Ok(RegistrationStep::Complete(begun.registration, begun.tasks))
     }
 }

@@ -13,7 +13,7 @@ pub enum ErrorCode {
     LimitReached,
     /// The peer does not read what it is sent.
     SlowReader,
-    /// The scheduler is at fault; its log says more. Also any code that this version does not know.
+    /// The scheduler is at fault; its log says more.
     Internal,
     /// A frame that is no message, or a message whose fields are wrong.
     InvalidMessage,

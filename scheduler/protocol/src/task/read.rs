@@ -184,7 +184,7 @@ impl TryFrom<wire::Exit> for Exit {
     fn try_from(wire: wire::Exit) -> Result<Self, Invalid> {
         match required(wire.exit).at("exit")? {
             wire::exit::Exit::Code(code) => Ok(Self::Code(byte(code, 0, 255).at("code")?)),
-            // Signals of Linux, real-time ones included, are below 65; what waitpid(2) can say, 128.
+            // Signals of Linux, real-time ones included, are below 65; waitpid(2) has seven bits.
             wire::exit::Exit::Signal(signal) => {
                 Ok(Self::Signal(byte(signal, 1, 127).at("signal")?))
             }

@@ -3,10 +3,32 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use weir_protocol::frame::LENGTH_BYTES;
-use weir_protocol::{FrameDecoder, Note, OfferId, TaskId, check_size, pack};
+use weir_protocol::{FrameDecoder, FrameworkEvent, Note, Offer, OfferId, TaskId, check_size, pack};
 
 use crate::arbitrary::{self, Dice};
-use crate::samples::{Message, resources};
+use crate::samples::{self, Message, resources};
+
+#[test]
+fn offers_beyond_one_frame_come_in_several() {
+    let ids = (0..3_000).map(OfferId::from_bits);
+    let offers: Vec<Offer> = ids
+        .map(|id| Offer {
+            id,
+            ..samples::offer()
+        })
+        .collect();
+    let mut heard = Vec::new();
+    for event in FrameworkEvent::offers(offers.clone()) {
+        let frame = Message::FrameworkEvent(event).encode();
+        let Ok(Message::FrameworkEvent(FrameworkEvent::Offers(portion))) =
+            Message::decode("FrameworkEvent", &frame[LENGTH_BYTES..])
+        else {
+            panic!("an event of offers is one");
+        };
+        heard.extend(portion);
+    }
+    assert!(heard == offers);
+}
 
 proptest! {
     #[test]

@@ -102,6 +102,32 @@ fn what_is_no_registration_is_refused_with_both_numbers() {
 }
 
 #[test]
+fn a_registration_does_not_grow_beyond_what_is_kept_of_an_agent() {
+    let ragged: Vec<String> = (1..60_000_u32)
+        .step_by(2)
+        .map(|p| format!("{p}-{p}"))
+        .collect();
+    let heavy = samples::resources(&format!("ports:[{}]", ragged.join(",")));
+    let mut reader = RegistrationReader::default();
+    let register = AgentCall::Register(Box::new(Registration {
+        tasks_total: 60_000,
+        ..samples::registration()
+    }));
+    reader.handle_call(register).unwrap();
+    let refused = (0..1000).find_map(|index| {
+        let task = weir_protocol::AgentTask {
+            resources: heavy.clone(),
+            ..samples::agent_task(&format!("web.{index}"))
+        };
+        reader.handle_call(AgentCall::Tasks(vec![task])).err()
+    });
+    let Some(RegistrationError::TooLong { bytes, .. }) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(bytes < 2 * weir_protocol::bounds::REGISTRATION_BYTES_MAX);
+}
+
+#[test]
 fn nothing_is_begun_after_an_error() {
     let mut reader = RegistrationReader::default();
     let mut calls = registration(2);

@@ -48,6 +48,7 @@
 pub mod authority;
 pub mod certificate;
 pub mod check;
+mod congestion;
 pub mod connect;
 pub mod credentials;
 pub mod host;

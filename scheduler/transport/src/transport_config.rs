@@ -1,8 +1,11 @@
 //! QUIC's own settings, the same for both sides but for the numbers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{IdleTimeout, TransportConfig, VarInt};
+
+use crate::congestion::SteppingAside;
 
 /// What differs between the sides.
 #[derive(Clone, Copy, Debug)]
@@ -37,6 +40,7 @@ pub(crate) fn transport_config(settings: Settings) -> Result<TransportConfig, Du
         // There is one stream, so its window is the connection's.
         .stream_receive_window(VarInt::from_u32(receive_bytes_max))
         .receive_window(VarInt::from_u32(receive_bytes_max))
-        .send_window(u64::from(send_bytes_max));
+        .send_window(u64::from(send_bytes_max))
+        .congestion_controller_factory(Arc::new(SteppingAside::default()));
     Ok(config)
 }

@@ -49,6 +49,7 @@ pub use refused::{Reason, RefusedPeer};
 
 use crate::credentials::CredentialWatch;
 use crate::session::{CloseCode, Link, Session};
+use places::Places;
 use task::Door;
 
 /// Takes connections.
@@ -61,6 +62,7 @@ pub struct Listener {
     greeted: mpsc::Receiver<Incoming>,
     counters: Counters,
     refusals: broadcast::Sender<RefusedPeer>,
+    places: Places,
     tasks: Vec<JoinHandle<()>>,
 }
 
@@ -106,6 +108,7 @@ impl Listener {
             greeted,
             counters,
             refusals,
+            places: door.places.clone(),
             tasks: door.spawn(),
         })
     }
@@ -137,9 +140,18 @@ impl Listener {
 
     /// Takes no more connections, closes those that are live, and waits until the peers were told.
     pub async fn close(self, code: CloseCode, reason: impl fmt::Display) {
-        self.endpoint
-            .close(code.as_varint(), reason.to_string().as_bytes());
+        self.close_all(code, &reason.to_string());
         self.endpoint.wait_idle().await;
+    }
+
+    fn close_all(&self, code: CloseCode, reason: &str) {
+        // Each by its link first, which lets the close through.
+        for link in self.places.live() {
+            if let Some(link) = link.link.upgrade() {
+                link.close(code, reason);
+            }
+        }
+        self.endpoint.close(code.as_varint(), reason.as_bytes());
     }
 }
 
@@ -149,8 +161,7 @@ impl Drop for Listener {
             task.abort();
         }
         // Without effect after `close`.
-        self.endpoint
-            .close(CloseCode::ShuttingDown.as_varint(), b"the listener is gone");
+        self.close_all(CloseCode::ShuttingDown, "the listener is gone");
     }
 }
 

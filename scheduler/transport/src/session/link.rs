@@ -10,6 +10,7 @@ use super::close::CloseCode;
 use super::disconnect::Disconnect;
 use super::statistics::LinkStatistics;
 use crate::certificate::{Certificate, Serial};
+use crate::congestion::step_aside;
 use crate::identity::Identity;
 use crate::moment::Moment;
 
@@ -99,6 +100,7 @@ impl Link {
             .unwrap_or(0);
         reason.truncate(end);
         let (code, reason) = self.0.closed_here.get_or_init(|| (code, reason));
+        step_aside(&self.0.connection);
         self.0.connection.close(code.as_varint(), reason.as_bytes());
     }
 
@@ -136,6 +138,7 @@ impl WeakLink {
 impl Drop for Shared {
     fn drop(&mut self) {
         // Without effect on a connection that was closed with something else before.
+        step_aside(&self.connection);
         self.connection.close(CloseCode::Done.as_varint(), b"");
     }
 }

@@ -66,6 +66,11 @@ impl<Out: Message, In: Message + Default> Session<Out, In> {
         self.sender.send(message).await
     }
 
+    /// Sends what a send that was dropped half-way has left.
+    pub async fn flush(&mut self) -> Result<(), SendError> {
+        self.sender.flush().await
+    }
+
     /// Waits for the next message; `None` when the peer has finished.
     pub async fn receive(&mut self) -> Result<Option<In>, ReceiveError> {
         self.receiver.receive().await

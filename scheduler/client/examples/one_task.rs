@@ -5,6 +5,8 @@
 //! cargo run -p weir-client --example one_task -- 127.0.0.1:5060 certs framework-run
 //! ```
 
+#![expect(clippy::print_stdout, reason = "an example speaks to whoever tries it")]
+
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -101,7 +103,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 }
             }
             Event::Refused { failure, .. } => println!("refused: {failure}; {}", failure.remedy),
-            other => println!("{other:?}"),
+            other @ (Event::Disconnected { .. }
+            | Event::NotYet { .. }
+            | Event::Rescinded { .. }
+            | Event::Operation { .. }
+            | Event::AgentLost { .. }) => println!("{other:?}"),
         }
     }
 }

@@ -33,10 +33,12 @@ pub(super) struct Agenda {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Sweep {
     Idle,
-    /// So many numbers of agents are `left` from `next` on, and around.
+    /// So many numbers of agents are `left` from `next` on, and around, of those below `circle`.
+    /// Agents that were added since are in the queue.
     Running {
         next: u32,
         left: u32,
+        circle: u32,
     },
 }
 
@@ -69,25 +71,29 @@ impl Agenda {
         }
     }
 
-    /// Has every agent that has something free looked at; their numbers are below `agents`.
+    /// Has every agent that has something free looked at; their numbers are below `agents`, which
+    /// never becomes less.
     pub(super) fn start_sweep(&mut self, agents: u32) {
         if agents == 0 {
             return;
         }
         let next = match self.sweep {
             // Once around from where it is, so that those behind it are looked at again.
-            Sweep::Running { next, .. } if next < agents => next,
-            Sweep::Running { .. } => 0,
+            Sweep::Running { next, .. } => next,
             Sweep::Idle => self.random_below(agents),
         };
-        self.sweep = Sweep::Running { next, left: agents };
+        self.sweep = Sweep::Running {
+            next,
+            left: agents,
+            circle: agents,
+        };
     }
 
-    /// Returns the agent to look at now; `agents` is as for [`Self::start_sweep`].
-    pub(super) fn next(&mut self, agents: u32) -> Option<u32> {
+    /// Returns the agent to look at now.
+    pub(super) fn next(&mut self) -> Option<u32> {
         let first = match self.turn {
-            Turn::Queue => self.next_queued().or_else(|| self.next_swept(agents)),
-            Turn::Sweep => self.next_swept(agents).or_else(|| self.next_queued()),
+            Turn::Queue => self.next_queued().or_else(|| self.next_swept()),
+            Turn::Sweep => self.next_swept().or_else(|| self.next_queued()),
         };
         self.turn = match self.turn {
             Turn::Queue => Turn::Sweep,
@@ -160,30 +166,25 @@ impl Agenda {
         }
     }
 
-    fn next_swept(&mut self, agents: u32) -> Option<u32> {
+    fn next_swept(&mut self) -> Option<u32> {
         loop {
-            let Sweep::Running { next, left } = self.sweep else {
+            let Sweep::Running { next, left, circle } = self.sweep else {
                 return None;
             };
             // To the end of the numbers, or of the circle.
-            let stretch = left.min(agents.saturating_sub(next));
+            let stretch = left.min(circle - next);
             let found = self.stocked.next_from(next);
             let found = found.filter(|agent| agent - next < stretch);
             let passed = found.map_or(stretch, |agent| agent - next + 1);
             let left = left - passed;
-            self.sweep = match found {
-                _ if left == 0 => Sweep::Idle,
-                Some(agent) => Sweep::Running {
-                    next: agent + 1,
-                    left,
-                },
-                None => Sweep::Running { next: 0, left },
+            self.sweep = if left == 0 {
+                Sweep::Idle
+            } else {
+                let next = (next + passed) % circle;
+                Sweep::Running { next, left, circle }
             };
             if found.is_some() {
                 return found;
-            }
-            if agents == 0 {
-                self.sweep = Sweep::Idle;
             }
         }
     }
@@ -204,8 +205,8 @@ impl Agenda {
 mod tests {
     use super::*;
 
-    fn drain(agenda: &mut Agenda, agents: u32) -> Vec<u32> {
-        std::iter::from_fn(|| agenda.next(agents)).collect()
+    fn drain(agenda: &mut Agenda) -> Vec<u32> {
+        std::iter::from_fn(|| agenda.next()).collect()
     }
 
     #[test]
@@ -216,7 +217,7 @@ mod tests {
                 agenda.set_stocked(agent, true);
             }
             agenda.start_sweep(100);
-            let mut seen = drain(&mut agenda, 100);
+            let mut seen = drain(&mut agenda);
             seen.sort_unstable();
             assert_eq!(seen, [1, 63, 64, 99]);
             assert!(!agenda.is_pending());
@@ -230,12 +231,30 @@ mod tests {
             agenda.set_stocked(agent, true);
         }
         agenda.start_sweep(10);
-        let first: Vec<u32> = (0..4).filter_map(|_| agenda.next(10)).collect();
+        let first: Vec<u32> = (0..4).filter_map(|_| agenda.next()).collect();
         agenda.start_sweep(10);
-        let mut seen = drain(&mut agenda, 10);
+        let mut seen = drain(&mut agenda);
         assert_eq!(first.len(), 4);
         seen.sort_unstable();
         assert_eq!(seen, (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_sweep_goes_all_around_though_agents_are_added_meanwhile() {
+        for seed in 0..10 {
+            let mut agenda = Agenda::new(seed);
+            for agent in 0..5 {
+                agenda.set_stocked(agent, true);
+            }
+            agenda.start_sweep(5);
+            let mut seen: Vec<u32> = agenda.next().into_iter().collect();
+            for agent in 5..50 {
+                agenda.set_stocked(agent, true);
+            }
+            seen.extend(drain(&mut agenda));
+            seen.sort_unstable();
+            assert_eq!(seen, [0, 1, 2, 3, 4]);
+        }
     }
 
     #[test]
@@ -248,7 +267,7 @@ mod tests {
         for agent in [10, 11, 12, 10] {
             agenda.enqueue(agent);
         }
-        let seen = drain(&mut agenda, 4);
+        let seen = drain(&mut agenda);
         assert_eq!(seen.len(), 7);
         assert_eq!((seen[0], seen[2], seen[4]), (10, 11, 12));
     }
@@ -260,6 +279,6 @@ mod tests {
         agenda.enqueue(4);
         agenda.remove(3);
         agenda.enqueue(3);
-        assert_eq!(drain(&mut agenda, 0), [3, 4]);
+        assert_eq!(drain(&mut agenda), [3, 4]);
     }
 }

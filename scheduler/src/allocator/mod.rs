@@ -80,3 +80,10 @@ pub use scalars::SCALAR_NAMES_MAX;
 pub use settings::{Least, Settings};
 pub use state::Allocator;
 pub use weight::{Weight, WeightError};
+
+#[cfg(test)]
+mod laws;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod scenarios;

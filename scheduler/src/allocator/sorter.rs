@@ -292,3 +292,124 @@ impl<N: Ord> PartialEq for Place<N> {
 }
 
 impl<N: Ord> Eq for Place<N> {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use weir_resources::Resources;
+
+    use super::super::scalars::ScalarNames;
+    use super::*;
+
+    /// Returns so much of three scalars; a small number of what can be, so that shares are often equal.
+    fn amounts() -> impl Strategy<Value = Amounts> {
+        prop::array::uniform3(prop::sample::select(vec![0_u64, 1, 1, 2, 3, 60])).prop_map(|parts| {
+            let named = ["cpus", "mem", "disk"].into_iter().zip(parts);
+            let text: Vec<String> = named
+                .filter(|(_, part)| *part > 0)
+                .map(|(name, part)| format!("{name}:{part}"))
+                .collect();
+            let resources: Resources = text.join(";").parse().expect("resources");
+            let mut names = ScalarNames::new();
+            names.admit(&resources).expect("three names");
+            names.amounts(resources.scalars())
+        })
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Hold(prop::sample::Index, Amounts),
+        Release(prop::sample::Index),
+        Present(prop::sample::Index, bool),
+        Weigh(prop::sample::Index, u32),
+        Grow(Amounts),
+        Ask(u32),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let index = || any::<prop::sample::Index>();
+        prop_oneof![
+            4 => (index(), amounts()).prop_map(|(client, more)| Step::Hold(client, more)),
+            2 => index().prop_map(Step::Release),
+            1 => (index(), any::<bool>()).prop_map(|(client, to)| Step::Present(client, to)),
+            1 => (index(), 1..4_u32).prop_map(|(client, weight)| Step::Weigh(client, weight)),
+            2 => amounts().prop_map(Step::Grow),
+            8 => (1..5_u32).prop_map(Step::Ask),
+        ]
+    }
+
+    proptest! {
+        /// Whatever happened to shares and totals, the first is the first of all when sorted.
+        #[test]
+        fn the_first_is_the_first_of_a_sorted_list(
+            clients in 1..40_u32,
+            steps in prop::collection::vec(step(), 1..200),
+        ) {
+            let mut sorter = Sorter::new();
+            let seats: Vec<Seat> = (0..clients)
+                .map(|tag| {
+                    let seat = sorter.insert(tag, clients - tag, Weight::ONE);
+                    sorter.set_present(seat, true);
+                    seat
+                })
+                .collect();
+            for step in steps {
+                match step {
+                    Step::Hold(client, more) => {
+                        sorter.totals_mut().add(&more);
+                        sorter.hold(*client.get(&seats), &more, 1);
+                    }
+                    Step::Release(client) => {
+                        let held = sorter.held(*client.get(&seats)).clone();
+                        sorter.totals_mut().subtract(&held);
+                        sorter.release(*client.get(&seats), &held);
+                    }
+                    Step::Present(client, to) => sorter.set_present(*client.get(&seats), to),
+                    Step::Weigh(client, weight) => {
+                        let weight = Weight::from_thousandths(weight).expect("a weight");
+                        sorter.set_weight(*client.get(&seats), weight);
+                    }
+                    Step::Grow(more) => sorter.totals_mut().add(&more),
+                    Step::Ask(divisor) => {
+                        let accepts = |tag: u32| tag.is_multiple_of(divisor);
+                        let sorted = seats
+                            .iter()
+                            .zip(0..)
+                            .filter(|(seat, tag)| accepts(*tag) && sorter.is_present(**seat))
+                            .min_by_key(|(seat, _)| sorter.rank(**seat))
+                            .map(|(_, tag)| tag);
+                        prop_assert_eq!(sorter.first(accepts), sorted);
+                    }
+                }
+                let totals = sorter.totals().clone();
+                sorter.assert_consistent(&totals);
+            }
+        }
+    }
+
+    #[test]
+    fn nothing_is_looked_at_in_vain_while_totals_grow_alike() {
+        let mut names = ScalarNames::new();
+        let unit: Resources = "cpus:1;mem:64".parse().expect("resources");
+        names.admit(&unit).expect("two names");
+        let unit = names.amounts(unit.scalars());
+        let mut sorter = Sorter::new();
+        for tag in 0..1_000 {
+            let seat = sorter.insert(tag, tag, Weight::ONE);
+            sorter.set_present(seat, true);
+            sorter.totals_mut().add(&unit);
+            sorter.hold(seat, &unit, 1);
+        }
+        sorter.measure();
+        let mut asked = 0;
+        for _ in 0..1_000 {
+            let first = sorter.first(|_| {
+                asked += 1;
+                true
+            });
+            sorter.totals_mut().add(&unit);
+            sorter.hold(first.expect("all are there"), &unit, 1);
+        }
+        assert_eq!((asked, sorter.vain), (1_000, 0));
+    }
+}

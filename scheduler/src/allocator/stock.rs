@@ -15,9 +15,9 @@ pub(super) struct Stock {
 }
 
 impl Stock {
-    pub(super) fn new(resources: &Resources, names: &ScalarNames) -> Self {
+    pub(super) fn new(parcel: &Parcel, names: &ScalarNames) -> Self {
         let mut stock = Self::default();
-        stock.put(&Parcel::new(resources.clone(), names), names);
+        stock.put(parcel, names);
         stock
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use weir_protocol::AgentId;
 use weir_resources::Kind;
 
 use super::agent::{AgentStanding, Side};
@@ -26,16 +27,22 @@ impl Allocator {
         self.wake(now, agents_max);
         let mut grants = Vec::new();
         for _ in 0..agents_max {
-            let Some(agent) = self.agenda.next(self.agents.slots()) else {
+            if self.visit_next(now, &mut grants).is_none() {
                 break;
-            };
-            self.visit(agent, now, &mut grants);
+            }
         }
         grants
     }
 
+    /// Looks at the next agent, adds what is granted there, and returns which it was.
+    pub(super) fn visit_next(&mut self, now: Nanos, grants: &mut Vec<Grant>) -> Option<AgentId> {
+        let agent = self.agenda.next()?;
+        self.visit(agent, now, grants);
+        Some(self.agents[agent].id)
+    }
+
     /// Puts the agents that have filters to lapse on the agenda, as many as can be looked at.
-    fn wake(&mut self, now: Nanos, agents_max: usize) {
+    pub(super) fn wake(&mut self, now: Nanos, agents_max: usize) {
         for _ in 0..agents_max {
             let Some((agent, kind)) = self.agenda.first_due(now) else {
                 break;

@@ -1,0 +1,145 @@
+//! Filters: what was refused, by whom, until when.
+
+use std::time::Duration;
+
+use super::{LONG, World, framework, grant};
+use crate::allocator::Settings;
+
+#[test]
+fn a_filter_refuses_parts_of_what_was_refused_and_nothing_more() {
+    let mut world = World::with_frameworks(&["a"]);
+    world.add_agent(1, "cpus:4;mem:1024");
+    world.poll();
+    // It keeps two processors, and refuses the rest.
+    world.decline((1, 1, "cpus:2;mem:1024"), LONG);
+    assert_eq!(world.poll(), []);
+    // Four processors are not part of two.
+    world.recover((1, 1, "cpus:2"));
+    assert_eq!(world.poll(), [grant(1, 1, "cpus:4;mem:1024")]);
+    world.decline((1, 1, "cpus:4;mem:512"), LONG);
+    assert_eq!(world.poll(), []);
+    world.update_agent(1, "cpus:4;mem:800");
+    assert_eq!(world.poll(), [], "less of it is part of it");
+    world.update_agent(1, "cpus:4;mem:800;gpus:1");
+    assert_eq!(world.poll(), [grant(1, 1, "cpus:4;mem:288;gpus:1")]);
+}
+
+#[test]
+fn a_filter_is_for_its_agent_alone() {
+    let mut world = World::with_frameworks(&["a"]);
+    world.add_agent(1, "cpus:4");
+    world.poll();
+    world.decline((1, 1, "cpus:4"), LONG);
+    world.add_agent(2, "cpus:4");
+    assert_eq!(world.poll(), [grant(2, 1, "cpus:4")]);
+}
+
+#[test]
+fn a_filter_that_lapses_is_an_event_with_a_deadline() {
+    let mut world = World::with_frameworks(&["a"]);
+    world.add_agent(1, "cpus:4");
+    world.poll();
+    let deadline = world.now + Duration::from_secs(5);
+    world.decline((1, 1, "cpus:4"), Duration::from_secs(5));
+    assert_eq!(world.poll(), []);
+    assert_eq!(world.allocator.next_deadline(), Some(deadline));
+    world.now = deadline - Duration::from_nanos(1);
+    assert_eq!(world.poll(), []);
+    world.now = deadline;
+    assert_eq!(world.poll(), [grant(1, 1, "cpus:4")]);
+    assert_eq!(world.allocator.next_deadline(), None);
+}
+
+#[test]
+fn who_declines_for_no_time_is_not_asked_again_at_once() {
+    let mut world = World::with_frameworks(&["a", "a"]);
+    world.add_agent(1, "cpus:4");
+    assert_eq!(world.poll_frameworks(), [1]);
+    world.decline((1, 1, "cpus:4"), Duration::ZERO);
+    assert_eq!(world.poll_frameworks(), [2]);
+    world.decline((1, 2, "cpus:4"), Duration::ZERO);
+    assert_eq!(world.poll_frameworks(), []);
+    world.now += Settings::default().refusal_min;
+    assert_eq!(world.poll_frameworks(), [1]);
+}
+
+#[test]
+fn a_filter_for_ever_is_one() {
+    let mut world = World::with_frameworks(&["a"]);
+    world.add_agent(1, "cpus:4");
+    world.poll();
+    world.decline((1, 1, "cpus:4"), Duration::MAX);
+    world.now += Duration::from_secs(100 * 365 * 24 * 3_600);
+    assert_eq!(world.poll(), []);
+}
+
+#[test]
+fn a_revived_framework_is_asked_about_everything_again() {
+    let mut world = World::with_frameworks(&["a", "a"]);
+    for number in 1..=3 {
+        world.add_agent(number, "cpus:4");
+    }
+    world.poll();
+    for (on, of) in [(1, 1), (2, 2), (3, 1)] {
+        world.decline((on, of, "cpus:4"), LONG);
+    }
+    for (on, of, _) in world.poll() {
+        world.decline((on, of, "cpus:4"), LONG);
+    }
+    assert_eq!(world.poll(), []);
+    world.allocator.revive(framework(2)).expect("it is there");
+    assert_eq!(world.poll_frameworks(), [2, 2, 2]);
+}
+
+#[test]
+fn a_suppressed_framework_is_offered_nothing_until_it_is_revived() {
+    let mut world = World::with_frameworks(&["a", "a"]);
+    world.allocator.suppress(framework(1)).expect("it is there");
+    world.add_agent(1, "cpus:4");
+    world.add_agent(2, "cpus:4");
+    assert_eq!(world.poll_frameworks(), [2, 2]);
+    world.recover((1, 2, "cpus:4"));
+    world.allocator.suppress(framework(2)).expect("it is there");
+    assert_eq!(world.poll(), []);
+    world.allocator.revive(framework(1)).expect("it is there");
+    assert_eq!(world.poll_frameworks(), [1]);
+}
+
+#[test]
+fn what_a_disconnected_framework_refused_is_forgotten() {
+    let mut world = World::with_frameworks(&["a"]);
+    world.add_agent(1, "cpus:4");
+    world.poll();
+    world.decline((1, 1, "cpus:4"), LONG);
+    world
+        .allocator
+        .deactivate_framework(framework(1))
+        .expect("it is there");
+    assert_eq!(world.poll(), []);
+    world
+        .allocator
+        .activate_framework(framework(1))
+        .expect("it is there");
+    assert_eq!(world.poll(), [grant(1, 1, "cpus:4")]);
+}
+
+#[test]
+fn filters_that_lapse_together_are_looked_at_a_few_at_a_time() {
+    let mut world = World::with_frameworks(&["a"]);
+    for number in 1..=10 {
+        world.add_agent(number, "cpus:1");
+    }
+    for (on, of, what) in world.poll() {
+        world.decline((on, of, &what), LONG);
+    }
+    assert_eq!(world.poll(), []);
+    world.now += LONG;
+    assert_eq!(world.allocator.poll_grants(world.now, 4).len(), 4);
+    assert!(
+        world
+            .allocator
+            .next_deadline()
+            .is_some_and(|due| due <= world.now)
+    );
+    assert_eq!(world.poll().len(), 6);
+}

@@ -2,9 +2,10 @@
 
 use std::fmt;
 
-use prost::Message;
+use prost::{Message, Name};
 
 use crate::agent::{AgentCall, AgentEvent};
+use crate::burden::{BurdenError, decode_bounded};
 use crate::failure::{ErrorCode, Failure, call_id};
 use crate::frame::{FrameError, encode_frame};
 use crate::framework::{FrameworkCall, FrameworkEvent};
@@ -17,7 +18,7 @@ use crate::wire;
 /// A message that stands alone in a frame.
 pub trait Envelope: Sized {
     /// The message on the wire.
-    type Wire: Message + Default;
+    type Wire: Message + Default + Name;
 
     /// Checks what came.
     fn from_wire(wire: Self::Wire) -> Result<Self, Refusal>;
@@ -28,9 +29,9 @@ pub trait Envelope: Sized {
 
 /// Reads what stands in one frame.
 pub fn decode<E: Envelope>(payload: &[u8]) -> Result<E, Refusal> {
-    let wire = E::Wire::decode(payload).map_err(|error| Refusal {
+    let wire = decode_bounded(payload).map_err(|error| Refusal {
         call: None,
-        cause: RefusalCause::NotProtobuf(error),
+        cause: RefusalCause::NotDecoded(error),
     })?;
     E::from_wire(wire)
 }
@@ -53,8 +54,8 @@ pub struct Refusal {
 /// What is wrong with what stands in a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RefusalCause {
-    /// The bytes are no message of protobuf.
-    NotProtobuf(prost::DecodeError),
+    /// The bytes are no message of protobuf, or one that takes too much memory.
+    NotDecoded(BurdenError),
     /// The envelope holds nothing, or something that this version does not know.
     Nothing {
         /// What should be in it.
@@ -67,7 +68,7 @@ pub enum RefusalCause {
 impl fmt::Display for RefusalCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotProtobuf(error) => write!(f, "the frame holds no message: {error}"),
+            Self::NotDecoded(error) => error.fmt(f),
             Self::Nothing { wanted } => {
                 write!(f, "the message holds no {wanted} that this version knows")
             }
@@ -80,7 +81,7 @@ impl Refusal {
     /// Returns the failure to answer with.
     pub fn failure(&self) -> Failure {
         match &self.cause {
-            RefusalCause::NotProtobuf(_) => Failure::new(
+            RefusalCause::NotDecoded(_) => Failure::new(
                 ErrorCode::InvalidMessage,
                 self,
                 "send one protobuf message of this conversation in each frame",

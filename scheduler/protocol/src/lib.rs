@@ -13,6 +13,7 @@
 //! field, what stands in it and what to do; nothing is dropped, cut or guessed.
 //!
 //! - [`bounds`]: how much of anything a message may hold, and why so much.
+//! - [`burden`]: how much memory a message takes, known before it is made.
 //! - [`envelope`]: messages that stand alone in a frame; [`pack`](mod@pack): lists that need several.
 //! - [`frame`], [`hello`]: how messages are parted on a stream, and how a conversation begins.
 //! - [`id`], [`text`], [`time`]: what things are called, texts for people, durations.
@@ -25,6 +26,7 @@
 #![warn(missing_docs)]
 
 pub mod bounds;
+pub mod burden;
 pub mod envelope;
 pub mod frame;
 pub mod hello;
@@ -50,6 +52,7 @@ pub use agent::{
     AgentCall, AgentEvent, AgentInfo, AgentTask, ApplyOutcome, Launch, Registration,
     RegistrationReader, RegistrationStep, TaskOwner, registration_calls,
 };
+pub use burden::{BurdenError, decode_bounded};
 pub use envelope::{Envelope, Refusal, decode, encode};
 pub use failure::{CallError, ErrorCode, Failure};
 pub use frame::{FrameDecoder, FrameError, encode_frame};

@@ -40,7 +40,7 @@ pub struct Offer {
 /// For how long resources that were refused are not offered again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Filters {
-    /// 0: they may come back at once.
+    /// 0: for as short as the scheduler allows.
     pub refuse: Millis,
 }
 

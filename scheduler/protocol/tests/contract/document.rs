@@ -157,7 +157,7 @@ fn bounds_and_defaults_are_told_as_the_code_says() {
     }
     let default = |millis: u64| grouped(usize::try_from(millis).unwrap());
     let refuse = default(Filters::default().refuse.0);
-    assert!(DOCUMENT.contains(&format!("Absent: {refuse}. 0: no filter.")));
+    assert!(DOCUMENT.contains(&format!("Absent: {refuse}. 0: for as short")));
     let grace = default(weir_protocol::task::KILL_GRACE_DEFAULT.0);
     assert_eq!(row("kill_grace_ms")[2], grace);
 }

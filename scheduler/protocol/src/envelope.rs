@@ -124,13 +124,16 @@ fn numbered<W, C: TryFrom<W, Error = Invalid>>(
     })
 }
 
-/// Reads an event.
-fn event<W, E: TryFrom<W, Error = Invalid>>(event: Option<W>) -> Result<E, Refusal> {
-    match event {
-        Some(event) => Ok(E::try_from(event)?),
+/// Reads what the scheduler says: an event or an answer.
+fn said<W, S: TryFrom<W, Error = Invalid>>(
+    said: Option<W>,
+    wanted: &'static str,
+) -> Result<S, Refusal> {
+    match said {
+        Some(said) => Ok(S::try_from(said)?),
         None => Err(Refusal {
             call: None,
-            cause: RefusalCause::Nothing { wanted: "event" },
+            cause: RefusalCause::Nothing { wanted },
         }),
     }
 }
@@ -151,7 +154,7 @@ impl Envelope for HelloAnswer {
     type Wire = wire::HelloAnswer;
 
     fn from_wire(wire: wire::HelloAnswer) -> Result<Self, Refusal> {
-        event(wire.answer)
+        said(wire.answer, "answer")
     }
 
     fn into_wire(self) -> wire::HelloAnswer {
@@ -180,7 +183,7 @@ impl Envelope for FrameworkEvent {
     type Wire = wire::FrameworkEvent;
 
     fn from_wire(wire: wire::FrameworkEvent) -> Result<Self, Refusal> {
-        event(wire.event)
+        said(wire.event, "event")
     }
 
     fn into_wire(self) -> wire::FrameworkEvent {
@@ -209,7 +212,7 @@ impl Envelope for AgentEvent {
     type Wire = wire::AgentEvent;
 
     fn from_wire(wire: wire::AgentEvent) -> Result<Self, Refusal> {
-        event(wire.event)
+        said(wire.event, "event")
     }
 
     fn into_wire(self) -> wire::AgentEvent {
@@ -238,7 +241,7 @@ impl Envelope for Answered {
     type Wire = wire::OperatorAnswer;
 
     fn from_wire(wire: wire::OperatorAnswer) -> Result<Self, Refusal> {
-        let answer: OperatorAnswer = event(wire.answer)?;
+        let answer: OperatorAnswer = said(wire.answer, "answer")?;
         let call = match &answer {
             // Only a failure may be about no call.
             OperatorAnswer::Failed(_) if wire.call_id == 0 => None,

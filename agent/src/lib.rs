@@ -9,6 +9,7 @@
 //! - [`container`]: containers, from what was asked for to how they ended.
 //! - [`network`]: the data plane: who gets which packet.
 //! - [`ports`]: who owns which ports, as a plan of numbers.
+//! - [`session`]: the conversation with the scheduler.
 //! - [`store`]: what survives a crash.
 //! - [`telemetry`]: what is measured, and how it is served.
 //! - [`doctor`]: what this node can and cannot do.
@@ -23,6 +24,7 @@ pub mod doctor;
 pub mod local;
 pub mod network;
 pub mod ports;
+pub mod session;
 pub mod store;
 pub mod telemetry;
 

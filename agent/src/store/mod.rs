@@ -16,6 +16,7 @@
 mod error;
 mod row;
 mod schema;
+mod session;
 mod writer;
 
 #[cfg(test)]
@@ -23,4 +24,8 @@ mod tests;
 
 pub use error::StoreError;
 pub use row::{ContainerRow, ExecutorIdentity, Phase, Stored};
+pub use session::{
+    ANSWERS_MAX, BegunChange, Ending, FINISHED_MAX, Progress, SessionChange, SessionStored,
+    TaskPhase, TaskRow,
+};
 pub use writer::{StoreHandle, StoreThread, open};

@@ -1,0 +1,218 @@
+//! Registering, and what is said of the agent as a whole.
+
+use weir_protocol::{
+    AgentCall, AgentId, AgentTask, ErrorCode, Estimate, Failure, Line, PortBlocks, Registration,
+    TaskKey,
+};
+use weir_resources::Resources;
+
+use super::journal::Connection;
+use super::machine::{AgentSession, Circumstances, Duty, Lent, Link};
+use super::output::{HangUp, Output};
+use crate::store::SessionChange;
+
+/// How many tasks one call names: with their resources and labels they stay far below a frame.
+const TASKS_PER_CALL: usize = 64;
+
+impl AgentSession {
+    pub(super) fn handle_connected(&mut self, circumstances: &Circumstances<'_>) {
+        self.connection = Connection(self.connection.0 + 1);
+        self.link = Link::Registering;
+        match &self.duty {
+            Duty::Serving | Duty::Draining => {}
+            Duty::Left => return self.journal.effect(Output::HangUp(HangUp::Left)),
+            Duty::Removed(failure) => {
+                let hang_up = HangUp::Removed(failure.clone());
+                return self.journal.effect(Output::HangUp(hang_up));
+            }
+        }
+        let tasks: Vec<AgentTask> = self.tasks.values().map(|task| task.describe()).collect();
+        let now = circumstances.now.since_boot;
+        let registration = Registration {
+            agent: self.profile.info.clone(),
+            boot: self.profile.boot.clone(),
+            id: self.agent,
+            checkpointed: self.set(),
+            port_blocks: self.port_blocks,
+            estimate: self
+                .estimate
+                .as_ref()
+                .filter(|lent| lent.at.saturating_add(lent.estimate.ttl().into()) > now)
+                .map(|lent| lent.estimate.clone()),
+            tasks_total: u32::try_from(tasks.len()).unwrap_or(u32::MAX),
+        };
+        self.say(AgentCall::Register(Box::new(registration)));
+        for part in tasks.chunks(TASKS_PER_CALL) {
+            self.say(AgentCall::Tasks(part.to_vec()));
+        }
+    }
+
+    pub(super) fn handle_disconnected(&mut self) {
+        self.link = Link::Down;
+        for task in self.tasks.values_mut() {
+            task.delivery = None;
+        }
+        self.deliveries.clear();
+    }
+
+    pub(super) fn handle_registered(
+        &mut self,
+        id: AgentId,
+        scheduler: &Line,
+        circumstances: &Circumstances<'_>,
+    ) {
+        if self.link != Link::Registering {
+            return;
+        }
+        self.figures.registrations += 1;
+        tracing::info!(agent = %id, %scheduler, "registered");
+        if self.agent != Some(id) {
+            if let Some(former) = self.agent {
+                tracing::warn!(%former, agent = %id, "the scheduler gave the agent another id");
+            }
+            self.agent = Some(id);
+            self.journal
+                .record(SessionChange::SetAgent { id: Some(id) });
+        }
+        self.link = Link::Registered;
+        // Oldest first: what has waited longest is what somebody waits for.
+        let mut keys: Vec<_> = self
+            .tasks
+            .iter()
+            .filter_map(|(key, task)| Some((task.updates.front()?.timestamp, key.clone())))
+            .collect();
+        keys.sort_unstable();
+        for (_, key) in keys {
+            self.deliver(&key, circumstances);
+        }
+    }
+
+    pub(super) fn handle_refused(
+        &mut self,
+        failure: Failure,
+        circumstances: &mut Circumstances<'_>,
+    ) {
+        self.figures.registrations_refused += 1;
+        if failure.code == ErrorCode::AgentRemoved {
+            return self.handle_removed(failure, circumstances);
+        }
+        tracing::error!(reason = %failure.reason, remedy = %failure.remedy, "registration refused");
+        self.journal
+            .effect(Output::HangUp(HangUp::Refused(failure)));
+    }
+
+    /// Takes note of what may be lent. It is said when it changes, and again before it expires.
+    pub(super) fn handle_estimated(
+        &mut self,
+        resources: Resources,
+        circumstances: &Circumstances<'_>,
+    ) {
+        let now = circumstances.now.since_boot;
+        let ttl = self.profile.estimate_ttl;
+        let is_said = match &self.estimate {
+            // What was never lent need not be taken back.
+            None => resources.is_empty(),
+            Some(lent) => {
+                // Half of its time leaves as much for a connection that is slow or broken.
+                let renewal = lent.at.saturating_add(std::time::Duration::from(ttl) / 2);
+                *lent.estimate.resources() == resources && now < renewal
+            }
+        };
+        if is_said {
+            return;
+        }
+        let version = self.next_version(
+            self.estimate
+                .as_ref()
+                .map_or(0, |lent| lent.estimate.version()),
+            circumstances,
+        );
+        match Estimate::new(version, ttl, resources) {
+            Ok(estimate) => {
+                self.estimate = Some(Lent {
+                    estimate: estimate.clone(),
+                    at: now,
+                });
+                self.say_when_registered(AgentCall::Estimate(estimate));
+            }
+            Err(error) => tracing::error!(%error, "an estimate that cannot be lent"),
+        }
+    }
+
+    pub(super) fn handle_port_blocks(
+        &mut self,
+        free: u32,
+        held: u32,
+        circumstances: &Circumstances<'_>,
+    ) {
+        let PortBlocks { version, .. } = self.port_blocks;
+        if (self.port_blocks.free, self.port_blocks.held) == (free, held) {
+            return;
+        }
+        self.port_blocks = PortBlocks {
+            version: self.next_version(version, circumstances),
+            free,
+            held,
+        };
+        self.say_when_registered(AgentCall::PortBlocks(self.port_blocks));
+    }
+
+    /// Returns the number of something that is counted within a boot.
+    ///
+    /// The clock since boot goes on while the agent is restarted, so that nothing need be kept.
+    fn next_version(&self, last: u64, circumstances: &Circumstances<'_>) -> u64 {
+        let clock = circumstances.now.since_boot.as_millis();
+        let clock = u64::try_from(clock).unwrap_or(u64::MAX);
+        clock.max(last.saturating_add(1))
+    }
+
+    /// Ends what came to its end: an agent that is drained leaves, one that was removed begins anew.
+    pub(super) fn settle_duty(&mut self) {
+        let is_busy = self.begun.is_some() || !self.waiting.is_empty();
+        match &self.duty {
+            Duty::Serving | Duty::Left => {}
+            Duty::Draining => {
+                if self.tasks.is_empty() && !is_busy && self.link == Link::Registered {
+                    tracing::info!("drained; leaving until the agent is started again");
+                    self.duty = Duty::Left;
+                    self.agent = None;
+                    self.journal.record(SessionChange::SetAgent { id: None });
+                    self.say(AgentCall::Unregister);
+                    self.journal.effect(Output::HangUp(HangUp::Left));
+                }
+            }
+            Duty::Removed(_) => {
+                if !is_busy && self.tasks.values().all(|task| !task.is_live()) {
+                    tracing::warn!("nothing of the removed agent is left; beginning as a new one");
+                    self.duty = Duty::Serving;
+                    self.agent = None;
+                    self.tasks.clear();
+                    self.finished.clear();
+                    self.deliveries.clear();
+                    self.journal.record(SessionChange::SetAgent { id: None });
+                    self.journal.record(SessionChange::ForgetTasks);
+                }
+            }
+        }
+    }
+
+    /// Says something on the connection there is.
+    pub(super) fn say(&mut self, call: AgentCall) {
+        self.journal.say(self.connection, call);
+    }
+
+    /// Says something that a registration would say anyway.
+    fn say_when_registered(&mut self, call: AgentCall) {
+        match self.link {
+            // While registering, too: the registration that is on its way says something older.
+            Link::Registering | Link::Registered => self.say(call),
+            Link::Down => {}
+        }
+    }
+
+    /// Returns the tasks in no particular order.
+    pub(super) fn live_keys(&self) -> Vec<TaskKey> {
+        let live = self.tasks.iter().filter(|(_, task)| task.is_live());
+        live.map(|(key, _)| key.clone()).collect()
+    }
+}

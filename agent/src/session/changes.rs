@@ -11,7 +11,9 @@
 use weir_protocol::{
     AgentCall, ApplyOutcome, ErrorCode, Failure, OperationKey, ResourceSet, SetVersion,
 };
-use weir_resources::{OperationError, OperationKind, ResourceOperation, Resources, Shortfall};
+use weir_resources::{
+    OperationError, OperationKind, ResourceName, ResourceOperation, Resources, Shortfall,
+};
 
 use super::input::VolumeFailure;
 use super::machine::{AgentSession, Circumstances, Waiting};

@@ -197,11 +197,6 @@ impl AgentSession {
             journal: Journal::default(),
             figures: Figures::default(),
         };
-        let used = session.used().map_err(RestoreError::TasksTwice)?;
-        session
-            .total
-            .check_contains(&used)
-            .map_err(RestoreError::Tasks)?;
         let mut circumstances = Circumstances { now, random };
         match &session.begun {
             Some(_) => session.order_begun(),
@@ -215,6 +210,12 @@ impl AgentSession {
                 .unwrap_or(ContainerState::Absent);
             session.handle_container(&container, state, &mut circumstances);
         }
+        // Only now: what has ended in the meantime holds nothing.
+        let used = session.used().map_err(RestoreError::TasksTwice)?;
+        session
+            .total
+            .check_contains(&used)
+            .map_err(RestoreError::Tasks)?;
         session.journal.flush();
         Ok(session)
     }

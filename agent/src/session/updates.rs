@@ -155,11 +155,9 @@ impl AgentSession {
                 let status = task.updates.front().unwrap_or(latest).clone();
                 (status, latest.state)
             }
-            None if self.is_waiting(key) => {
-                let verdict = Verdict::of_agent(TaskState::Staging, None, "");
-                let status = self.status(key, verdict, circumstances.now.unix);
-                (status, TaskState::Staging)
-            }
+            // It is not written down, so nothing may be built on its being here; what becomes of it
+            // is told soon.
+            None if self.is_waiting(key) => return,
             None => match self.finished.get(key) {
                 Some(status) => (status.clone(), status.state),
                 None => {

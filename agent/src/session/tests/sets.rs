@@ -121,6 +121,11 @@ fn what_is_not_there_cannot_be_changed() {
             ErrorCode::VolumeUnknown,
         ),
         ("f", create("disk(db):5"), ErrorCode::InvalidOperation),
+        (
+            "g",
+            reserve("port_blocks(db, alice):1"),
+            ErrorCode::InvalidOperation,
+        ),
     ] {
         let failure = failure(&mut world, apply(name, 1, change));
         assert_eq!(failure.code, code, "{name}: {failure}");
@@ -190,8 +195,8 @@ fn what_builds_on_a_volume_waits_for_its_directory() {
     let task = launch("a", "cpus(db, alice):1;disk(db)[data:here:rw]:10");
     world.hear(AgentEvent::Launch(Box::new(task)));
     world.hear(AgentEvent::Reconcile(vec![task_key("a")]));
+    assert_eq!(world.states(), [], "nothing of it is written down");
     world.settle();
-    assert_eq!(world.states(), [TaskState::Staging]);
     world.run_container("a");
     assert_eq!(world.states(), [TaskState::Running]);
     assert_eq!(world.session.set().version(), SetVersion(2));
@@ -260,6 +265,11 @@ fn tasks_that_do_not_fit_the_configuration_are_refused_with_both_numbers() {
         text.contains("cpus:3") && text.contains("there is only 2"),
         "{text}"
     );
+    // Tasks that have ended in the meantime are in nobody's way.
+    let id = world.container_of("a");
+    let ended = world.ended(&id, Outcome::Exited { code: 0 });
+    world.containers.get_mut(&id).unwrap().state = ended;
+    world.restart().unwrap();
 }
 
 #[test]

@@ -218,7 +218,7 @@ impl fmt::Display for Check {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Presence => "no certificate was presented",
-            Self::Encoding => "the certificate cannot be read",
+            Self::Encoding => "the certificate is malformed",
             Self::Chain => "no authority of the bundle issued the certificate",
             Self::Signature => "a signature is wrong",
             Self::Expiry => "the certificate has expired",

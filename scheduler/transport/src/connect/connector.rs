@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prost::Message;
-use quinn::{ClientConfig, ConnectionError, Endpoint, TransportConfig};
+use quinn::{ClientConfig, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig};
 use rustls::pki_types::UnixTime;
 use tokio::net::lookup_host;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 use weir_protocol::hello::ALPN;
 
@@ -18,8 +19,7 @@ use super::vigil::{Vigil, watch_over};
 use crate::check::Check;
 use crate::credentials::CredentialWatch;
 use crate::host::HostName;
-use crate::listen::believed;
-use crate::session::{Disconnect, Link, Peer, Session, alert};
+use crate::session::{Disconnect, Link, Peer, Session, alert, believed};
 use crate::tls;
 use crate::transport_config::{Settings, transport_config};
 use crate::verify::{Finding, Record};
@@ -31,6 +31,8 @@ pub struct ConnectLimits {
     pub resolve_patience: Duration,
     /// The most addresses of a name that are tried.
     pub addresses_max: usize,
+    /// How long an address may keep silent before the next is tried beside it.
+    pub stagger: Duration,
     /// How long the handshake with one address may take: a few losses on a bad path.
     pub handshake_patience: Duration,
     /// How long the scheduler may read nothing of what it is owed.
@@ -47,17 +49,26 @@ pub struct ConnectLimits {
 
 /// Connects to schedulers, from as few sockets as there are kinds of network.
 #[derive(Debug)]
-pub struct Connector {
+pub struct Connector(Arc<Shared>);
+
+/// What the attempts of one connector share.
+#[derive(Debug)]
+struct Shared {
     credentials: CredentialWatch,
     limits: ConnectLimits,
     sockets: Mutex<Vec<(IpAddr, Endpoint)>>,
 }
+
+/// A connection with its stream.
+type Opened = (Link, SendStream, RecvStream);
 
 impl Default for ConnectLimits {
     fn default() -> Self {
         Self {
             resolve_patience: Duration::from_secs(5),
             addresses_max: 8,
+            // As browsers do it (RFC 8305, section 5).
+            stagger: Duration::from_millis(250),
             handshake_patience: Duration::from_secs(5),
             stall: Duration::from_secs(10),
             idle: Duration::from_secs(9),
@@ -71,11 +82,11 @@ impl Default for ConnectLimits {
 impl Connector {
     /// Makes a connector. No socket is opened yet.
     pub fn new(credentials: CredentialWatch, limits: ConnectLimits) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             credentials,
             limits,
             sockets: Mutex::new(Vec::new()),
-        }
+        }))
     }
 
     /// Connects to the scheduler at `address`, and opens the stream.
@@ -85,12 +96,37 @@ impl Connector {
         &self,
         address: &Address,
     ) -> Result<Session<Out, In>, ConnectError> {
+        let stall = self.0.limits.stall;
+        let stagger = self.0.limits.stagger;
+        let mut remotes = self.0.resolve(address).await?.into_iter();
+        // Attempts that are under way; dropped with this future.
+        let mut attempts = JoinSet::new();
         let mut failure: Option<ConnectError> = None;
-        for remote in self.resolve(address).await? {
-            match self.connect_to(address, remote).await {
-                Ok(session) => return Ok(session),
-                Err(error) => {
-                    tracing::debug!(%address, %remote, %error, "an address of the scheduler failed");
+        loop {
+            match remotes.next() {
+                Some(remote) => {
+                    let attempt = Arc::clone(&self.0).open(address.clone(), remote);
+                    attempts.spawn(attempt);
+                }
+                None if attempts.is_empty() => break,
+                None => {}
+            }
+            let more = remotes.len() > 0;
+            let ended = if more {
+                match timeout(stagger, attempts.join_next()).await {
+                    Ok(ended) => ended,
+                    // Nothing yet: the next address may be the one that answers.
+                    Err(_elapsed) => continue,
+                }
+            } else {
+                attempts.join_next().await
+            };
+            match ended {
+                Some(Ok(Ok((link, send, receive)))) => {
+                    return Ok(Session::new(link, send, receive, stall));
+                }
+                Some(Ok(Err(error))) => {
+                    tracing::debug!(%address, %error, "an address of the scheduler failed");
                     let says_less = failure
                         .as_ref()
                         .is_some_and(|before| before.is_judgement() && !error.is_judgement());
@@ -98,6 +134,8 @@ impl Connector {
                         failure = Some(error);
                     }
                 }
+                // Only while the runtime shuts down.
+                Some(Err(_)) | None => {}
             }
         }
         Err(failure.unwrap_or_else(|| ConnectError::NoAddresses {
@@ -108,6 +146,7 @@ impl Connector {
     /// Waits until every closed connection has told its peer: what a command does before it exits.
     pub async fn settle(&self) {
         let endpoints: Vec<Endpoint> = self
+            .0
             .lock()
             .iter()
             .map(|(_, endpoint)| endpoint.clone())
@@ -116,7 +155,9 @@ impl Connector {
             endpoint.wait_idle().await;
         }
     }
+}
 
+impl Shared {
     async fn resolve(&self, address: &Address) -> Result<Vec<SocketAddr>, ConnectError> {
         let name = match &address.host {
             HostName::Ip(ip) => return Ok(vec![SocketAddr::new(*ip, address.port)]),
@@ -147,14 +188,15 @@ impl Connector {
         Ok(addresses)
     }
 
-    async fn connect_to<Out: Message, In: Message + Default>(
-        &self,
-        address: &Address,
+    /// Shakes hands with one address, and opens the stream.
+    async fn open(
+        self: Arc<Self>,
+        address: Address,
         remote: SocketAddr,
-    ) -> Result<Session<Out, In>, ConnectError> {
-        let state = self.credentials.borrow().clone();
+    ) -> Result<Opened, ConnectError> {
+        let current = Arc::clone(&self.credentials.borrow().current);
         let record = Arc::new(Record::default());
-        let crypto = tls::connecting(&state.current, &record).map_err(ConnectError::Tls)?;
+        let crypto = tls::connecting(&current, &record).map_err(ConnectError::Tls)?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(self.transport()?));
         let endpoint = self
@@ -173,7 +215,7 @@ impl Connector {
         };
         let connection = match timeout(patience, connecting).await {
             Ok(Ok(connection)) => connection,
-            Ok(Err(error)) => return Err(failure(address, remote, patience, error, &record)),
+            Ok(Err(error)) => return Err(failure(&address, remote, patience, error, &record)),
             Err(_elapsed) => return Err(no_answer()),
         };
         let certificate = believed(&connection).ok_or_else(|| ConnectError::Failed {
@@ -186,7 +228,7 @@ impl Connector {
         let link = Link::new(connection, Peer::new(certificate, remote), None);
         let (send, receive) = match timeout(patience, link.connection().open_bi()).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(failure(address, remote, patience, error, &record)),
+            Ok(Err(error)) => return Err(failure(&address, remote, patience, error, &record)),
             // It gives no stream.
             Err(_elapsed) => return Err(no_answer()),
         };
@@ -196,10 +238,10 @@ impl Connector {
             Vigil {
                 name: address.host.to_server_name(),
                 judged_at,
-                generation: state.generation,
+                by: current,
             },
         ));
-        Ok(Session::new(link, send, receive, self.limits.stall))
+        Ok((link, send, receive))
     }
 
     fn transport(&self) -> Result<TransportConfig, ConnectError> {

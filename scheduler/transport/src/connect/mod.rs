@@ -1,13 +1,13 @@
 //! The connecting side: finds a scheduler, makes sure that it is one, and opens the conversation.
 //!
 //! ```text
-//!   Address ──resolve──► addresses ──handshake, one after the other──► Session
+//!   Address ──resolve──► addresses ──handshakes, the next when one is slow──► Session
 //! ```
 //!
 //! 1. The name is resolved; an address needs no resolving.
-//! 2. Each address is tried in turn, with the credentials of that moment. The scheduler's certificate
-//!    must bear the name that was asked for, whatever it resolved to, and be a scheduler's of the same
-//!    trust domain.
+//! 2. The addresses are tried in turn, each a little after the one before, with the credentials of
+//!    that moment; the first that is through counts. The scheduler's certificate must bear the name
+//!    that was asked for, whatever it resolved to, and be a scheduler's of the same trust domain.
 //! 3. The stream is opened. The scheduler may still refuse: TLS 1.3 lets the connecting side finish
 //!    first, so a refusal of *this* side's certificate is what the first receive says.
 //! 4. While the session lives, the scheduler is judged again whenever the credentials change.

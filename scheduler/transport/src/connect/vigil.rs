@@ -1,27 +1,28 @@
 //! Judges the scheduler again while the session lives.
 
+use std::sync::Arc;
+
 use rustls::pki_types::{ServerName, UnixTime};
 
-use crate::credentials::{CredentialState, CredentialWatch};
-use crate::listen::chain;
-use crate::session::{CloseCode, Link, WeakLink};
+use crate::credentials::{CredentialWatch, Credentials};
+use crate::session::{CloseCode, Link, WeakLink, chain};
 
-/// How the scheduler was judged when it was connected to.
+/// How the scheduler was judged, and by what.
 pub(super) struct Vigil {
     pub(super) name: ServerName<'static>,
     pub(super) judged_at: UnixTime,
-    pub(super) generation: u64,
+    pub(super) by: Arc<Credentials>,
 }
 
 /// Watches over one session until it ends, or until the credentials can change no more.
 pub(super) async fn watch_over(link: WeakLink, mut credentials: CredentialWatch, mut vigil: Vigil) {
     loop {
         // Credentials that changed during the handshake are seen here, before any waiting.
-        let state = credentials.borrow_and_update().clone();
-        if state.generation != vigil.generation {
-            vigil.generation = state.generation;
+        let current = Arc::clone(&credentials.borrow_and_update().current);
+        if !current.believes_like(&vigil.by) {
             let Some(link) = link.upgrade() else { return };
-            vigil.judge(&link, &state);
+            vigil.by = current;
+            vigil.judge(&link);
         }
         let Some(connection) = link.upgrade().map(|link| link.connection().clone()) else {
             return;
@@ -39,17 +40,15 @@ pub(super) async fn watch_over(link: WeakLink, mut credentials: CredentialWatch,
 }
 
 impl Vigil {
-    fn judge(&self, link: &Link, state: &CredentialState) {
+    fn judge(&self, link: &Link) {
         let chain = chain(link.connection());
         let Some((end_entity, intermediates)) = chain.split_first() else {
             return link.close(CloseCode::Untrusted, "the certificate is gone");
         };
-        let judged = state.current.trust().judge_server(
-            end_entity,
-            intermediates,
-            &self.name,
-            self.judged_at,
-        );
+        let judged =
+            self.by
+                .trust()
+                .judge_server(end_entity, intermediates, &self.name, self.judged_at);
         if let Err((finding, _)) = judged {
             tracing::warn!(
                 peer = %link.peer().identity,

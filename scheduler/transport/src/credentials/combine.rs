@@ -108,6 +108,11 @@ impl Credentials {
         &self.own.certificate.serial
     }
 
+    /// Returns when the certificate begins.
+    pub fn not_before(&self) -> Moment {
+        self.own.certificate.not_before
+    }
+
     /// Returns when the certificate ends.
     pub fn not_after(&self) -> Moment {
         self.own.certificate.not_after
@@ -131,16 +136,22 @@ impl Credentials {
         &self.trust
     }
 
-    /// Returns whether both show the same certificate and believe the same.
-    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+    /// Returns whether both believe the same peers.
+    pub(crate) fn believes_like(&self, other: &Self) -> bool {
         let same_lists = match (&self.revocations, &other.revocations) {
             (None, None) => true,
             (Some(one), Some(other)) => one.is_same_as(other),
             (Some(_), None) | (None, Some(_)) => false,
         };
-        self.own.key.cert == other.own.key.cert
+        same_lists
             && self.authorities.certificates == other.authorities.certificates
-            && same_lists
+            && self.identity().trust_domain() == other.identity().trust_domain()
+    }
+
+    /// Returns whether both show the same certificate and believe the same peers.
+    pub(super) fn is_same_as(&self, other: &Self) -> bool {
+        self.own.key.cert == other.own.key.cert
+            && self.believes_like(other)
             && self.warnings == other.warnings
     }
 }

@@ -35,6 +35,7 @@
 //!   the list must be in force all the same.
 //! - The **identity cannot change** while the process runs: peers and files know it by that name.
 
+mod age;
 mod combine;
 mod error;
 mod files;
@@ -46,6 +47,6 @@ mod warning;
 pub use combine::Credentials;
 pub use error::CredentialError;
 pub use files::CredentialFiles;
-pub use reload::{ReloadError, Reloader};
+pub use reload::{RELOAD_INTERVAL, ReloadError, Reloader};
 pub use state::{CredentialState, CredentialWatch};
 pub use warning::CredentialWarning;

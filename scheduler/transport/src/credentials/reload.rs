@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
+use super::age::Age;
 use super::combine::Credentials;
 use super::error::CredentialError;
 use super::files::{CredentialFiles, Own, Parts, Stamp};
@@ -17,7 +18,11 @@ use crate::moment::Moment;
 /// The most callers that wait for a reload: people and signals, so a few.
 const QUEUE_MAX: usize = 16;
 
-/// The shortest time between two looks: each is a handful of `stat` calls.
+/// How often changed files are looked for, unless something else is needed: a peer that was revoked
+/// is closed within five seconds of that, and each look is a handful of `stat` calls.
+pub const RELOAD_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The shortest time between two looks.
 const INTERVAL_MIN: Duration = Duration::from_millis(10);
 
 /// Asks for reloads, and follows them.
@@ -42,8 +47,7 @@ impl Reloader {
     /// Loads the credentials, and starts to look for changes every `every`.
     ///
     /// Blocks on the disk, once; needs a tokio runtime. The task ends when the last handle and the
-    /// last watch are gone. A newly revoked peer is closed one such time after its list was replaced,
-    /// so `every` should be two seconds or less.
+    /// last watch are gone. See [`RELOAD_INTERVAL`] for how often.
     pub fn spawn(
         files: CredentialFiles,
         kinds: Vec<PeerKind>,
@@ -60,6 +64,7 @@ impl Reloader {
             publish,
             loaded: Some(stamp),
             failing: Failing::Not,
+            age: None,
         };
         tokio::spawn(task.run(queue, every.max(INTERVAL_MIN)));
         Ok(Self { requests, state })
@@ -93,6 +98,8 @@ struct ReloadTask {
     /// What the files looked like when all of them were last taken.
     loaded: Option<Stamp>,
     failing: Failing,
+    /// As it was last looked at.
+    age: Option<Age>,
 }
 
 /// How the files that are not in force are seen.
@@ -146,6 +153,7 @@ impl ReloadTask {
                     if self.publish.is_closed() {
                         return;
                     }
+                    self.look_at_age(Moment::from_system(SystemTime::now()));
                     if self.needs_reading().await
                         && let Err(error) = self.reload(Why::Looked).await
                     {
@@ -154,6 +162,13 @@ impl ReloadTask {
                 }
             }
         }
+    }
+
+    fn look_at_age(&mut self, now: Moment) {
+        let current = Arc::clone(&self.publish.borrow().current);
+        let age = Age::of(&current, now);
+        age.log_since(self.age, &current);
+        self.age = Some(age);
     }
 
     async fn needs_reading(&self) -> bool {

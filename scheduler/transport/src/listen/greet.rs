@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use quinn::{Connection, ConnectionError};
-use rustls::pki_types::{CertificateDer, UnixTime};
+use quinn::ConnectionError;
+use rustls::pki_types::UnixTime;
 use tokio::time::{Instant, timeout};
 use weir_protocol::hello::ALPN;
 
@@ -13,9 +13,8 @@ use super::counters::Gauge;
 use super::refused::{Reason, RefusedPeer};
 use super::sweep::judge_again;
 use super::task::{Door, canonical, left};
-use crate::certificate::Certificate;
 use crate::check::Check;
-use crate::session::{CloseCode, Disconnect, Link, Peer, alert};
+use crate::session::{CloseCode, Disconnect, Link, Peer, alert, believed};
 use crate::verify::Record;
 
 /// Greets one peer, or refuses it.
@@ -138,19 +137,6 @@ async fn open(door: &Arc<Door>, link: Link) {
             CloseCode::Busy,
         ),
     }
-}
-
-/// Returns the chain of a peer.
-pub(crate) fn chain(connection: &Connection) -> Vec<CertificateDer<'static>> {
-    connection
-        .peer_identity()
-        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
-        .map_or_else(Vec::new, |chain| *chain)
-}
-
-/// Returns the certificate of a peer that the verifier believed.
-pub(crate) fn believed(connection: &Connection) -> Option<Certificate> {
-    Certificate::read(chain(connection).first()?).ok()
 }
 
 /// Returns why a handshake failed.

@@ -43,7 +43,6 @@ use tokio::task::JoinHandle;
 pub use crate::session::Peer;
 pub use counters::Counters;
 pub use error::ListenError;
-pub(crate) use greet::{believed, chain};
 pub use limits::ListenLimits;
 pub use refused::{Reason, RefusedPeer};
 

@@ -4,31 +4,31 @@ use std::sync::Arc;
 
 use rustls::pki_types::UnixTime;
 
-use super::greet::chain;
 use super::places::Live;
 use super::refused::{Reason, RefusedPeer};
 use super::task::Door;
-use crate::session::{CloseCode, Link};
+use crate::session::{CloseCode, Link, chain};
 use crate::verify::Trust;
 
 /// Follows the credentials until they can change no more.
 pub(super) async fn sweep(door: Arc<Door>) {
     let mut credentials = door.credentials.clone();
-    let mut swept = credentials.borrow_and_update().generation;
+    // Not what is in force now: who was greeted before this task ran was judged by that.
+    let mut swept = Arc::clone(&door.opened_with);
     while credentials.changed().await.is_ok() {
-        let state = credentials.borrow_and_update().clone();
-        if state.generation == swept {
-            // Only the counts or the error changed.
+        let current = Arc::clone(&credentials.borrow_and_update().current);
+        if current.believes_like(&swept) {
+            // Only the own certificate changed, or what is counted.
             continue;
         }
-        swept = state.generation;
+        swept = Arc::clone(&current);
         let live = door.places.live();
         let door = Arc::clone(&door);
         // A tenth of a millisecond for each: too long for a task that others wait for.
         let judged = tokio::task::spawn_blocking(move || {
             for Live { link, judged_at } in live {
                 if let Some(link) = link.upgrade() {
-                    judge_again(&door, &link, judged_at, state.current.trust());
+                    judge_again(&door, &link, judged_at, current.trust());
                 }
             }
         })

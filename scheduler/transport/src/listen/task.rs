@@ -35,6 +35,8 @@ pub(super) struct Door {
     /// Everything of a server configuration but the credentials.
     base: ServerConfig,
     pub(super) credentials: CredentialWatch,
+    /// What was in force when the door was opened.
+    pub(super) opened_with: Arc<Credentials>,
     pub(super) limits: ListenLimits,
     pub(super) counters: Counters,
     pub(super) greeted: mpsc::Sender<Incoming>,
@@ -66,9 +68,9 @@ impl Door {
             limit: "idle",
             found: format!("{} s", idle.as_secs()),
         })?;
-        let current = Arc::clone(&credentials.borrow().current);
+        let opened_with = Arc::clone(&credentials.borrow().current);
         let first =
-            tls::accepting(&current, &Arc::new(Record::default())).map_err(ListenError::Tls)?;
+            tls::accepting(&opened_with, &Arc::new(Record::default())).map_err(ListenError::Tls)?;
         let mut validation_token = ValidationTokenConfig::default();
         // A peer proves its address when it is asked to, and keeps no token for the next time.
         validation_token.sent(0);
@@ -90,6 +92,7 @@ impl Door {
             endpoint,
             base,
             credentials,
+            opened_with,
             limits,
             counters,
             greeted,

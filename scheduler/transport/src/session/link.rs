@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock, Weak};
 
 use quinn::{Connection, ConnectionError};
+use rustls::pki_types::CertificateDer;
 
 use super::close::CloseCode;
 use super::disconnect::Disconnect;
@@ -151,4 +152,17 @@ impl fmt::Debug for Shared {
             .field("closed_here", &self.closed_here)
             .finish_non_exhaustive()
     }
+}
+
+/// Returns the chain of a peer.
+pub(crate) fn chain(connection: &Connection) -> Vec<CertificateDer<'static>> {
+    connection
+        .peer_identity()
+        .and_then(|identity| identity.downcast::<Vec<CertificateDer<'static>>>().ok())
+        .map_or_else(Vec::new, |chain| *chain)
+}
+
+/// Returns the certificate of a peer that the verifier believed.
+pub(crate) fn believed(connection: &Connection) -> Option<Certificate> {
+    Certificate::read(chain(connection).first()?).ok()
 }

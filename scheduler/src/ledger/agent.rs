@@ -127,7 +127,7 @@ impl Agent {
             software: self.software.clone(),
             registered: self.registered,
             checkpointed: self.checkpointed.clone(),
-            port_blocks: self.port_blocks,
+            port_blocks: self.port_blocks.total(),
             standing: self.standing,
         }
     }

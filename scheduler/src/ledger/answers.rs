@@ -49,6 +49,10 @@ impl Answers {
         Some(forgotten)
     }
 
+    pub(super) fn rows(&self) -> impl Iterator<Item = &AnswerRow> {
+        self.by_key.values()
+    }
+
     /// Forgets all answers to somebody; returns which.
     pub(super) fn forget(&mut self, origin: &OperationOrigin) -> Vec<OperationKey> {
         let ids = self.by_origin.remove(origin).unwrap_or_default();

@@ -104,7 +104,7 @@ impl Errand {
             })
     }
 
-    fn row(&self) -> ErrandRow {
+    pub(super) fn row(&self) -> ErrandRow {
         ErrandRow {
             number: self.number,
             turn: self.turn,

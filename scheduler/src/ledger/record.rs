@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, VecDeque};
 
 use weir_protocol::{
     AgentId, AgentInfo, AgentName, BootId, Filters, FrameworkId, FrameworkInfo, Line, Millis,
-    NetworkMode, Note, Operation, OperationKey, OperationOrigin, OperationOutcome, PortBlocks,
-    Reason, ResourceSet, TaskKey, TaskOwner, TaskSpec, UnixMs,
+    NetworkMode, Note, Operation, OperationKey, OperationOrigin, OperationOutcome, Reason,
+    ResourceSet, TaskId, TaskKey, TaskOwner, TaskSpec, UnixMs,
 };
 use weir_resources::{Labels, Principal, Resources, Role};
 
@@ -92,8 +92,8 @@ pub struct AgentRow {
     pub registered: UnixMs,
     /// Its reservations and volumes.
     pub checkpointed: ResourceSet,
-    /// Its blocks of ports.
-    pub port_blocks: PortBlocks,
+    /// How many blocks of ports it has in all.
+    pub port_blocks: u32,
     /// Whether it takes anything new.
     pub standing: Standing,
 }
@@ -199,7 +199,7 @@ pub enum TaskWhat {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LearnedTask {
     /// What its framework calls it.
-    pub id: weir_protocol::TaskId,
+    pub id: TaskId,
     /// What people call it.
     pub name: Line,
     /// What it holds.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use weir_protocol::{
-    AgentId, FrameworkId, Launch, OperationOrigin, TaskKey, TaskState, TaskStatus,
+    AgentId, FrameworkId, Launch, OperationOrigin, PortBlocks, TaskKey, TaskState, TaskStatus,
 };
 use weir_resources::{Resources, Role};
 
@@ -208,7 +208,11 @@ impl Ledger {
             presence: AgentPresence::Recovered { gone_at },
             standing: row.standing,
             checkpointed: row.checkpointed,
-            port_blocks: row.port_blocks,
+            port_blocks: PortBlocks {
+                version: 0,
+                free: row.port_blocks,
+                held: 0,
+            },
             lent: Lent::Nothing,
             total: Resources::new(),
             offers: Default::default(),
@@ -329,5 +333,33 @@ impl Ledger {
         self.agents.awaited.insert(id);
         self.agents.by_id.insert(id, Agent { total, ..agent });
         Ok(())
+    }
+
+    /// Returns everything that is written down, as it is by now: what [`Self::recover`] needs, and what a
+    /// database holds once every batch is written.
+    ///
+    /// Of tasks that their agents have the description is left out, which a database may still hold.
+    pub fn rows(&self) -> Vec<Row> {
+        let agents = self.agents.by_id.values();
+        let removed = self.agents.removed.values().cloned();
+        let frameworks = self.frameworks.by_id.values();
+        let ended = self.frameworks.ended.values().cloned();
+        let tasks = self.tasks.values();
+        let errands = self.errands.by_number.values();
+        let answers = self.answers.rows().cloned();
+        let weights = self.weights.iter().map(|(role, weight)| Row::Weight {
+            role: role.clone(),
+            weight: *weight,
+        });
+        agents
+            .map(|agent| Row::Agent(agent.row()))
+            .chain(removed.map(Row::RemovedAgent))
+            .chain(frameworks.map(|framework| Row::Framework(framework.row())))
+            .chain(ended.map(Row::EndedFramework))
+            .chain(tasks.map(|task| Row::Task(Box::new(task.row()))))
+            .chain(errands.map(|errand| Row::Errand(errand.row())))
+            .chain(answers.map(Row::Answer))
+            .chain(weights)
+            .collect()
     }
 }

@@ -100,7 +100,7 @@ fn take_over_to_crash_at(node: &mut Node, place: &str) {
 fn launch_is_cut_off_everywhere(network: &str) {
     let mut node = Node::with(SMALL);
     let keeper = node.start_server("keeper", 31000);
-    for (&(place, found), port) in LAUNCH_POINTS.iter().zip(31010..) {
+    for (&(place, found), port) in LAUNCH_POINTS.iter().zip(31009..) {
         restart_to_crash_at(&mut node, place);
         let ports = port.to_string();
         let options = [

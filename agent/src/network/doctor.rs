@@ -130,7 +130,7 @@ fn judge_firewall(firewall: &Firewall, pools: &PortSet) -> Vec<Check> {
     let hooked: Vec<String> = firewall
         .chains
         .iter()
-        .filter(|chain| chain.is_hooked && chain.uses > 0)
+        .filter(|chain| chain.is_in_force())
         .map(|chain| format!("{} {}", chain.table, chain.name))
         .collect();
     let mut checks = Vec::new();
@@ -152,7 +152,7 @@ fn judge_firewall(firewall: &Firewall, pools: &PortSet) -> Vec<Check> {
     let translating: Vec<&str> = firewall
         .chains
         .iter()
-        .filter(|chain| chain.is_hooked && chain.is_nat && chain.uses > 0)
+        .filter(|chain| chain.is_in_force() && chain.is_nat)
         .map(|chain| chain.name.as_str())
         .chain(
             firewall
@@ -396,6 +396,7 @@ mod tests {
             name: name.to_owned(),
             is_hooked: true,
             is_nat,
+            is_closed: false,
             uses: 1,
         }
     }
@@ -426,6 +427,21 @@ mod tests {
         assert!(
             checks[0].detail.contains("t input") && checks[0].detail.contains("iptables filter")
         );
+    }
+
+    #[test]
+    fn a_chain_that_drops_by_its_policy_needs_no_rule() {
+        let empty = |is_closed| Chain {
+            is_closed,
+            uses: 0,
+            ..a_chain("input", false)
+        };
+        assert_eq!(
+            judge(vec![empty(false)], &[], "31000")[0].status,
+            Status::Ok
+        );
+        let checks = judge(vec![empty(true)], &[], "31000");
+        assert_eq!(checks[0].status, Status::Degraded);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io;
+use std::path::Path;
 
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 
@@ -17,8 +18,11 @@ const NFT_MSG_GETCHAIN: u16 = 4;
 const NFTA_CHAIN_TABLE: u16 = 1;
 const NFTA_CHAIN_NAME: u16 = 3;
 const NFTA_CHAIN_HOOK: u16 = 4;
+const NFTA_CHAIN_POLICY: u16 = 5;
 const NFTA_CHAIN_USE: u16 = 6;
 const NFTA_CHAIN_TYPE: u16 = 7;
+/// `NF_DROP`: what no rule lets through is dropped.
+const POLICY_DROP: u32 = 0;
 const NLMSG_ERROR: u16 = 2;
 const NLMSG_DONE: u16 = 3;
 const NLM_F_REQUEST_DUMP: u16 = 0x301;
@@ -36,8 +40,17 @@ pub(crate) struct Chain {
     pub(crate) is_hooked: bool,
     /// Rewrites addresses or ports.
     pub(crate) is_nat: bool,
+    /// Drops what none of its rules lets through.
+    pub(crate) is_closed: bool,
     /// How many rules it has, or rules that jump to it.
     pub(crate) uses: u32,
+}
+
+impl Chain {
+    /// Returns whether it may do something to packets by itself.
+    pub(crate) fn is_in_force(&self) -> bool {
+        self.is_hooked && (self.uses > 0 || self.is_closed)
+    }
 }
 
 /// What was found.
@@ -57,9 +70,10 @@ pub(crate) struct FirewallError(#[source] io::Error);
 /// one of a kernel without nftables.
 pub(crate) fn read() -> Result<Firewall, FirewallError> {
     let mut legacy_tables = Vec::new();
-    for file in ["/proc/net/ip_tables_names", "/proc/net/ip6_tables_names"] {
+    for file in ["ip_tables_names", "ip6_tables_names"] {
         // Without the module there is no such file.
-        let names = fs::read_to_string(file).unwrap_or_default();
+        let path = Path::new("/proc/thread-self/net").join(file);
+        let names = fs::read_to_string(path).unwrap_or_default();
         legacy_tables.extend(names.lines().map(str::to_owned));
     }
     legacy_tables.sort_unstable();
@@ -149,6 +163,7 @@ fn decode_chain(mut bytes: &[u8]) -> Chain {
         name: String::new(),
         is_hooked: false,
         is_nat: false,
+        is_closed: false,
         uses: 0,
     };
     while let (Some(length), Some(kind)) = (half(bytes, 0), half(bytes, 2)) {
@@ -162,6 +177,9 @@ fn decode_chain(mut bytes: &[u8]) -> Chain {
             NFTA_CHAIN_HOOK => chain.is_hooked = true,
             NFTA_CHAIN_TYPE => chain.is_nat = text(value) == "nat",
             // Numbers of nftables are in network byte order.
+            NFTA_CHAIN_POLICY => {
+                chain.is_closed = word(value, 0).map(u32::from_be) == Some(POLICY_DROP);
+            }
             NFTA_CHAIN_USE => chain.uses = word(value, 0).map_or(0, u32::from_be),
             _ => {}
         }
@@ -211,6 +229,7 @@ mod tests {
         payload.extend(attribute(NFTA_CHAIN_NAME, b"PREROUTING\0"));
         payload.extend(attribute(NFTA_CHAIN_HOOK | 0x8000, &[]));
         payload.extend(attribute(NFTA_CHAIN_TYPE, b"nat\0"));
+        payload.extend(attribute(NFTA_CHAIN_POLICY, &0_u32.to_be_bytes()));
         payload.extend(attribute(NFTA_CHAIN_USE, &7_u32.to_be_bytes()));
         let mut bytes = message(NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWCHAIN, &payload);
         bytes.extend(message(NLMSG_DONE, &[0; 4]));
@@ -223,6 +242,7 @@ mod tests {
                 name: "PREROUTING".to_owned(),
                 is_hooked: true,
                 is_nat: true,
+                is_closed: true,
                 uses: 7
             }]
         );

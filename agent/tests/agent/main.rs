@@ -18,6 +18,7 @@ mod clean;
 mod cli;
 mod command;
 mod crash;
+mod firewall;
 mod isolation;
 mod names;
 mod node;

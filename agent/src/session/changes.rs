@@ -108,6 +108,17 @@ impl AgentSession {
                 "ask again on top of what there is now",
             ));
         }
+        let blocks = ResourceName::PORT_BLOCKS;
+        if !change.resources().get(blocks.as_str()).is_empty() {
+            return Err(Failure::new(
+                ErrorCode::InvalidOperation,
+                format_args!(
+                    "{} of `{blocks}`, of which the agent has as many as are free just then",
+                    change.kind()
+                ),
+                "leave them out; every isolated task of any role takes one",
+            ));
+        }
         let total = self.total.apply(change).map_err(|error| refused(&error))?;
         let held = |shortfall: &Shortfall| {
             let code = match shortfall.wanted.volume() {

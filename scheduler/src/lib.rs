@@ -2,4 +2,5 @@
 #![forbid(unsafe_code)]
 
 pub mod allocator;
+pub mod config;
 pub mod ledger;

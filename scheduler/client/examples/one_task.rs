@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! weir certs init --directory certs
-//! cargo run -p weir-client --example one_task -- 127.0.0.1:5060 certs framework-run
+//! cargo run -p weir-client --example one_task -- 127.0.0.1:5151 certs framework-run
 //! ```
 
 #![expect(clippy::print_stdout, reason = "an example speaks to whoever tries it")]

@@ -3,4 +3,8 @@
 
 pub mod allocator;
 pub mod config;
+pub mod daemon;
 pub mod ledger;
+pub mod session;
+pub mod store;
+pub mod telemetry;

@@ -83,7 +83,7 @@ fn the_defaults_are_the_ledgers_own() {
     let config = Config::default();
     assert_eq!(
         config.ledger_settings(),
-        crate::ledger::Settings::new(Line::new("weir").unwrap())
+        Settings::new(Line::new("weir").unwrap())
     );
 }
 

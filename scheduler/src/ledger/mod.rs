@@ -73,11 +73,13 @@ mod total;
 mod operator;
 
 mod agent;
+mod census;
 mod conservation;
 mod framework;
 mod task;
 mod timers;
 
+pub use census::Census;
 pub use input::{Input, Moment, Peer, SessionId};
 pub use issue::Seed;
 pub use outbox::{Batch, Message, Outgoing, Written};

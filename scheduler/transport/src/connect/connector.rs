@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use prost::Message;
-use quinn::{ClientConfig, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig};
+use quinn::{
+    ClientConfig, Connecting, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig,
+};
 use rustls::pki_types::UnixTime;
 use tokio::net::lookup_host;
 use tokio::task::JoinSet;
@@ -199,13 +201,8 @@ impl Shared {
         let crypto = tls::connecting(&current, &record).map_err(ConnectError::Tls)?;
         let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(self.transport()?));
-        let endpoint = self
-            .endpoint(remote)
-            .map_err(|source| ConnectError::Socket { remote, source })?;
         let judged_at = UnixTime::now();
-        let connecting = endpoint
-            .connect_with(config, remote, &address.host.to_string())
-            .map_err(|source| ConnectError::Begin { remote, source })?;
+        let connecting = self.begin(config, remote, &address.host.to_string())?;
 
         let patience = self.limits.handshake_patience;
         let no_answer = || ConnectError::NoAnswer {
@@ -244,6 +241,30 @@ impl Shared {
         Ok((link, send, receive))
     }
 
+    /// Sends the first packet.
+    fn begin(
+        &self,
+        config: ClientConfig,
+        remote: SocketAddr,
+        name: &str,
+    ) -> Result<Connecting, ConnectError> {
+        let local = local_address(remote);
+        let endpoint = self
+            .endpoint(local)
+            .map_err(|source| ConnectError::Socket { remote, source })?;
+        match endpoint.connect_with(config.clone(), remote, name) {
+            // The socket has failed since it was last used: once more, with another.
+            Err(quinn::ConnectError::EndpointStopping) => {
+                self.lock().retain(|(bound, _)| *bound != local);
+                self.endpoint(local)
+                    .map_err(|source| ConnectError::Socket { remote, source })?
+                    .connect_with(config, remote, name)
+            }
+            begun => begun,
+        }
+        .map_err(|source| ConnectError::Begin { remote, source })
+    }
+
     fn transport(&self) -> Result<TransportConfig, ConnectError> {
         transport_config(Settings {
             // The scheduler opens none.
@@ -256,15 +277,8 @@ impl Shared {
         .map_err(|idle| ConnectError::Idle { idle })
     }
 
-    /// Returns the socket to reach `remote` from.
-    fn endpoint(&self, remote: SocketAddr) -> io::Result<Endpoint> {
-        // What stays on this host is sent from where nobody else can answer.
-        let local: IpAddr = match (remote.ip(), remote.ip().is_loopback()) {
-            (IpAddr::V4(_), true) => Ipv4Addr::LOCALHOST.into(),
-            (IpAddr::V4(_), false) => Ipv4Addr::UNSPECIFIED.into(),
-            (IpAddr::V6(_), true) => Ipv6Addr::LOCALHOST.into(),
-            (IpAddr::V6(_), false) => Ipv6Addr::UNSPECIFIED.into(),
-        };
+    /// Returns the socket of a local address.
+    fn endpoint(&self, local: IpAddr) -> io::Result<Endpoint> {
         let mut sockets = self.lock();
         if let Some((_, endpoint)) = sockets.iter().find(|(bound, _)| *bound == local) {
             return Ok(endpoint.clone());
@@ -277,6 +291,17 @@ impl Shared {
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(IpAddr, Endpoint)>> {
         // Nothing panics while it is held, and a list of handles is whole at every moment.
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns from where to reach `remote`.
+fn local_address(remote: SocketAddr) -> IpAddr {
+    // What stays on this host is sent from where nobody else can answer.
+    match (remote.ip(), remote.ip().is_loopback()) {
+        (IpAddr::V4(_), true) => Ipv4Addr::LOCALHOST.into(),
+        (IpAddr::V4(_), false) => Ipv4Addr::UNSPECIFIED.into(),
+        (IpAddr::V6(_), true) => Ipv6Addr::LOCALHOST.into(),
+        (IpAddr::V6(_), false) => Ipv6Addr::UNSPECIFIED.into(),
     }
 }
 

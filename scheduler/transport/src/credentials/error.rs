@@ -46,7 +46,7 @@ pub enum CredentialError {
         found: String,
     },
     /// A file holds other than what is wanted.
-    #[error("{} holds {found} of what should be {wanted}", path.display())]
+    #[error("{} holds {found} of what should be {wanted}, in PEM", path.display())]
     Count {
         /// The file.
         path: PathBuf,

@@ -31,6 +31,8 @@
 //! - A list **older than the one in force** is refused: a copy from yesterday must not give back
 //!   what was revoked today.
 //! - An authority that **has expired** is left out of the bundle, with a warning.
+//! - A bundle that **does not hold the authority of this process' own certificate** is refused, for
+//!   peers with the same bundle would refuse it: whoever takes an authority out renews first.
 //! - This process' own certificate **on the list** is a warning here and a refusal at every peer:
 //!   the list must be in force all the same.
 //! - The **identity cannot change** while the process runs: peers and files know it by that name.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::tls::TlsSetupError;
 
@@ -20,13 +21,21 @@ pub enum ListenError {
     /// The certificate in use cannot be served.
     #[error("cannot set TLS up")]
     Tls(#[source] TlsSetupError),
-    /// A limit is out of range.
-    #[error("the limit {limit} is out of range: {found}")]
+    /// The idle time is more than QUIC can say.
+    #[error("an idle time of {} s cannot be said", idle.as_secs())]
+    Idle {
+        /// The idle time.
+        idle: Duration,
+    },
+    /// A limit is too small.
+    #[error("the limit `{limit}` is {found}, and at least {least} is needed")]
     Limit {
         /// Which.
         limit: &'static str,
         /// Its value.
         found: String,
+        /// What it must be.
+        least: String,
     },
 }
 
@@ -38,7 +47,7 @@ impl ListenError {
                 "check that no other process has the port, and that the address is one of this host"
             }
             Self::Tls(_) => "please report this",
-            Self::Limit { .. } => "set it between 1 and what the machine can bear",
+            Self::Idle { .. } | Self::Limit { .. } => "set the limit within its bounds",
         }
     }
 }

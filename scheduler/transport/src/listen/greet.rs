@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use quinn::ConnectionError;
 use rustls::pki_types::UnixTime;
+use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use weir_protocol::hello::ALPN;
 
@@ -20,12 +21,13 @@ use crate::verify::Record;
 /// Greets one peer, or refuses it.
 pub(super) async fn greet(
     door: Arc<Door>,
+    greeted: mpsc::Sender<Incoming>,
     incoming: quinn::Incoming,
     address: SocketAddr,
     handshake: Gauge,
 ) {
     let record = Arc::new(Record::default());
-    if let Err(reason) = introduce(&door, incoming, &record, handshake).await {
+    if let Err(reason) = introduce(&door, &greeted, incoming, &record, handshake).await {
         let finding = record.finding();
         door.refuse(RefusedPeer {
             address,
@@ -38,6 +40,7 @@ pub(super) async fn greet(
 
 async fn introduce(
     door: &Arc<Door>,
+    greeted: &mpsc::Sender<Incoming>,
     incoming: quinn::Incoming,
     record: &Arc<Record>,
     handshake: Gauge,
@@ -81,12 +84,12 @@ async fn introduce(
     if now.generation != state.generation {
         judge_again(door, &link, judged_at, now.current.trust());
     }
-    open(door, link).await;
+    open(door, greeted, link).await;
     Ok(())
 }
 
 /// Waits for the stream of a peer that is believed, and hands it over.
-async fn open(door: &Arc<Door>, link: Link) {
+async fn open(door: &Arc<Door>, greeted: &mpsc::Sender<Incoming>, link: Link) {
     let refuse = |reason: Reason, code: CloseCode| {
         link.close(code, &reason);
         let peer = link.peer();
@@ -118,7 +121,7 @@ async fn open(door: &Arc<Door>, link: Link) {
         receive,
         stall: door.limits.stall,
     };
-    match timeout(left(patience, began), door.greeted.send(incoming)).await {
+    match timeout(left(patience, began), greeted.send(incoming)).await {
         Ok(Ok(())) => {
             let peer = link.peer();
             tracing::debug!(

@@ -1,6 +1,9 @@
 //! Every bound of the accepting side, with its reason.
 
+use std::fmt;
 use std::time::Duration;
+
+use super::error::ListenError;
 
 /// Bounds of the accepting side.
 ///
@@ -52,5 +55,78 @@ impl Default for ListenLimits {
             receive_bytes_max: 256 * 1024,
             send_bytes_max: 1024 * 1024,
         }
+    }
+}
+
+impl ListenLimits {
+    /// Refuses limits with which nobody could be served.
+    pub(super) fn check(&self) -> Result<(), ListenError> {
+        let Self {
+            connections_max,
+            handshakes_max,
+            // None means that everyone has to prove its address, which is slow and works.
+            handshakes_unproven_max: _,
+            handshake_patience,
+            stream_patience,
+            waiting_max,
+            stall,
+            idle,
+            keep_alive,
+            receive_bytes_max,
+            send_bytes_max,
+        } = self;
+        at_least("connections_max", connections_max, &1)?;
+        at_least("handshakes_max", handshakes_max, &1)?;
+        at_least("waiting_max", waiting_max, &1)?;
+        at_least("receive_bytes_max", receive_bytes_max, &1)?;
+        at_least("send_bytes_max", send_bytes_max, &1)?;
+        let moment = Duration::from_millis(1);
+        at_least("handshake_patience", handshake_patience, &moment)?;
+        at_least("stream_patience", stream_patience, &moment)?;
+        at_least("stall", stall, &moment)?;
+        at_least("keep_alive", keep_alive, &moment)?;
+        // Otherwise a peer is dead before it is asked.
+        at_least("idle", idle, &(*keep_alive + moment))
+    }
+}
+
+fn at_least<T: PartialOrd + fmt::Debug>(
+    limit: &'static str,
+    found: &T,
+    least: &T,
+) -> Result<(), ListenError> {
+    if found < least {
+        return Err(ListenError::Limit {
+            limit,
+            found: format!("{found:?}"),
+            least: format!("{least:?}"),
+        });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_serve_nobody_are_refused() {
+        let limits = ListenLimits::default();
+        assert!(limits.check().is_ok());
+        let idle = limits.keep_alive;
+        let error = ListenLimits { idle, ..limits }.check().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the limit `idle` is 4s, and at least 4.001s is needed"
+        );
+        let waiting_max = 0;
+        assert!(
+            ListenLimits {
+                waiting_max,
+                ..limits
+            }
+            .check()
+            .is_err()
+        );
     }
 }

@@ -88,14 +88,14 @@ impl Listener {
     ) -> Result<Self, ListenError> {
         let counters = Counters::new();
         let (refusals, _) = broadcast::channel(REFUSALS_KEPT);
-        let (greeted_by, greeted) = mpsc::channel(limits.waiting_max);
+        // At least one, for a channel of none is a panic; the limits are checked with all others.
+        let (greeted_by, greeted) = mpsc::channel(limits.waiting_max.max(1));
         let door = Door::open(
             address,
             credentials,
             limits,
             counters.clone(),
             refusals.clone(),
-            greeted_by,
         )?;
         let endpoint = door.endpoint().clone();
         let address = endpoint
@@ -108,7 +108,7 @@ impl Listener {
             counters,
             refusals,
             places: door.places.clone(),
-            tasks: door.spawn(),
+            tasks: door.spawn(greeted_by),
         })
     }
 
@@ -119,7 +119,7 @@ impl Listener {
 
     /// Waits for the next peer that is believed and has opened its stream.
     ///
-    /// `None` only when the listener's task has died. What is not taken waits, and is bounded: an
+    /// `None` when no more can come: the socket failed, as the log says. What is not taken waits, and is bounded: an
     /// application that does not accept makes new peers wait, and then time out.
     pub async fn accept(&mut self) -> Option<Incoming> {
         let incoming = self.greeted.recv().await?;

@@ -89,6 +89,23 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// Returns what to do about it, if it should not be so.
+    pub fn remedy(&self) -> &'static str {
+        match self {
+            Self::Check { check, .. } | Self::NoLonger { check, .. } => check.remedy(),
+            Self::RefusedUs(_) => {
+                "nothing, if a stranger came; otherwise see what the peer says of this side's certificate"
+            }
+            Self::Full { .. } => "find out who holds the connections, or raise the limit",
+            Self::Busy { .. } => "nothing, if it passes; peers come back by themselves",
+            Self::Slow { .. } | Self::NoStream { .. } | Self::Broken { .. } => {
+                "nothing, if a stranger came; otherwise check the peer and the way to it"
+            }
+        }
+    }
+}
+
 /// The labels of what is not a check.
 const OTHER_LABELS: [&str; 6] = ["refused_us", "full", "busy", "slow", "no_stream", "broken"];
 

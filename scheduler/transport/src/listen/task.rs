@@ -1,10 +1,10 @@
 //! The accept task, and what it shares with the greetings and the sweep.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quinn::{Endpoint, EndpointConfig, ServerConfig, TokioRuntime, ValidationTokenConfig};
+use quinn::{Endpoint, ServerConfig, ValidationTokenConfig};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -39,7 +39,6 @@ pub(super) struct Door {
     pub(super) opened_with: Arc<Credentials>,
     pub(super) limits: ListenLimits,
     pub(super) counters: Counters,
-    pub(super) greeted: mpsc::Sender<Incoming>,
     pub(super) places: Places,
     refusals: broadcast::Sender<RefusedPeer>,
     pace: Mutex<Pace>,
@@ -53,8 +52,8 @@ impl Door {
         limits: ListenLimits,
         counters: Counters,
         refusals: broadcast::Sender<RefusedPeer>,
-        greeted: mpsc::Sender<Incoming>,
     ) -> Result<Self, ListenError> {
+        limits.check()?;
         let bind = |source| ListenError::Bind { address, source };
         let transport = transport_config(Settings {
             // One conversation is one stream.
@@ -64,10 +63,7 @@ impl Door {
             receive_bytes_max: limits.receive_bytes_max,
             send_bytes_max: limits.send_bytes_max,
         })
-        .map_err(|idle| ListenError::Limit {
-            limit: "idle",
-            found: format!("{} s", idle.as_secs()),
-        })?;
+        .map_err(|idle| ListenError::Idle { idle })?;
         let opened_with = Arc::clone(&credentials.borrow().current);
         let first =
             tls::accepting(&opened_with, &Arc::new(Record::default())).map_err(ListenError::Tls)?;
@@ -80,14 +76,7 @@ impl Door {
             .max_incoming(FIRST_PACKETS_MAX)
             .incoming_buffer_size(FIRST_BYTES_MAX)
             .incoming_buffer_size_total(FIRST_BYTES_MAX * FIRST_PACKETS_MAX as u64);
-        let socket = UdpSocket::bind(address).map_err(bind)?;
-        let endpoint = Endpoint::new(
-            EndpointConfig::default(),
-            Some(base.clone()),
-            socket,
-            Arc::new(TokioRuntime),
-        )
-        .map_err(bind)?;
+        let endpoint = Endpoint::server(base.clone(), address).map_err(bind)?;
         Ok(Self {
             endpoint,
             base,
@@ -95,7 +84,6 @@ impl Door {
             opened_with,
             limits,
             counters,
-            greeted,
             places: Places::default(),
             refusals,
             pace: Mutex::new(Pace::default()),
@@ -107,10 +95,11 @@ impl Door {
         &self.endpoint
     }
 
-    pub(super) fn spawn(self) -> Vec<JoinHandle<()>> {
+    /// Starts the tasks. The queue ends when no more peers can come.
+    pub(super) fn spawn(self, greeted: mpsc::Sender<Incoming>) -> Vec<JoinHandle<()>> {
         let door = Arc::new(self);
         vec![
-            tokio::spawn(accept(Arc::clone(&door))),
+            tokio::spawn(accept(Arc::clone(&door), greeted)),
             tokio::spawn(sweep(door)),
         ]
     }
@@ -141,6 +130,7 @@ impl Door {
                 serial = refused.serial.as_ref().map(tracing::field::display),
                 check = refused.reason.label(),
                 reason = %refused.reason,
+                remedy = refused.reason.remedy(),
                 lines_withheld = (withheld > 0).then_some(withheld),
                 "a peer was refused"
             );
@@ -152,7 +142,7 @@ impl Door {
 }
 
 /// Decides over every first packet at once, and never waits for who sent it.
-async fn accept(door: Arc<Door>) {
+async fn accept(door: Arc<Door>, greeted: mpsc::Sender<Incoming>) {
     while let Some(incoming) = door.endpoint.accept().await {
         let ListenLimits {
             connections_max,
@@ -190,7 +180,13 @@ async fn accept(door: Arc<Door>) {
             refuse(Reason::Busy { handshakes_max });
             continue;
         };
-        tokio::spawn(greet(Arc::clone(&door), incoming, address, handshake));
+        tokio::spawn(greet(
+            Arc::clone(&door),
+            greeted.clone(),
+            incoming,
+            address,
+            handshake,
+        ));
     }
 }
 

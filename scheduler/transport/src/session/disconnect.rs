@@ -82,10 +82,10 @@ impl Disconnect {
                 }
                 match close.error_code {
                     TransportErrorCode::CONNECTION_REFUSED => Self::Full { reason: said },
-                    // An application that closes during the handshake is not heard in its own words.
-                    TransportErrorCode::APPLICATION_ERROR => Self::ByPeer {
-                        code: CloseCode::ShuttingDown,
-                        reason: said,
+                    // An application that closes so early is not heard in its own words.
+                    TransportErrorCode::APPLICATION_ERROR => Self::Quic {
+                        what: "the peer's program closed the connection in the handshake"
+                            .to_owned(),
                     },
                     code => Self::Quic {
                         what: format!("the peer reports: {code}{}", with_reason(&said)),

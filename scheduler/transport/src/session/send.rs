@@ -135,7 +135,8 @@ impl<Out: Message> Sender<Out> {
         &self.frames.link
     }
 
-    /// Sends what is left, waits until the peer has all of it, and closes the connection.
+    /// Sends what is left, waits until the peer has all of it or says that all was said, and closes
+    /// the connection.
     pub async fn finish(mut self) -> Result<(), SendError> {
         self.frames.finish().await?;
         self.link().close(CloseCode::Done, "");

@@ -8,6 +8,8 @@
 //! - `refused`: an agent that all frameworks but one refuse is freed.
 //! - `revive`: a framework wants everything again, of which all others want nothing.
 //! - `freed`: a task ends on one of many agents that are in use, and what it had is granted.
+//! - `behind`: the same, and nine frameworks of ten hold nothing and refuse everything, so that they
+//!   are the first in the order and to be passed over.
 //! - `added`, `updated`, `removed`: agents come, change and go.
 //!
 //! An event's time is that of telling it to the allocator and of the poll that follows. Times are by the
@@ -68,7 +70,8 @@ fn main() {
     if !arguments.reserved {
         refused_and_revived(&arguments);
     }
-    freed(&arguments);
+    freed(&arguments, 1, "freed");
+    freed(&arguments, 10, "behind");
     coming_and_going(&arguments);
 }
 
@@ -153,26 +156,34 @@ fn refused_and_revived(arguments: &Arguments) {
     cluster.check();
 }
 
-/// Ends tasks one by one on agents that are in use by all frameworks, who use what they get.
-fn freed(arguments: &Arguments) {
+/// Ends tasks one by one on agents that are in use by every `users`th framework; the others refuse all.
+fn freed(arguments: &Arguments, users: u128, name: &str) {
     let mut cluster = Cluster::new(arguments);
     cluster.add_frameworks();
-    cluster.add_agents();
+    let agents = if users == 1 {
+        arguments.agents
+    } else {
+        arguments.agents.min(1_000)
+    };
+    cluster.add_agents_up_to(agents);
     let mut tasks = VecDeque::new();
     let task = quantities(1, 1_024);
-    for grant in cluster.poll_all() {
+    let mut grants: VecDeque<Grant> = cluster.poll_all().into();
+    while let Some(grant) = grants.pop_front() {
+        if !grant.framework.bits().is_multiple_of(users) {
+            grants.extend(cluster.decline(&grant));
+            continue;
+        }
         let mut rest = grant.resources.clone();
         while let Ok(less) = rest.checked_sub(&task) {
             tasks.push_back((grant.agent, grant.framework));
             rest = less;
         }
-        let (agent, framework) = (grant.agent, grant.framework);
-        cluster
-            .allocator
-            .decline(agent, framework, &rest, FOR_GOOD, cluster.now)
-            .expect("it was granted");
+        grants.extend(cluster.decline(&Grant {
+            resources: rest,
+            ..grant
+        }));
     }
-    cluster.poll_all();
     let mut times = Times::new();
     for _ in 0..arguments.offers.min(500_000) {
         let Some((agent, framework)) = tasks.pop_front() else {
@@ -185,18 +196,17 @@ fn freed(arguments: &Arguments) {
                 .expect("the task had it");
             cluster.poll()
         });
+        // Whoever gets it has refused the rest that was there before.
         for grant in grants {
-            let (agent, framework) = (grant.agent, grant.framework);
-            tasks.push_back((agent, framework));
             let rest = grant.resources.checked_sub(&task).expect("room for a task");
-            cluster
-                .allocator
-                .decline(agent, framework, &rest, FOR_GOOD, cluster.now)
-                .expect("it was granted");
-            cluster.poll();
+            tasks.push_back((grant.agent, grant.framework));
+            cluster.decline(&Grant {
+                resources: rest,
+                ..grant
+            });
         }
     }
-    times.tell("freed");
+    times.tell(name);
     cluster.check();
 }
 

@@ -17,11 +17,10 @@ use super::parcel::Parcel;
 use super::refusals::Era;
 use super::scalars::{Amounts, Totals};
 use super::slab::Slab;
-use super::sorter::{Rank, Seat, Sorter};
+use super::sorter::{Rank, Search, Seat, Sorter};
 use super::weight::Weight;
 
-/// Among so few candidates the first is found by comparing them all, which is faster than to walk
-/// through an order of those who are none.
+/// So few candidates are compared without a look at the order first.
 const FEW: usize = 32;
 
 /// Frameworks and roles.
@@ -340,31 +339,59 @@ impl Parties {
     }
 
     /// Returns whose turn it is among the candidates, all of whom take part.
+    ///
+    /// The order is walked through until a candidate is met. That is soon if many are candidates, and
+    /// if few are, comparing these few is faster; and so it is if all that are met first are none, as
+    /// those are who hold nothing because they refuse everything.
     pub(super) fn first(&mut self, candidates: &Members) -> Option<u32> {
-        let role = if candidates.count() <= FEW {
-            candidates
-                .iter()
-                .filter_map(|candidate| match self.frameworks[candidate].membership {
-                    Membership::Member { role, .. } => Some(role),
-                    Membership::Stranger => None,
-                })
-                .min_by(|one, other| self.role_rank(*one).cmp(&self.role_rank(*other)))?
-        } else {
-            let roles = &self.roles;
-            self.order
-                .first(|role| roles[role].present.meets(candidates))?
-        };
+        let role = self.first_role(candidates)?;
         let party = &mut self.roles[role];
-        if party.present.count_shared(candidates) > FEW {
-            return party
+        let count = party.present.count_shared(candidates);
+        if count > FEW {
+            let search = party
                 .sorter
-                .first(|framework| candidates.contains(framework));
+                .first(count, |framework| candidates.contains(framework));
+            match search {
+                Search::Found(framework) => return Some(framework),
+                Search::Nobody => return None,
+                Search::GaveUp => {}
+            }
         }
         let party = &self.roles[role];
         party
             .present
             .iter_shared(candidates)
             .min_by_key(|framework| self.rank(*framework))
+    }
+
+    /// Returns the first of the roles of the candidates.
+    fn first_role(&mut self, candidates: &Members) -> Option<u32> {
+        let count = candidates.count();
+        if count > FEW {
+            let roles = &self.roles;
+            let search = self
+                .order
+                .first(count, |role| roles[role].present.meets(candidates));
+            match search {
+                Search::Found(role) => return Some(role),
+                Search::Nobody => return None,
+                Search::GaveUp => {}
+            }
+        }
+        candidates
+            .iter()
+            .filter_map(|candidate| match self.frameworks[candidate].membership {
+                Membership::Member { role, .. } => Some(role),
+                Membership::Stranger => None,
+            })
+            // Most are of the same few roles.
+            .reduce(|first, role| {
+                if role != first && self.role_rank(role) < self.role_rank(first) {
+                    role
+                } else {
+                    first
+                }
+            })
     }
 
     fn role_rank(&self, role: u32) -> Rank<'_, Role> {

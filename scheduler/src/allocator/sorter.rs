@@ -73,6 +73,17 @@ struct Place<N> {
     tag: u32,
 }
 
+/// What became of looking for a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Search {
+    /// The client of this tag is the first.
+    Found(u32),
+    /// None is accepted.
+    Nobody,
+    /// There may be one far behind.
+    GaveUp,
+}
+
 /// How clients compare: by dominant share, then by the number of allocations, then by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rank<'a, N> {
@@ -172,13 +183,20 @@ impl<N: Clone + Ord> Sorter<N> {
         }
     }
 
-    /// Returns the tag of the first in the order, of those who take part and are accepted by their tags.
-    pub(super) fn first(&mut self, mut accepts: impl FnMut(u32) -> bool) -> Option<u32> {
+    /// Looks for the first in the order of those who take part and are accepted, by their tags.
+    ///
+    /// Gives up when `refused_max` have been refused and none accepted.
+    pub(super) fn first(
+        &mut self,
+        refused_max: usize,
+        mut accepts: impl FnMut(u32) -> bool,
+    ) -> Search {
         if self.vain > self.order.len().max(VAIN_MIN) {
             self.measure();
         }
         let drift = Drift::between(self.measured.as_slice(), self.totals.as_slice());
         let mut found: Option<(Rank<'_, N>, u32)> = None;
+        let mut refused = 0;
         let mut vain = 0;
         for place in &self.order {
             if let Some((rank, _)) = &found {
@@ -192,11 +210,19 @@ impl<N: Clone + Ord> Sorter<N> {
                 if found.as_ref().is_none_or(|(first, _)| rank < *first) {
                     found = Some((rank, place.tag));
                 }
+            } else if found.is_none() {
+                refused += 1;
+                if refused > refused_max {
+                    return Search::GaveUp;
+                }
             }
         }
-        let found = found.map(|(_, tag)| tag);
+        let search = match found {
+            Some((_, tag)) => Search::Found(tag),
+            None => Search::Nobody,
+        };
         self.vain += vain;
-        found
+        search
     }
 
     /// Asserts that exactly those who take part are in the order, and that the totals are these.
@@ -377,8 +403,10 @@ mod tests {
                             .zip(0..)
                             .filter(|(seat, tag)| accepts(*tag) && sorter.is_present(**seat))
                             .min_by_key(|(seat, _)| sorter.rank(**seat))
-                            .map(|(_, tag)| tag);
-                        prop_assert_eq!(sorter.first(accepts), sorted);
+                            .map_or(Search::Nobody, |(_, tag)| Search::Found(tag));
+                        prop_assert_eq!(sorter.first(usize::MAX, accepts), sorted);
+                        let hasty = sorter.first(1, accepts);
+                        prop_assert!(hasty == sorted || hasty == Search::GaveUp);
                     }
                 }
                 let totals = sorter.totals().clone();
@@ -403,12 +431,16 @@ mod tests {
         sorter.measure();
         let mut asked = 0;
         for _ in 0..1_000 {
-            let first = sorter.first(|_| {
+            let first = sorter.first(0, |_| {
                 asked += 1;
                 true
             });
+            let Search::Found(first) = first else {
+                panic!("all are there");
+            };
             sorter.totals_mut().add(&unit);
-            sorter.hold(first.expect("all are there"), &unit, 1);
+            // Seats are given in the order of the tags.
+            sorter.hold(first, &unit, 1);
         }
         assert_eq!((asked, sorter.vain), (1_000, 0));
     }

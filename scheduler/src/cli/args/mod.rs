@@ -125,7 +125,7 @@ pub(crate) enum Command {
     ///
     /// Returns when it has begun: `weir tasks` shows the end.
     #[command(
-        after_help = "Examples:\n  weir kill web.4xk2m7q5ab3cd\n  weir kill 4xk2m7q5ab3cdefghijklmnopq/web.1 --grace 30s"
+        after_help = "Examples:\n  weir kill web.4xk2m7q5ab3cd\n  weir kill dqcupa4xk2m7q5ab3cdefghijk/web.1 --grace 30s"
     )]
     Kill {
         /// The task: its id, or FRAMEWORK/ID where two frameworks have such a task
@@ -209,7 +209,7 @@ pub(crate) enum Command {
 
     /// End a framework with all its tasks
     #[command(
-        after_help = "Examples:\n  weir frameworks\n  weir teardown 4xk2m7q5ab3cdefghijklmnopq"
+        after_help = "Examples:\n  weir frameworks\n  weir teardown dqcupa4xk2m7q5ab3cdefghijk"
     )]
     Teardown {
         /// The framework's id

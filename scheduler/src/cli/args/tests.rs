@@ -105,7 +105,7 @@ fn what_makes_no_sense_is_refused_where_it_stands() {
         ("weir run --json -- true", "--detach"),
         ("weir run --grace 5 -- true", "no duration"),
         ("weir certs revoke agent", "<NAME>"),
-        ("weir certs revoke", "--serial"),
+        ("weir certs revoke", "<KIND>"),
         ("weir certs issue robot r1", "kind of peer"),
         ("weir certs issue agent n1 --days 0", "number of days"),
         ("weir certs init --bare --agent n1", "cannot be used"),

@@ -628,3 +628,6 @@ fn may_pass(code: ErrorCode) -> bool {
     );
     other_offer || code.is_retryable()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,9 @@
+//! The command `weir` as its users meet it: a process, against a scheduler that is played by the test.
+//!
+//! The conversation is real: QUIC, certificates of `weir certs init`, messages of the protocol.
+#![forbid(unsafe_code)]
+
+mod certs;
+mod operators;
+mod running;
+mod stage;

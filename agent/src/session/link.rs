@@ -1,5 +1,6 @@
 //! Registering, and what is said of the agent as a whole.
 
+use weir_protocol::agent::registration_calls;
 use weir_protocol::{
     AgentCall, AgentId, AgentTask, ErrorCode, Estimate, Failure, Line, PortBlocks, Registration,
     TaskKey,
@@ -10,9 +11,6 @@ use super::journal::Connection;
 use super::machine::{AgentSession, Circumstances, Duty, Lent, Link};
 use super::output::{HangUp, Output};
 use crate::store::SessionChange;
-
-/// How many tasks one call names: with their resources and labels they stay far below a frame.
-const TASKS_PER_CALL: usize = 64;
 
 impl AgentSession {
     pub(super) fn handle_connected(&mut self, circumstances: &Circumstances<'_>) {
@@ -39,11 +37,10 @@ impl AgentSession {
                 .as_ref()
                 .filter(|lent| lent.at.saturating_add(lent.estimate.ttl().into()) > now)
                 .map(|lent| lent.estimate.clone()),
-            tasks_total: u32::try_from(tasks.len()).unwrap_or(u32::MAX),
+            tasks_total: 0,
         };
-        self.say(AgentCall::Register(Box::new(registration)));
-        for part in tasks.chunks(TASKS_PER_CALL) {
-            self.say(AgentCall::Tasks(part.to_vec()));
+        for call in registration_calls(registration, tasks) {
+            self.say(call);
         }
     }
 

@@ -60,7 +60,7 @@ pub enum StoreError {
     },
     /// A row that this program could not have written.
     #[error(
-        "container row `{id}` in the database cannot be read: {what}; if the file was edited by hand, undo that, otherwise move it away and start again"
+        "row `{id}` in the database cannot be read: {what}; if the file was edited by hand, undo that, otherwise move it away and start again"
     )]
     Row {
         /// The key of the row.

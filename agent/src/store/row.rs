@@ -1,5 +1,7 @@
 //! A container as the database keeps it.
 
+use std::sync::Arc;
+
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use serde::de::DeserializeOwned;
@@ -8,6 +10,7 @@ use weir_executor::record::Outcome;
 use weir_resources::{PortRange, PortSet};
 
 use super::error::StoreError;
+use super::session::{self, SessionChange};
 use crate::container::{ContainerId, ContainerName, Launch, Slot};
 use crate::ports::{Freed, UnixMs};
 
@@ -230,6 +233,8 @@ pub(super) enum Change {
     ForgetFreed {
         before: UnixMs,
     },
+    /// What the session has decided, as a whole.
+    Session(Arc<[SessionChange]>),
 }
 
 impl Change {
@@ -242,6 +247,7 @@ impl Change {
             Self::SetEnded { id, .. } => format!("record the end of container {id}"),
             Self::Forget { id } => format!("forget container {id}"),
             Self::ForgetFreed { .. } => "forget freed ports".to_owned(),
+            Self::Session(changes) => format!("record {} changes of the session", changes.len()),
         }
     }
 
@@ -294,6 +300,9 @@ impl Change {
                     named_params! { ":before": to_sql(*before) },
                 )
                 .map(drop),
+            Self::Session(changes) => changes
+                .iter()
+                .try_for_each(|change| session::execute(change, connection)),
         }
     }
 }

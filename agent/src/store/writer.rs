@@ -1,6 +1,7 @@
 //! The thread that owns the database, and the handle to it.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior};
@@ -12,6 +13,7 @@ use weir_resources::PortSet;
 use super::error::StoreError;
 use super::row::{self, Change, ContainerRow, ExecutorIdentity, Stored};
 use super::schema::{APPLICATION_ID, migrations};
+use super::session::{self, SessionChange, SessionStored};
 use crate::container::ContainerId;
 use crate::ports::{Freed, UnixMs};
 
@@ -28,6 +30,7 @@ const BUSY_MS: u64 = 5_000;
 
 enum Request {
     Load(oneshot::Sender<Result<Stored, StoreError>>),
+    LoadSession(oneshot::Sender<Result<SessionStored, StoreError>>),
     Change(Change, oneshot::Sender<Result<(), StoreError>>),
 }
 
@@ -69,6 +72,18 @@ impl StoreHandle {
         let (answer, answered) = oneshot::channel();
         self.send(Request::Load(answer)).await?;
         answered.await.map_err(|_gone| StoreError::Gone)?
+    }
+
+    /// Returns everything that the database holds for the session.
+    pub async fn load_session(&self) -> Result<SessionStored, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Request::LoadSession(answer)).await?;
+        answered.await.map_err(|_gone| StoreError::Gone)?
+    }
+
+    /// Records what the session has decided: all of it or nothing.
+    pub async fn change_session(&self, changes: Arc<[SessionChange]>) -> Result<(), StoreError> {
+        self.change(Change::Session(changes)).await
     }
 
     /// Records a container that begins.
@@ -228,6 +243,10 @@ fn serve(mut connection: Connection, mut requests: mpsc::Receiver<Request>) {
                     commit(&mut connection, &mut group);
                     // The caller may have gone away; that is its right.
                     drop(answer.send(row::load(&connection)));
+                }
+                Request::LoadSession(answer) => {
+                    commit(&mut connection, &mut group);
+                    drop(answer.send(session::load(&connection)));
                 }
                 Request::Change(change, answer) => group.push((change, answer)),
             }

@@ -5,6 +5,11 @@
 //! is what each change means: the tables do the same, and a test holds them to it.
 
 mod apply;
+mod read;
+mod write;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -15,6 +20,9 @@ use weir_protocol::{
 use weir_resources::ResourceOperation;
 
 use crate::container::ContainerId;
+
+pub(super) use read::load;
+pub(super) use write::execute;
 
 /// How many answers to operations are kept: an operation that comes again is answered as before.
 ///

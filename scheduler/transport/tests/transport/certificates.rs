@@ -6,13 +6,13 @@ use rcgen::ExtendedKeyUsagePurpose;
 use weir_transport::check::Check;
 use weir_transport::connect::ConnectError;
 use weir_transport::credentials::{CredentialError, CredentialState};
-use weir_transport::listen::{ListenLimits, Reason};
+use weir_transport::listen::Reason;
 use weir_transport::{Credentials, PeerKind};
 
 use crate::foreign;
 use crate::forge::{Forged, ago, ahead, moment};
 use crate::handshake::refused;
-use crate::world::{Scheduler, World, connect, load, say, told, within};
+use crate::world::{Scheduler, World, connect, listen_limits, load, say, told, within};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -50,7 +50,7 @@ async fn a_scheduler_whose_certificate_ran_out_is_not_believed() {
     let files = world.issue_at(PeerKind::Scheduler, "main", then, HOUR);
     let credentials =
         CredentialState::fixed(Credentials::load(&files, &[PeerKind::Scheduler], then).unwrap());
-    let mut scheduler = Scheduler::start(credentials, ListenLimits::default(), None);
+    let mut scheduler = Scheduler::start(credentials, listen_limits(), None);
     let error = connect(&scheduler.address, world.credentials(PeerKind::Agent, "n1"))
         .await
         .unwrap_err();
@@ -214,7 +214,7 @@ async fn a_server_only_certificate_does_not_make_a_client() {
 async fn a_certificate_that_serves_both_sides_is_taken_for_its_kind() {
     let world = World::new();
     let forged = Forged::of(&["spiffe://weir.test/scheduler/brought"]).sign(&world, "brought");
-    let scheduler = Scheduler::start(load(&forged), ListenLimits::default(), None);
+    let scheduler = Scheduler::start(load(&forged), listen_limits(), None);
     let mut session = connect(
         &scheduler.address,
         world.credentials(PeerKind::Operator, "o"),

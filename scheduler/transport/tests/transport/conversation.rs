@@ -12,7 +12,7 @@ use weir_transport::session::{CloseCode, Disconnect, OutboxError, ReceiveError, 
 use weir_transport::{Address, Connector, Listener, PeerKind, Session};
 
 use crate::foreign;
-use crate::world::{Words, World, loopback, told, within};
+use crate::world::{Words, World, connect_limits, listen_limits, loopback, told, within};
 
 /// Both ends of one connection.
 struct Pair {
@@ -24,7 +24,7 @@ struct Pair {
 
 impl Pair {
     fn new() -> Self {
-        Self::with(ListenLimits::default(), ConnectLimits::default())
+        Self::with(listen_limits(), connect_limits())
     }
 
     fn with(listen: ListenLimits, connect: ConnectLimits) -> Self {
@@ -300,9 +300,9 @@ async fn a_stream_that_is_given_up_is_no_garbage() {
 async fn a_peer_that_does_not_read_is_disconnected() {
     let limits = ListenLimits {
         stall: Duration::from_millis(100),
-        ..Default::default()
+        ..listen_limits()
     };
-    let mut pair = Pair::with(limits, ConnectLimits::default());
+    let mut pair = Pair::with(limits, connect_limits());
     let (agent, scheduler) = pair.talk().await;
     let (sender, _receiver) = scheduler.split();
     let outbox = sender.into_outbox(2);
@@ -377,11 +377,11 @@ async fn what_is_dropped_half_way_tears_no_frame() {
     // Small windows, so that a large word takes many turns.
     let listen = ListenLimits {
         receive_bytes_max: 4096,
-        ..Default::default()
+        ..listen_limits()
     };
     let connect = ConnectLimits {
         send_bytes_max: 4096,
-        ..Default::default()
+        ..connect_limits()
     };
     let mut pair = Pair::with(listen, connect);
     let (mut agent, mut scheduler) = pair.talk().await;
@@ -428,11 +428,11 @@ async fn what_is_dropped_half_way_tears_no_frame() {
 async fn a_sender_that_is_dropped_inside_a_frame_gives_the_stream_up() {
     let listen = ListenLimits {
         receive_bytes_max: 4096,
-        ..Default::default()
+        ..listen_limits()
     };
     let connect = ConnectLimits {
         send_bytes_max: 4096,
-        ..Default::default()
+        ..connect_limits()
     };
     let mut pair = Pair::with(listen, connect);
     let (agent, mut scheduler) = pair.talk().await;

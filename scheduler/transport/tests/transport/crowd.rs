@@ -12,7 +12,9 @@ use weir_transport::session::{CloseCode, Disconnect};
 use weir_transport::{Address, Connector, PeerKind};
 
 use crate::foreign;
-use crate::world::{Words, World, connect, loopback, say, told, within};
+use crate::world::{
+    Words, World, connect, connect_limits, listen_limits, loopback, say, served, told, within,
+};
 
 /// Forwards packets between clients' first peer and a server, until it is told to be silent.
 struct Wire {
@@ -73,8 +75,8 @@ async fn first_packet(world: &World) -> Vec<u8> {
 async fn who_begins_a_handshake_and_falls_silent_holds_up_nobody() {
     let world = World::new();
     let limits = ListenLimits {
-        handshake_patience: Duration::from_millis(300),
-        ..Default::default()
+        handshake_patience: Duration::from_secs(1),
+        ..listen_limits()
     };
     let mut scheduler = world.scheduler_with(limits);
     let mut silent = Vec::new();
@@ -92,10 +94,7 @@ async fn who_begins_a_handshake_and_falls_silent_holds_up_nobody() {
         }
     })
     .await;
-    let mut session = connect(&scheduler.address, world.credentials(PeerKind::Agent, "n1"))
-        .await
-        .unwrap();
-    say(&mut session, "served").await;
+    served(&scheduler.address, world.credentials(PeerKind::Agent, "n1")).await;
     for _ in 0..20 {
         let refused = scheduler.refusal().await;
         assert!(matches!(refused.reason, Reason::Slow { .. }), "{refused}");
@@ -113,16 +112,13 @@ async fn who_opens_no_stream_is_closed_and_holds_up_nobody() {
     let world = World::new();
     let limits = ListenLimits {
         stream_patience: Duration::from_millis(200),
-        ..Default::default()
+        ..listen_limits()
     };
     let mut scheduler = world.scheduler_with(limits);
     let identity = foreign::identity(&world.issue(PeerKind::Framework, "mute"));
     let config = foreign::client_config(&world.bundle(), Some(identity), &[b"weir/1"]);
     let mute = foreign::connect(config, &scheduler.address).await.unwrap();
-    let mut session = connect(&scheduler.address, world.credentials(PeerKind::Agent, "n1"))
-        .await
-        .unwrap();
-    say(&mut session, "served").await;
+    served(&scheduler.address, world.credentials(PeerKind::Agent, "n1")).await;
     let quinn::ConnectionError::ApplicationClosed(close) = within(mute.closed()).await else {
         panic!("not closed by the scheduler");
     };
@@ -165,7 +161,7 @@ async fn who_comes_when_it_is_full_is_told_so() {
     let world = World::new();
     let limits = ListenLimits {
         connections_max: 1,
-        ..Default::default()
+        ..listen_limits()
     };
     let mut scheduler = world.scheduler_with(limits);
     let mut first = connect(&scheduler.address, world.credentials(PeerKind::Agent, "n1"))
@@ -206,7 +202,7 @@ async fn when_it_is_busy_addresses_prove_themselves() {
     let world = World::new();
     let limits = ListenLimits {
         handshakes_unproven_max: 0,
-        ..Default::default()
+        ..listen_limits()
     };
     let scheduler = world.scheduler_with(limits);
     let mut session = connect(&scheduler.address, world.credentials(PeerKind::Agent, "n1"))
@@ -219,18 +215,18 @@ async fn when_it_is_busy_addresses_prove_themselves() {
 #[tokio::test]
 async fn a_peer_that_vanishes_is_noticed_by_both() {
     let world = World::new();
-    let idle = Duration::from_millis(600);
-    let keep_alive = Duration::from_millis(150);
+    let idle = Duration::from_millis(1500);
+    let keep_alive = Duration::from_millis(250);
     let mut scheduler = world.scheduler_with(ListenLimits {
         idle,
         keep_alive,
-        ..Default::default()
+        ..listen_limits()
     });
     let wire = Wire::lay(foreign::socket_address(&scheduler.address));
     let limits = ConnectLimits {
         idle,
         keep_alive,
-        ..Default::default()
+        ..connect_limits()
     };
     let connector = Connector::new(world.credentials(PeerKind::Agent, "n1"), limits);
     let mut session: Words = within(connector.connect(&wire.address)).await.unwrap();
@@ -251,23 +247,23 @@ async fn a_peer_that_vanishes_is_noticed_by_both() {
 #[tokio::test]
 async fn a_quiet_peer_stays_connected() {
     let world = World::new();
-    let idle = Duration::from_millis(600);
-    let keep_alive = Duration::from_millis(150);
+    let idle = Duration::from_millis(1500);
+    let keep_alive = Duration::from_millis(250);
     let scheduler = world.scheduler_with(ListenLimits {
         idle,
         keep_alive,
-        ..Default::default()
+        ..listen_limits()
     });
     let limits = ConnectLimits {
         idle,
         keep_alive,
-        ..Default::default()
+        ..connect_limits()
     };
     let connector = Connector::new(world.credentials(PeerKind::Agent, "n1"), limits);
     let mut session: Words = within(connector.connect(&scheduler.address)).await.unwrap();
     say(&mut session, "served").await;
     // Longer than the idle time, and nothing happens.
-    let closed = tokio::time::timeout(idle * 3, session.link().closed()).await;
+    let closed = tokio::time::timeout(idle * 2, session.link().closed()).await;
     assert!(closed.is_err(), "{closed:?}");
     say(&mut session, "still here").await;
 }

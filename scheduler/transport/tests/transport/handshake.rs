@@ -208,7 +208,7 @@ async fn the_name_that_was_asked_for_must_stand_in_the_certificate() {
         .parse()
         .unwrap();
     let limits = weir_transport::connect::ConnectLimits {
-        handshake_patience: Duration::from_secs(2),
+        handshake_patience: Duration::from_secs(10),
         ..Default::default()
     };
     let credentials = world.credentials(PeerKind::Agent, "n1");
@@ -236,7 +236,7 @@ async fn the_other_side_hears_of_a_name_that_does_not_match() {
     let connector = weir_transport::Connector::new(
         world.credentials(PeerKind::Agent, "n1"),
         weir_transport::connect::ConnectLimits {
-            handshake_patience: Duration::from_secs(2),
+            handshake_patience: Duration::from_secs(10),
             ..Default::default()
         },
     );

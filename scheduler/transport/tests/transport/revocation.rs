@@ -111,7 +111,8 @@ async fn an_agent_leaves_a_scheduler_that_was_revoked() {
     // The scheduler does not know of it: it has no list.
     let mut files = world.issue(PeerKind::Scheduler, "main");
     files.revocations = None;
-    let scheduler = crate::world::Scheduler::start(load(&files), Default::default(), None);
+    let scheduler =
+        crate::world::Scheduler::start(load(&files), crate::world::listen_limits(), None);
     let reloader = spawn_reloader(&world.issue(PeerKind::Agent, "n1"));
     let mut session = connect(&scheduler.address, reloader.watch()).await.unwrap();
     say(&mut session, "hello").await;

@@ -22,6 +22,9 @@ use weir_transport::{
 /// How often changed files are looked for.
 pub(crate) const LOOK: Duration = Duration::from_millis(20);
 
+/// What must come, comes within this time on however slow a machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Messages of the tests are plain texts.
 pub(crate) type Words = Session<String, String>;
 
@@ -139,7 +142,7 @@ impl World {
 
     /// Starts a scheduler that says every word back.
     pub(crate) fn scheduler(&self) -> Scheduler {
-        self.scheduler_with(ListenLimits::default())
+        self.scheduler_with(listen_limits())
     }
 
     pub(crate) fn scheduler_with(&self, limits: ListenLimits) -> Scheduler {
@@ -249,12 +252,51 @@ pub(crate) fn replace(path: &Path, content: &[u8]) {
     fs::rename(&next, path).unwrap();
 }
 
+/// Limits for a machine that has other things to do.
+pub(crate) fn listen_limits() -> ListenLimits {
+    ListenLimits {
+        handshake_patience: PATIENCE,
+        stream_patience: PATIENCE,
+        ..ListenLimits::default()
+    }
+}
+
+/// Limits for a machine that has other things to do.
+pub(crate) fn connect_limits() -> ConnectLimits {
+    ConnectLimits {
+        handshake_patience: PATIENCE,
+        ..ConnectLimits::default()
+    }
+}
+
+/// Connects until a word was said back: what has short limits may take more than one attempt.
+pub(crate) async fn served(address: &Address, credentials: CredentialWatch) {
+    let connector = connector(credentials);
+    let word = "served".to_owned();
+    within(async {
+        loop {
+            match connector.connect(address).await {
+                Ok(mut session) => {
+                    let session: &mut Words = &mut session;
+                    if session.send(&word).await.is_ok()
+                        && matches!(session.receive().await, Ok(Some(heard)) if heard == word)
+                    {
+                        return;
+                    }
+                }
+                Err(error) => assert!(error.is_retryable(), "{}", told(&error)),
+            }
+        }
+    })
+    .await;
+}
+
 pub(crate) fn loopback() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
 }
 
 pub(crate) fn connector(credentials: CredentialWatch) -> Connector {
-    Connector::new(credentials, ConnectLimits::default())
+    Connector::new(credentials, connect_limits())
 }
 
 pub(crate) async fn connect(
@@ -273,7 +315,7 @@ pub(crate) async fn say(session: &mut Words, word: &str) {
 
 /// Waits for what must come, on however slow a machine.
 pub(crate) async fn within<F: Future>(future: F) -> F::Output {
-    timeout(Duration::from_secs(30), future)
+    timeout(PATIENCE, future)
         .await
         .expect("what the test waits for did not come")
 }

@@ -433,7 +433,19 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// Histories are long, and everything is counted again after every event: fewer of them are tried than
+/// of other laws, unless PROPTEST_CASES asks for more.
+fn histories(part: u32) -> ProptestConfig {
+    let config = ProptestConfig::default();
+    ProptestConfig {
+        cases: config.cases.div_ceil(part),
+        ..config
+    }
+}
+
 proptest! {
+    #![proptest_config(histories(3))]
+
     #[test]
     fn grants_are_those_of_mesos_after_any_history(events in prop::collection::vec(event(), 1..120)) {
         let mut pair = Pair::new();
@@ -455,11 +467,7 @@ proptest! {
 }
 
 proptest! {
-    // Each of these histories is as long as ten of the others.
-    #![proptest_config(ProptestConfig {
-        cases: ProptestConfig::default().cases.div_ceil(10),
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(histories(10))]
 
     /// More frameworks than are compared one by one.
     #[test]

@@ -255,3 +255,53 @@ fn keep<T>(things: &mut Vec<T>, used: &[bool]) {
     let mut used = used.iter().copied();
     things.retain(|_| used.next().unwrap_or(true));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resources(text: &str) -> Resources {
+        text.parse().expect("resources")
+    }
+
+    #[test]
+    fn of_too_many_filters_the_first_to_lapse_makes_room() {
+        let mut refusals = Refusals::new();
+        let sets: Vec<Resources> = (0..=FILTERS_MAX)
+            .map(|number| resources(&format!("cpus:{};mem:{}", number + 1, 100 - number)))
+            .collect();
+        for (deadline, set) in (10..).zip(&sets) {
+            refusals.add(7, set, deadline, 0);
+            refusals.add(8, &sets[0], 5, 0);
+        }
+        assert!(!refusals.refusers(&sets[0]).contains(7));
+        for set in &sets[1..] {
+            assert!(refusals.refusers(set).contains(7));
+        }
+        assert!(
+            refusals.refusers(&sets[0]).contains(8),
+            "each has room of its own"
+        );
+        assert_eq!(refusals.earliest(), Some(5));
+    }
+
+    #[test]
+    fn sets_and_answers_follow_filters_that_come_and_go() {
+        let (one, two) = (resources("cpus:1"), resources("cpus:2"));
+        let mut refusals = Refusals::new();
+        refusals.add(1, &one, 10, 0);
+        assert!(refusals.refusers(&one).contains(1));
+        assert!(!refusals.refusers(&two).contains(1));
+        refusals.add(2, &two, 20, 0);
+        assert!(refusals.refusers(&one).contains(2) && refusals.refusers(&two).contains(2));
+        refusals.settle(10, 0, |_, _| false);
+        assert!(!refusals.refusers(&one).contains(1));
+        assert!(refusals.refusers(&two).contains(2));
+        assert_eq!((refusals.sets.len(), refusals.earliest()), (1, Some(20)));
+        // It forgets, and refuses less.
+        refusals.settle(11, 1, |framework, era| framework == 2 && era < 1);
+        refusals.add(2, &one, 30, 1);
+        assert!(refusals.refusers(&one).contains(2));
+        assert!(!refusals.refusers(&two).contains(2));
+    }
+}

@@ -116,16 +116,16 @@ fn add_candidates(
         let refusers = side.refusals.refusers(free.unreserved().resources());
         candidates.add_difference(wanting, refusers);
     }
-    // Frameworks of a role for which something is kept may have more, and are asked about that.
+    // Frameworks of a role for which something is kept may have more, and be willing for that. Who
+    // is willing without it is so with it.
     for (role, _) in free.reserved() {
         let Some(members) = parties.present_in(role) else {
             continue;
         };
         let available = free.available_to(role, names);
-        let mut willing = members.clone();
-        willing.intersect(wanting);
+        let mut willing = wanting.clone();
+        willing.intersect(members);
         willing.subtract(side.refusals.refusers(available.resources()));
-        candidates.subtract(members);
         candidates.add(&willing);
     }
 }

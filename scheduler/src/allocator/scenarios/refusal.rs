@@ -25,6 +25,30 @@ fn a_filter_refuses_parts_of_what_was_refused_and_nothing_more() {
 }
 
 #[test]
+fn a_longer_filter_for_less_outlives_a_shorter_one_for_more() {
+    let seconds = Duration::from_secs;
+    for refused in [
+        [("cpus:3", seconds(1)), ("cpus:1", LONG)],
+        [("cpus:1", LONG), ("cpus:3", seconds(1))],
+    ] {
+        let mut world = World::with_frameworks(&["a", "b"]);
+        world.add_agent(1, "cpus:4");
+        assert_eq!(world.poll(), [grant(1, 1, "cpus:4")]);
+        for (what, refused_for) in refused {
+            world.decline((1, 1, what), refused_for);
+            assert_eq!(world.poll(), [grant(1, 2, what)]);
+        }
+        world.allocator.suppress(framework(2)).expect("it is there");
+        world.recover((1, 2, "cpus:1"));
+        assert_eq!(world.poll(), []);
+        world.now += seconds(2);
+        assert_eq!(world.poll(), [], "one processor it refuses still");
+        world.recover((1, 2, "cpus:1"));
+        assert_eq!(world.poll(), [grant(1, 1, "cpus:2")]);
+    }
+}
+
+#[test]
 fn a_filter_is_for_its_agent_alone() {
     let mut world = World::with_frameworks(&["a"]);
     world.add_agent(1, "cpus:4");

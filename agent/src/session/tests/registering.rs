@@ -31,7 +31,7 @@ fn the_first_registration_has_no_id_and_the_next_has_the_one_it_got() {
 }
 
 #[test]
-fn a_registration_names_every_task_in_as_many_calls_as_it_takes() {
+fn a_registration_names_every_task() {
     let mut world = World::with("cpus:1000");
     world.register();
     for number in 0..150 {
@@ -52,7 +52,6 @@ fn a_registration_names_every_task_in_as_many_calls_as_it_takes() {
         })
         .sum();
     assert_eq!((total, named), (150, 150));
-    assert!(world.heard.len() > 1);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use weir_protocol::{
 
 use super::framework::{FrameworkPresence, Wants};
 use super::launch::Never;
-use super::record::{KillOrder, Row};
+use super::record::KillOrder;
 use super::state::Ledger;
 
 /// What becomes of a task that is killed before it was launched.
@@ -56,8 +56,7 @@ impl Ledger {
         let agent = task.agent;
         if task.kill != Some(order) {
             task.kill = Some(order);
-            let row = Row::Task(Box::new(task.row()));
-            self.put(row);
+            self.put_task(key);
         }
         self.tell_kill(agent, key.clone(), order);
         true

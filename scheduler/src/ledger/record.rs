@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, VecDeque};
 use weir_protocol::{
     AgentId, AgentInfo, AgentName, BootId, Filters, FrameworkId, FrameworkInfo, Line, Millis,
     NetworkMode, Note, Operation, OperationKey, OperationOrigin, OperationOutcome, Reason,
-    ResourceSet, TaskId, TaskKey, TaskOwner, TaskSpec, UnixMs,
+    ResourceSet, TaskId, TaskKey, TaskOwner, TaskSpec, TaskState, UnixMs,
 };
 use weir_resources::{Labels, Principal, Resources, Role};
 
@@ -169,7 +169,8 @@ pub struct EndedFramework {
 
 /// A task, from before its agent has it until its framework has acknowledged its end.
 ///
-/// Its state is not in it: that is with the agent.
+/// Of its states only the last is in it, for what it held is given to others then; the rest is with the
+/// agent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TaskRow {
     /// Tasks of later launches have higher numbers.
@@ -184,6 +185,8 @@ pub struct TaskRow {
     pub what: TaskWhat,
     /// Who wants it to end, if anybody does.
     pub kill: Option<KillOrder>,
+    /// How it has ended, or `None` while it holds its resources.
+    pub ended: Option<TaskState>,
 }
 
 /// What a task is.

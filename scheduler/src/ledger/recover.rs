@@ -259,7 +259,7 @@ impl Ledger {
             status,
             unacknowledged: None,
             final_update: None,
-            latest: TaskState::Staging,
+            latest: row.ended.unwrap_or(TaskState::Staging),
         };
         self.tasks.insert(key, task);
         Ok(())
@@ -314,7 +314,7 @@ impl Ledger {
         .total()
         .map_err(|error| refused(&error))?;
         let tasks = agent.tasks.iter().filter_map(|key| {
-            let task = self.tasks.get(key)?;
+            let task = self.tasks.get(key).filter(|task| task.is_alive())?;
             Some((key.framework, task.resources().clone()))
         });
         let pools = agent.errands.iter().filter_map(|number| {

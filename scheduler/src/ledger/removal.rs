@@ -136,11 +136,17 @@ impl Ledger {
         };
         let tasks: Vec<TaskKey> = agent.tasks.iter().cloned().collect();
         for key in tasks {
-            if self.tasks.get(&key).is_some_and(|task| task.is_alive()) {
+            let Some(task) = self.tasks.get(&key) else {
+                continue;
+            };
+            if task.is_alive() {
                 self.end_task(&key, TaskState::Lost, reason, why.clone());
-            } else {
-                // It had ended before; who asks is told how.
+            } else if task.status.state.is_terminal() {
+                // Its framework was told, and who asks is told again.
                 self.finish_task(&key, None);
+            } else {
+                // It had ended, and the update that says so is lost with the agent.
+                self.end_task(&key, task.latest, reason, why.clone());
             }
         }
     }

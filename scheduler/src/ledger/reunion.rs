@@ -226,9 +226,19 @@ impl Ledger {
     }
 
     fn plan_missing(&self, agent: &Agent, key: &TaskKey, registration: &Registration) -> Missing {
-        let Some(task) = self.tasks.get(key).filter(|task| task.is_alive()) else {
+        let Some(task) = self.tasks.get(key) else {
             return Missing::Over;
         };
+        if task.status.state.is_terminal() {
+            return Missing::Over;
+        }
+        if !task.is_alive() {
+            let never = Never {
+                state: task.latest,
+                reason: Reason::AgentRestarted,
+            };
+            return Missing::Ends(never, "its agent came back without it");
+        }
         let lost = |reason| Never {
             state: TaskState::Lost,
             reason,
@@ -375,7 +385,9 @@ impl Ledger {
         let (kill, is_revoked) = (task.kill, task.revoked == Revoked::Yes);
         if named.status.state.is_terminal() {
             task.final_update = named.status.update;
-            self.stop_holding(&key, named.status.state);
+            if self.stop_holding(&key, named.status.state) {
+                self.put_task(&key);
+            }
             return;
         }
         if let Some(state) = named.acknowledged
@@ -384,7 +396,11 @@ impl Ledger {
             // What the ledger knew before it was restarted is not written down.
             task.status.state = state;
         }
+        let had_ended = !task.is_alive();
         task.latest = named.status.state;
+        if had_ended {
+            self.put_task(&key);
+        }
         if let Some(order) = kill {
             self.tell_kill(id, key, order);
         } else if is_revoked && let Some(task) = self.tasks.get_mut(&key) {

@@ -133,6 +133,7 @@ impl Task {
                 What::Confirmed(learned) => TaskWhat::Learned((**learned).clone()),
             },
             kill: self.kill,
+            ended: (!self.is_alive()).then_some(self.latest),
         }
     }
 }

@@ -16,7 +16,7 @@ use weir_protocol::{
 };
 
 use super::launch::Never;
-use super::record::RowKey;
+use super::record::{Row, RowKey};
 use super::state::Ledger;
 use super::task::{EndedTask, Task, What};
 
@@ -71,8 +71,12 @@ impl Ledger {
 
     fn take_update(&mut self, key: TaskKey, status: TaskStatus, latest: TaskState) {
         let status = self.noted(&key, status);
+        let is_over = status.state.is_terminal() && status.update.is_none();
         if latest.is_terminal() {
-            self.stop_holding(&key, latest);
+            let has_ended = self.stop_holding(&key, latest);
+            if has_ended && !is_over {
+                self.put_task(&key);
+            }
         }
         let Some(task) = self.tasks.get_mut(&key) else {
             return;
@@ -80,7 +84,6 @@ impl Ledger {
         if task.is_alive() {
             task.latest = latest;
         }
-        let is_over = status.state.is_terminal() && status.update.is_none();
         self.tell_framework(key.framework, FrameworkEvent::Update(status));
         if is_over {
             self.finish_task(&key, None);
@@ -185,13 +188,21 @@ impl Ledger {
         }
     }
 
-    /// Frees what a task holds, if it holds it yet: it has ended.
-    pub(super) fn stop_holding(&mut self, key: &TaskKey, latest: TaskState) {
+    /// Writes down what a task is by now.
+    pub(super) fn put_task(&mut self, key: &TaskKey) {
+        if let Some(row) = self.tasks.get(key).map(Task::row) {
+            self.put(Row::Task(Box::new(row)));
+        }
+    }
+
+    /// Frees what a task holds, for it has ended; returns whether it held it yet. Whoever says so writes
+    /// it down.
+    pub(super) fn stop_holding(&mut self, key: &TaskKey, latest: TaskState) -> bool {
         let Some(task) = self.tasks.get_mut(key) else {
-            return;
+            return false;
         };
         if !task.is_alive() {
-            return;
+            return false;
         }
         task.latest = latest;
         let agent = task.agent;
@@ -199,6 +210,7 @@ impl Ledger {
             .recover(agent, key.framework, task.resources())
             .expect("what a task holds is held by its framework");
         self.settle_blocks(agent);
+        true
     }
 
     /// Frees what a task holds that belongs to nobody: it has ended.
@@ -290,7 +302,11 @@ impl Ledger {
 
     /// Remembers a task that is taken out of the books, for those who ask.
     pub(super) fn remember_ended_task(&mut self, task: &Task, update: Option<UpdateId>) {
-        let entry = self.task_entry(task);
+        let mut entry = self.task_entry(task);
+        if !entry.status.state.is_terminal() {
+            // Its framework has heard how it ended, from a ledger before this one.
+            entry.status.state = task.latest;
+        }
         let most = self.settings.bounds.ended_tasks;
         self.ended_tasks
             .remember(task.key(), EndedTask { entry, update }, most);

@@ -64,6 +64,8 @@ pub(crate) struct World {
     pub(crate) frameworks: Vec<Framework>,
     pub(crate) answers: Vec<(SessionId, Answered)>,
     pub(crate) closed: Vec<SessionId>,
+    /// Connections that are dead, and nobody has noticed yet.
+    stale: Vec<SessionId>,
     next_session: u64,
     lives: u128,
     /// Whether nodes do at once what they are told.
@@ -91,6 +93,7 @@ impl World {
             frameworks: Vec::new(),
             answers: Vec::new(),
             closed: Vec::new(),
+            stale: Vec::new(),
             next_session: 1,
             lives: 1,
             prompt: true,
@@ -282,7 +285,8 @@ impl World {
         let name = self.node(number).info.name.clone();
         let session = self.open(Peer::Agent(name));
         let place = &mut self.places[number.0];
-        place.session = Some(session);
+        let before = place.session.replace(session);
+        self.stale.extend(before);
         place.inbox.clear();
         let (registration, tasks) = place.node.registration();
         self.node_says(number, registration_calls(registration, tasks));
@@ -294,6 +298,13 @@ impl World {
         let place = &mut self.places[number.0];
         place.inbox.clear();
         if let Some(session) = place.session.take() {
+            self.input(Input::Closed { session });
+        }
+    }
+
+    /// Tells the ledger of connections that are dead, as their time-outs do.
+    pub(crate) fn notice_dead(&mut self) {
+        for session in std::mem::take(&mut self.stale) {
             self.input(Input::Closed { session });
         }
     }
@@ -348,8 +359,9 @@ impl World {
         let principal = make::principal(self.frameworks[fw.0].principal);
         let session = self.open(Peer::Framework(principal));
         let own = &mut self.frameworks[fw.0];
-        own.session = Some(session);
+        let before = own.session.replace(session);
         own.offers.clear();
+        self.stale.extend(before);
     }
 
     pub(crate) fn say(&mut self, fw: Fw, call: FrameworkCall) {
@@ -359,6 +371,18 @@ impl World {
         own.next_call = id.next();
         let call = Numbered { id, call };
         self.input(Input::Framework { session, call });
+    }
+
+    /// Says something, and has the ledger handle it and write nothing: what it leads to is lost unless
+    /// the ledger goes on.
+    pub(crate) fn say_unwritten(&mut self, fw: Fw, call: FrameworkCall) {
+        let own = &mut self.frameworks[fw.0];
+        let session = own.session.expect("it is connected");
+        let id = own.next_call;
+        own.next_call = id.next();
+        let call = Numbered { id, call };
+        self.ledger
+            .handle(self.now, Input::Framework { session, call });
     }
 
     /// Breaks the connection of a framework.
@@ -539,6 +563,7 @@ impl World {
             framework.offers.clear();
         }
         self.answers.clear();
+        self.stale.clear();
         self.assert_in_order();
     }
 }

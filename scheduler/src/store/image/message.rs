@@ -90,6 +90,9 @@ pub(super) struct Task {
     pub(super) what: Option<TaskWhat>,
     #[prost(message, optional, tag = "7")]
     pub(super) kill: Option<Kill>,
+    /// As the wire calls it.
+    #[prost(string, optional, tag = "8")]
+    pub(super) ended: Option<String>,
 }
 
 #[derive(Clone, PartialEq, Oneof)]

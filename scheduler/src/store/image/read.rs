@@ -6,7 +6,7 @@ use std::str::FromStr;
 use prost::Message;
 use weir_protocol::{
     Action, Filters, Millis, NetworkMode, Note, Operation, OperationKey, OperationOrigin,
-    OperationOutcome, Reason, TaskSpec, UnixMs, wire,
+    OperationOutcome, Reason, TaskSpec, TaskState, UnixMs, wire,
 };
 use weir_resources::{LabelKey, LabelValue, Labels, Resource, Resources};
 
@@ -115,7 +115,14 @@ pub(crate) fn task(bytes: &[u8]) -> Result<Row, Wrong> {
         operation,
         what,
         kill,
+        ended,
     } = decode(bytes)?;
+    let state = |name: String| {
+        let mut states = TaskState::ALL.into_iter();
+        states
+            .find(|state| state.as_str() == name)
+            .ok_or_else(|| format!("ended: there is no state {name:?}"))
+    };
     let what = match there("what", what)? {
         message::TaskWhat::Launched(spec) => TaskWhat::Launched(convert("task", Some(spec))?),
         message::TaskWhat::Learned(task) => TaskWhat::Learned(learned(task)?),
@@ -127,6 +134,7 @@ pub(crate) fn task(bytes: &[u8]) -> Result<Row, Wrong> {
         operation: operation_key(operation)?,
         what,
         kill: kill.map(kill_order).transpose()?,
+        ended: ended.map(state).transpose()?,
     })))
 }
 

@@ -123,6 +123,7 @@ fn task(row: &TaskRow) -> message::Task {
         operation,
         what,
         kill,
+        ended,
     } = row;
     let what = match what {
         TaskWhat::Launched(spec) => message::TaskWhat::Launched(spec.clone().into()),
@@ -141,6 +142,7 @@ fn task(row: &TaskRow) -> message::Task {
         operation: Some(operation_key(operation)),
         what: Some(what),
         kill,
+        ended: ended.map(|state| state.to_string()),
     }
 }
 

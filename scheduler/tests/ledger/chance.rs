@@ -1,0 +1,823 @@
+//! Everything at once, by chance: whatever happens in whatever order, nothing is lost, made, done twice
+//! or left without an answer.
+//!
+//! After every step the world asserts conservation and that the disk holds what the ledger is. In the end
+//! everybody comes back, and everybody agrees.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use weir_protocol::operator::{OperatorAnswer, Page};
+use weir_protocol::{
+    AgentCall, Estimate, FrameworkCall, FrameworkEvent, Millis, Offer, OfferId, Operation,
+    OperationOutcome, OperatorCall, TaskKey, TaskQuery, TaskState,
+};
+use weir_resources::{Resource, ResourceName, ResourceOperation, Resources};
+
+use super::make;
+use super::node::Node;
+use super::world::{Fw, NodeNumber, World};
+
+const NODES: usize = 3;
+const FRAMEWORKS: usize = 3;
+
+/// Something that happens. Numbers are taken modulo what there is.
+#[derive(Clone, Debug)]
+enum Move {
+    Accept {
+        fw: usize,
+        offers: Vec<usize>,
+        operations: Vec<Wish>,
+        refuse_ms: u64,
+    },
+    AcceptAnothers {
+        fw: usize,
+        offer: usize,
+    },
+    Repeat {
+        fw: usize,
+        operation: usize,
+    },
+    Decline {
+        fw: usize,
+        offer: usize,
+        refuse_ms: u64,
+    },
+    Kill {
+        fw: usize,
+        task: usize,
+    },
+    Acknowledge(usize),
+    Reconcile(usize),
+    Revive(usize),
+    Suppress(usize),
+    CutFramework(usize),
+    Subscribe(usize),
+    TakeOver(usize),
+    Teardown(usize),
+    Act(usize),
+    ActAll,
+    CutNode(usize),
+    Register(usize),
+    End {
+        node: usize,
+        task: usize,
+        failed: bool,
+    },
+    Fail(usize),
+    Lend {
+        node: usize,
+        cpus: u64,
+    },
+    Operate {
+        node: usize,
+        wish: Wish,
+    },
+    Drain(usize),
+    Remove(usize),
+    Advance(u64),
+    Restart,
+    CrashBeforeWriting(usize),
+    LoseDatabase,
+}
+
+/// What somebody wants of what they are offered.
+#[derive(Clone, Debug)]
+enum Wish {
+    Launch {
+        tasks: usize,
+        cpus: u64,
+        isolated: bool,
+    },
+    LaunchAll,
+    Reserve {
+        cpus: u64,
+        disk: u64,
+    },
+    Unreserve,
+    Create {
+        id: usize,
+        size: u64,
+    },
+    Destroy,
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    prop_oneof![
+        4 => (1..3_usize, 1..3_u64, any::<bool>()).prop_map(|(tasks, cpus, isolated)| {
+            Wish::Launch { tasks, cpus, isolated }
+        }),
+        1 => Just(Wish::LaunchAll),
+        3 => (0..3_u64, 0..300_u64).prop_map(|(cpus, disk)| Wish::Reserve { cpus, disk }),
+        2 => Just(Wish::Unreserve),
+        2 => (0..3_usize, 1..200_u64).prop_map(|(id, size)| Wish::Create { id, size }),
+        1 => Just(Wish::Destroy),
+    ]
+}
+
+fn a_move() -> impl Strategy<Value = Move> {
+    let refuse = prop_oneof![Just(0_u64), Just(5_000), Just(60_000)];
+    let fw = 0..FRAMEWORKS;
+    let node = 0..NODES;
+    prop_oneof![
+        16 => (fw.clone(), vec(0..8_usize, 1..3), vec(wish(), 0..4), refuse.clone()).prop_map(
+            |(fw, offers, operations, refuse_ms)| Move::Accept { fw, offers, operations, refuse_ms }
+        ),
+        2 => (fw.clone(), 0..8_usize).prop_map(|(fw, offer)| Move::AcceptAnothers { fw, offer }),
+        2 => (fw.clone(), any::<usize>()).prop_map(|(fw, operation)| Move::Repeat { fw, operation }),
+        4 => (fw.clone(), 0..8_usize, refuse).prop_map(|(fw, offer, refuse_ms)| {
+            Move::Decline { fw, offer, refuse_ms }
+        }),
+        3 => (fw.clone(), any::<usize>()).prop_map(|(fw, task)| Move::Kill { fw, task }),
+        8 => fw.clone().prop_map(Move::Acknowledge),
+        2 => fw.clone().prop_map(Move::Reconcile),
+        2 => fw.clone().prop_map(Move::Revive),
+        1 => fw.clone().prop_map(Move::Suppress),
+        3 => fw.clone().prop_map(Move::CutFramework),
+        6 => fw.clone().prop_map(Move::Subscribe),
+        1 => fw.clone().prop_map(Move::TakeOver),
+        1 => fw.prop_map(Move::Teardown),
+        12 => node.clone().prop_map(Move::Act),
+        8 => Just(Move::ActAll),
+        4 => node.clone().prop_map(Move::CutNode),
+        8 => node.clone().prop_map(Move::Register),
+        8 => (node.clone(), any::<usize>(), any::<bool>()).prop_map(|(node, task, failed)| {
+            Move::End { node, task, failed }
+        }),
+        1 => node.clone().prop_map(Move::Fail),
+        4 => (node.clone(), 0..5_u64).prop_map(|(node, cpus)| Move::Lend { node, cpus }),
+        4 => (node.clone(), wish()).prop_map(|(node, wish)| Move::Operate { node, wish }),
+        1 => node.clone().prop_map(Move::Drain),
+        1 => node.prop_map(Move::Remove),
+        6 => prop_oneof![Just(1_u64), Just(6), Just(30), Just(80), Just(700)].prop_map(Move::Advance),
+        3 => Just(Move::Restart),
+        2 => (0..FRAMEWORKS).prop_map(Move::CrashBeforeWriting),
+        1 => Just(Move::LoseDatabase),
+    ]
+}
+
+/// What is remembered of a framework, to be checked against what it is told.
+#[derive(Default)]
+struct Memory {
+    /// Operations, with how often somebody asked about each.
+    operations: BTreeMap<String, (Operation, u32)>,
+    /// Final answers.
+    answers: BTreeMap<String, Vec<OperationOutcome>>,
+    tasks: BTreeSet<TaskKey>,
+}
+
+struct Chance {
+    world: World,
+    memories: Vec<Memory>,
+    count: u64,
+    estimates: u64,
+}
+
+impl Chance {
+    fn new() -> Self {
+        let mut world = World::new();
+        for (principal, role, lent) in [
+            ("f1", "web", false),
+            ("f2", "web", true),
+            ("f3", "db", true),
+        ] {
+            let info = make::framework_info(principal, role);
+            let info = if lent { make::opted_in(info) } else { info };
+            world.framework_as(principal, info);
+        }
+        let kept = make::kept("cpus:1;disk:100", "db");
+        for number in 0..NODES {
+            let ports = format!("ports:[{}-{}]", 31_000 + number, 31_009 + number);
+            let has = make::resources(&format!("cpus:6;mem:4096;disk:1000;{ports}"));
+            let name = format!("n{number}");
+            let node = Node::new(&name, &make::and(&has, &kept), number as u128 + 1);
+            world.add(node.with_blocks(5));
+        }
+        world.prompt = false;
+        Self {
+            world,
+            memories: (0..FRAMEWORKS).map(|_| Memory::default()).collect(),
+            count: 0,
+            estimates: 0,
+        }
+    }
+
+    fn fresh(&mut self, what: &str) -> String {
+        self.count += 1;
+        format!("{what}{}", self.count)
+    }
+
+    fn is_subscribed(&self, fw: Fw) -> bool {
+        let own = &self.world.frameworks[fw.0];
+        own.session.is_some() && own.id.is_some()
+    }
+
+    fn step(&mut self, next: Move) {
+        match next {
+            Move::Accept {
+                fw,
+                offers,
+                operations,
+                refuse_ms,
+            } => self.accept(Fw(fw), &offers, &operations, refuse_ms),
+            Move::AcceptAnothers { fw, offer } => self.accept_anothers(Fw(fw), offer),
+            Move::Repeat { fw, operation } => self.repeat(Fw(fw), operation),
+            Move::Decline {
+                fw,
+                offer,
+                refuse_ms,
+            } => {
+                let fw = Fw(fw);
+                if let Some(offer) = nth(&self.world.offers(fw), offer) {
+                    self.world.decline(fw, &[offer.id], refuse_ms);
+                }
+            }
+            Move::Kill { fw, task } => {
+                let keys: Vec<TaskKey> = self.memories[fw].tasks.iter().cloned().collect();
+                if let Some(key) = nth(&keys, task) {
+                    let call = FrameworkCall::Kill {
+                        task: key.task,
+                        agent: None,
+                        grace: None,
+                    };
+                    self.say(Fw(fw), call);
+                }
+            }
+            Move::Acknowledge(fw) => self.acknowledge(Fw(fw)),
+            Move::Reconcile(fw) => self.reconcile(Fw(fw)),
+            Move::Revive(fw) => self.say(Fw(fw), FrameworkCall::Revive),
+            Move::Suppress(fw) => self.say(Fw(fw), FrameworkCall::Suppress),
+            Move::CutFramework(fw) => self.world.cut_framework(Fw(fw)),
+            Move::Subscribe(fw) => self.subscribe(Fw(fw)),
+            Move::TakeOver(fw) => self.take_over(Fw(fw)),
+            Move::Teardown(fw) => self.say(Fw(fw), FrameworkCall::Teardown),
+            Move::Act(node) => {
+                self.world.act(NodeNumber(node));
+            }
+            Move::ActAll => {
+                self.world.act_all();
+            }
+            Move::CutNode(node) => self.world.cut(NodeNumber(node)),
+            Move::Register(node) => self.register(NodeNumber(node)),
+            Move::End { node, task, failed } => self.end(NodeNumber(node), task, failed),
+            Move::Fail(node) => self.world.node_mut(NodeNumber(node)).fails_next = true,
+            Move::Lend { node, cpus } => self.lend(NodeNumber(node), cpus),
+            Move::Operate { node, wish } => self.operate(NodeNumber(node), &wish),
+            Move::Drain(node) => {
+                let agent = self.world.node(NodeNumber(node)).info.name.clone();
+                let grace_max = None;
+                self.world
+                    .ask("ops", OperatorCall::DrainAgent { agent, grace_max });
+            }
+            Move::Remove(node) => {
+                let agent = self.world.node(NodeNumber(node)).info.name.clone();
+                self.world.ask("ops", OperatorCall::RemoveAgent { agent });
+            }
+            Move::Advance(seconds) => {
+                if seconds > 5 {
+                    self.world.notice_dead();
+                }
+                self.world.advance_secs(seconds);
+            }
+            Move::Restart => self.world.restart(),
+            Move::CrashBeforeWriting(fw) => self.crash(Fw(fw)),
+            Move::LoseDatabase => {
+                self.world.lose_database();
+                for memory in &mut self.memories {
+                    // What was answered is forgotten with it.
+                    memory.operations.clear();
+                    memory.answers.clear();
+                }
+            }
+        }
+        self.listen();
+    }
+
+    /// Remembers what frameworks were told, and checks it.
+    fn listen(&mut self) {
+        for index in 0..FRAMEWORKS {
+            let own = &mut self.world.frameworks[index];
+            let events: Vec<FrameworkEvent> = own.events.iter().cloned().collect();
+            own.events
+                .retain(|event| matches!(event, FrameworkEvent::Update(_)));
+            let memory = &mut self.memories[index];
+            for event in events {
+                let FrameworkEvent::Operation { id, outcome } = event else {
+                    continue;
+                };
+                if !outcome.is_final() {
+                    continue;
+                }
+                let id = id.to_string();
+                let Some((_, asked)) = memory.operations.get(&id) else {
+                    // Lost with the database, or another life of the framework.
+                    continue;
+                };
+                let answers = memory.answers.entry(id.clone()).or_default();
+                answers.push(outcome);
+                assert!(
+                    answers.iter().all(|answer| *answer == answers[0]),
+                    "{id} has one answer: {answers:?}"
+                );
+                let told = u32::try_from(answers.len()).expect("few answers");
+                assert!(told <= *asked, "{id} is answered once: {answers:?}");
+            }
+        }
+    }
+
+    fn say(&mut self, fw: Fw, call: FrameworkCall) {
+        if self.is_subscribed(fw) {
+            self.world.say(fw, call);
+        }
+    }
+
+    fn accept(&mut self, fw: Fw, offers: &[usize], wishes: &[Wish], refuse_ms: u64) {
+        if !self.is_subscribed(fw) {
+            return;
+        }
+        let held = self.world.offers(fw);
+        let Some(first) = offers.first().and_then(|index| nth(&held, *index)) else {
+            return;
+        };
+        let mut chosen: BTreeMap<OfferId, Offer> = BTreeMap::new();
+        for offer in offers.iter().filter_map(|index| nth(&held, *index)) {
+            if offer.agent == first.agent {
+                chosen.insert(offer.id, offer);
+            }
+        }
+        let parts: Vec<Resources> = chosen
+            .values()
+            .map(|offer| offer.resources.clone())
+            .collect();
+        let pool = Resources::sum(&parts).expect("offers of one agent");
+        let operations = self.fulfil(fw, &pool, wishes);
+        let memory = &mut self.memories[fw.0];
+        for operation in &operations {
+            let id = operation.id.to_string();
+            memory.operations.insert(id, (operation.clone(), 1));
+        }
+        let ids: Vec<OfferId> = chosen.keys().copied().collect();
+        for id in &ids {
+            self.world.frameworks[fw.0].offers.remove(id);
+        }
+        let call = FrameworkCall::Accept {
+            offers: ids,
+            operations,
+            filters: make::refuse(refuse_ms),
+        };
+        self.world.say(fw, call);
+    }
+
+    /// Makes operations of wishes, from what is offered.
+    fn fulfil(&mut self, fw: Fw, pool: &Resources, wishes: &[Wish]) -> Vec<Operation> {
+        let own = &self.world.frameworks[fw.0];
+        let (role, by) = (own.info.role.to_string(), own.principal);
+        let mut operations = Vec::new();
+        for wish in wishes {
+            let id = self.fresh("o");
+            let operation = match wish {
+                Wish::Launch {
+                    tasks,
+                    cpus,
+                    isolated,
+                } => {
+                    let mut specs = Vec::new();
+                    for _ in 0..*tasks {
+                        let held = some_cpus(pool, *cpus);
+                        specs.push(self.task(fw, &held, *isolated));
+                    }
+                    make::launch(&id, specs)
+                }
+                Wish::LaunchAll => {
+                    let held = pool.filter(|entry| entry.kind() == pool.as_slice()[0].kind());
+                    let task = self.task(fw, &held, false);
+                    make::launch(&id, vec![task])
+                }
+                Wish::Reserve { cpus, disk } => {
+                    make::reserve(&id, some_reserved(*cpus, *disk, &role, by))
+                }
+                Wish::Unreserve => make::unreserve(&id, dynamic(pool)),
+                Wish::Create { id: name, size } => {
+                    let data = make::volume(&format!("v{name}"), *size, &role, by);
+                    make::create(&id, data)
+                }
+                Wish::Destroy => make::destroy(&id, pool.volumes()),
+            };
+            operations.push(operation);
+        }
+        operations
+    }
+
+    fn task(&mut self, fw: Fw, held: &Resources, isolated: bool) -> weir_protocol::TaskSpec {
+        let id = self.fresh("t");
+        let key = TaskKey {
+            framework: self.world.id(fw),
+            task: make::task_id(&id),
+        };
+        self.memories[fw.0].tasks.insert(key);
+        if isolated {
+            make::isolated(&id, held)
+        } else {
+            make::task(&id, held)
+        }
+    }
+
+    /// Uses an offer of somebody else, who keeps it.
+    fn accept_anothers(&mut self, fw: Fw, offer: usize) {
+        let other = Fw((fw.0 + 1) % FRAMEWORKS);
+        let held = self.world.offers(other);
+        let Some(stolen) = nth(&held, offer) else {
+            return;
+        };
+        if !self.is_subscribed(fw) {
+            return;
+        }
+        let operations = self.fulfil(fw, &stolen.resources, &[Wish::LaunchAll]);
+        let memory = &mut self.memories[fw.0];
+        for operation in &operations {
+            let id = operation.id.to_string();
+            memory.operations.insert(id, (operation.clone(), 1));
+        }
+        let calls = [
+            FrameworkCall::Accept {
+                offers: vec![stolen.id],
+                operations,
+                filters: make::refuse(0),
+            },
+            FrameworkCall::Decline {
+                offers: vec![stolen.id],
+                filters: make::refuse(60_000),
+            },
+        ];
+        for call in calls {
+            self.world.say(fw, call);
+            let after = self.world.offers(other);
+            let is_kept = held.iter().all(|offer| after.contains(offer));
+            assert!(is_kept, "no offer is used by another than its owner");
+        }
+    }
+
+    /// Asks for an operation once more, as somebody who has not heard the answer.
+    fn repeat(&mut self, fw: Fw, operation: usize) {
+        let memory = &self.memories[fw.0];
+        let known: Vec<String> = memory.operations.keys().cloned().collect();
+        let (Some(id), true) = (nth(&known, operation), self.is_subscribed(fw)) else {
+            return;
+        };
+        let offers = self.world.offers(fw);
+        let ids: Vec<OfferId> = offers.first().map(|offer| offer.id).into_iter().collect();
+        for id in &ids {
+            self.world.frameworks[fw.0].offers.remove(id);
+        }
+        let Some((operation, asked)) = self.memories[fw.0].operations.get_mut(&id) else {
+            return;
+        };
+        *asked += 1;
+        let call = FrameworkCall::Accept {
+            offers: ids,
+            operations: vec![operation.clone()],
+            filters: make::refuse(0),
+        };
+        self.world.say(fw, call);
+    }
+
+    fn acknowledge(&mut self, fw: Fw) {
+        if !self.is_subscribed(fw) {
+            self.world.frameworks[fw.0].events.clear();
+            return;
+        }
+        let updates = self.world.updates(fw);
+        for status in updates {
+            if let (Some(update), Some(agent), true) =
+                (status.update, status.agent, self.is_subscribed(fw))
+            {
+                let task = status.task;
+                self.world.say(
+                    fw,
+                    FrameworkCall::Acknowledge {
+                        agent,
+                        task,
+                        update,
+                    },
+                );
+            }
+        }
+    }
+
+    fn reconcile(&mut self, fw: Fw) {
+        if !self.is_subscribed(fw) {
+            return;
+        }
+        let memory = &mut self.memories[fw.0];
+        let mut operations = Vec::new();
+        for (id, (_, asked)) in &mut memory.operations {
+            *asked += 1;
+            operations.push(make::operation_id(id));
+        }
+        // Whatever is not known any more, for the framework has ended since, is no answer.
+        let call = FrameworkCall::Reconcile {
+            tasks: vec![],
+            operations,
+        };
+        self.world.say(fw, call);
+    }
+
+    fn subscribe(&mut self, fw: Fw) {
+        if self.world.frameworks[fw.0].session.is_some() {
+            return;
+        }
+        self.world.subscribe(fw);
+        if self.world.frameworks[fw.0].session.is_none() || !self.has_subscribed(fw) {
+            // It has ended: it begins anew.
+            self.world.cut_framework(fw);
+            self.world.frameworks[fw.0].id = None;
+            self.memories[fw.0] = Memory::default();
+            self.world.subscribe(fw);
+        }
+    }
+
+    fn has_subscribed(&self, fw: Fw) -> bool {
+        let events = &self.world.frameworks[fw.0].events;
+        let last = events.iter().rev().find(|event| {
+            matches!(
+                event,
+                FrameworkEvent::Subscribed { .. } | FrameworkEvent::Error(_)
+            )
+        });
+        matches!(last, Some(FrameworkEvent::Subscribed { .. }))
+    }
+
+    fn take_over(&mut self, fw: Fw) {
+        if !self.is_subscribed(fw) {
+            return;
+        }
+        self.world.connect(fw);
+        let own = &self.world.frameworks[fw.0];
+        let call = FrameworkCall::Subscribe {
+            framework: own.info.clone(),
+            id: own.id,
+            force: true,
+        };
+        self.world.say(fw, call);
+    }
+
+    fn register(&mut self, node: NodeNumber) {
+        self.world.register(node);
+    }
+
+    fn end(&mut self, node: NodeNumber, task: usize, failed: bool) {
+        let alive: Vec<TaskKey> = self.world.node(node).alive().cloned().collect();
+        let Some(key) = nth(&alive, task) else {
+            return;
+        };
+        let state = if failed {
+            TaskState::Failed
+        } else {
+            TaskState::Finished
+        };
+        let call = self.world.node_mut(node).end(&key, state, None);
+        self.world.node_says(node, call.into_iter().collect());
+    }
+
+    fn lend(&mut self, node: NodeNumber, cpus: u64) {
+        self.estimates += 1;
+        let lent = if cpus == 0 {
+            Resources::new()
+        } else {
+            make::revocable(&format!("cpus:{cpus};mem:{}", cpus * 100))
+        };
+        let estimate = Estimate::new(self.estimates, Millis(60_000), lent).expect("an estimate");
+        self.world.node_mut(node).estimate = Some(estimate.clone());
+        self.world
+            .node_says(node, vec![AgentCall::Estimate(estimate)]);
+    }
+
+    fn operate(&mut self, node: NodeNumber, wish: &Wish) {
+        let set = self.world.node(node).set.resources().clone();
+        let change = match wish {
+            Wish::Launch { .. } | Wish::LaunchAll => {
+                ResourceOperation::Reserve(some_reserved(1, 10, "db", "ops"))
+            }
+            Wish::Reserve { cpus, disk } => {
+                ResourceOperation::Reserve(some_reserved(*cpus, *disk, "db", "ops"))
+            }
+            Wish::Unreserve => ResourceOperation::Unreserve(dynamic(&set)),
+            Wish::Create { id, size } => {
+                ResourceOperation::Create(make::volume(&format!("v{id}"), *size, "db", "ops"))
+            }
+            Wish::Destroy => ResourceOperation::Destroy(set.volumes()),
+        };
+        let operation = make::operation_id(&self.fresh("c"));
+        let agent = self.world.node(node).info.name.clone();
+        let call = OperatorCall::Change {
+            operation,
+            agent,
+            change,
+        };
+        self.world.ask("ops", call);
+    }
+
+    /// Kills the scheduler after it has handled an ACCEPT and before it has written anything of it.
+    fn crash(&mut self, fw: Fw) {
+        let offers = self.world.offers(fw);
+        if let (Some(offer), true) = (offers.first(), self.is_subscribed(fw)) {
+            let pool = offer.resources.clone();
+            let wishes = [
+                Wish::Reserve { cpus: 1, disk: 10 },
+                Wish::Launch {
+                    tasks: 1,
+                    cpus: 1,
+                    isolated: false,
+                },
+            ];
+            let operations = self.fulfil(fw, &pool, &wishes);
+            let call = FrameworkCall::Accept {
+                offers: vec![offer.id],
+                operations,
+                filters: make::refuse(0),
+            };
+            self.world.say_unwritten(fw, call);
+        }
+        self.world.restart();
+    }
+
+    /// Brings everybody back, and checks that all agree.
+    fn finish(mut self) {
+        self.world.notice_dead();
+        for round in 0..8 {
+            for number in 0..NODES {
+                let number = NodeNumber(number);
+                if self.world.places[number.0].session.is_none() {
+                    self.register(number);
+                }
+            }
+            for index in 0..FRAMEWORKS {
+                self.subscribe(Fw(index));
+            }
+            while self.world.act_all() {}
+            for index in 0..FRAMEWORKS {
+                self.acknowledge(Fw(index));
+            }
+            while self.world.act_all() {}
+            // What was lost with the connections comes again.
+            for number in 0..NODES {
+                let number = NodeNumber(number);
+                let calls = self.world.node(number).open_updates();
+                self.world.node_says(number, calls);
+            }
+            // In the end also whoever knows nothing of the past is sure.
+            self.world.advance_secs(if round == 4 { 601 } else { 1 });
+            self.listen();
+        }
+        self.assert_agents_agree();
+        self.assert_tasks_agree();
+        self.assert_operations_are_answered();
+    }
+
+    /// Asserts that the ledger has of every agent what the agent has.
+    fn assert_agents_agree(&mut self) {
+        let answer = self
+            .world
+            .ask("ops", OperatorCall::ListAgents(Page::default()));
+        let Some(OperatorAnswer::Agents(agents)) = answer else {
+            panic!("{answer:?}");
+        };
+        assert_eq!(agents.entries.len(), NODES);
+        for entry in agents.entries {
+            let mut nodes = self.world.places.iter().map(|place| &place.node);
+            let node = nodes
+                .find(|node| node.id == Some(entry.id))
+                .expect("a node for every agent");
+            let has = entry
+                .total
+                .filter(|own| *own.name() != ResourceName::PORT_BLOCKS);
+            assert_eq!(has, node.total());
+            assert_eq!(entry.set_version, node.set.version());
+            let blocks = entry.total.amount("port_blocks").whole()
+                + entry.revocable.amount("port_blocks").whole();
+            assert_eq!(blocks, 5);
+        }
+    }
+
+    /// Asserts that every task runs once or not at all, and that its framework is told so.
+    fn assert_tasks_agree(&mut self) {
+        let mut starts: BTreeMap<TaskKey, u32> = BTreeMap::new();
+        let mut alive: BTreeSet<TaskKey> = BTreeSet::new();
+        for place in &self.world.places {
+            for (key, count) in &place.node.starts {
+                *starts.entry(key.clone()).or_default() += count;
+            }
+            alive.extend(place.node.alive().cloned());
+        }
+        for (key, count) in &starts {
+            assert_eq!(*count, 1, "task {key} is run once");
+        }
+        for index in 0..FRAMEWORKS {
+            let fw = Fw(index);
+            let tasks: Vec<TaskKey> = self.memories[index].tasks.iter().cloned().collect();
+            let id = self.world.id(fw);
+            for key in tasks.into_iter().filter(|key| key.framework == id) {
+                self.world.heard(fw);
+                let query = TaskQuery {
+                    task: key.task.clone(),
+                    agent: None,
+                };
+                let call = FrameworkCall::Reconcile {
+                    tasks: vec![query],
+                    operations: vec![],
+                };
+                self.world.say(fw, call);
+                let told = self.world.updates(fw);
+                assert_eq!(told.len(), 1, "task {key} is known to be somewhere or lost");
+                assert_eq!(
+                    !told[0].state.is_terminal(),
+                    alive.contains(&key),
+                    "task {key} is {}, and on its node {}",
+                    told[0].state,
+                    alive.contains(&key)
+                );
+            }
+        }
+        let known: BTreeSet<_> = (0..FRAMEWORKS)
+            .map(|index| self.world.id(Fw(index)))
+            .collect();
+        let is_owned = alive.iter().all(|key| known.contains(&key.framework));
+        assert!(is_owned, "nothing runs for a framework that has ended");
+    }
+
+    fn assert_operations_are_answered(&mut self) {
+        for index in 0..FRAMEWORKS {
+            self.reconcile(Fw(index));
+        }
+        self.listen();
+        for memory in &self.memories {
+            for id in memory.operations.keys() {
+                assert!(memory.answers.contains_key(id), "{id} is answered");
+            }
+        }
+    }
+}
+
+fn nth<T: Clone>(all: &[T], index: usize) -> Option<T> {
+    let index = index.checked_rem(all.len())?;
+    all.get(index).cloned()
+}
+
+/// Returns so many cpus of whatever kind and reservation the pool has.
+fn some_cpus(pool: &Resources, cpus: u64) -> Resources {
+    let wanted = make::resources(&format!("cpus:{cpus}"));
+    let value = wanted.as_slice()[0].value().clone();
+    let entry = pool.get("cpus").first().cloned();
+    let held = entry.and_then(|entry| {
+        let mut parts = entry.into_parts();
+        parts.value = value;
+        Resource::from_parts(parts).ok()
+    });
+    held.map_or(wanted, Resources::from)
+}
+
+fn some_reserved(cpus: u64, disk: u64, role: &str, by: &str) -> Resources {
+    let texts = [("cpus", cpus), ("disk", disk)].into_iter();
+    let texts = texts.filter(|(_, amount)| *amount > 0);
+    let texts: Vec<String> = texts
+        .map(|(name, amount)| format!("{name}:{amount}"))
+        .collect();
+    if texts.is_empty() {
+        return Resources::new();
+    }
+    make::reserved(&texts.join(";"), role, by)
+}
+
+/// Returns what is dynamically reserved and no volume.
+fn dynamic(resources: &Resources) -> Resources {
+    resources.filter(|entry| entry.reservation().is_dynamic() && entry.volume().is_none())
+}
+
+/// How many cases there are unless `PROPTEST_CASES` says otherwise: so many take some seconds.
+const CASES: u32 = 64;
+
+fn config() -> ProptestConfig {
+    let chosen = std::env::var_os("PROPTEST_CASES").is_some();
+    let default = ProptestConfig::default();
+    ProptestConfig {
+        cases: if chosen { default.cases } else { CASES },
+        max_shrink_iters: 10_000,
+        ..default
+    }
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn whatever_happens_nothing_is_lost_made_done_twice_or_left_without_an_answer(
+        moves in vec(a_move(), 1..120)
+    ) {
+        let mut chance = Chance::new();
+        for next in moves {
+            chance.step(next);
+        }
+        chance.finish();
+    }
+}

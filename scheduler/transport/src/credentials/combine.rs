@@ -1,5 +1,6 @@
 //! Puts the parts together, and checks that they fit.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -134,6 +135,13 @@ impl Credentials {
 
     pub(crate) fn trust(&self) -> &Arc<Trust> {
         &self.trust
+    }
+
+    /// Returns every number that stands in a revocation list, whoever issued it.
+    pub(crate) fn listed_serials(&self) -> HashSet<Serial> {
+        self.revocations
+            .as_ref()
+            .map_or_else(HashSet::new, |lists| lists.serials())
     }
 
     /// Returns whether both believe the same peers.

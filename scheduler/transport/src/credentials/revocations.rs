@@ -1,5 +1,6 @@
 //! Revocation lists: who issued them, whether they may be believed, whom they name.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::pem::PemObject as _;
@@ -175,6 +176,19 @@ impl Revocations {
                     Err(_) => false,
                 },
             )
+    }
+
+    /// Returns every number that stands in any of the lists.
+    pub(super) fn serials(&self) -> HashSet<Serial> {
+        self.lists
+            .iter()
+            .filter_map(|list| CertificateRevocationList::from_der(&list.der).ok())
+            .flat_map(|(_, read)| {
+                read.iter_revoked_certificates()
+                    .filter_map(|revoked| Serial::from_bytes(revoked.raw_serial()))
+                    .collect::<Vec<_>>()
+            })
+            .collect()
     }
 
     /// Returns the lists, for the verifier.

@@ -40,6 +40,7 @@ mod facilities;
 mod handle;
 mod hierarchy;
 mod id;
+mod launch;
 mod limits;
 mod plan;
 mod recovery;

@@ -15,10 +15,11 @@ use super::adopt;
 use super::cgroups::{CgroupTree, Enforcement};
 use super::entry::{Entry, EntryState};
 use super::error::{ContainerError, RecoveryError, Refusal, StepError};
-use super::execute::{self, End, LaunchFailure, Launched, RanAs, Tools, blocking, chain, now};
+use super::execute::{self, End, RanAs, Tools, blocking, chain, now};
 use super::facilities::ContainerNetwork;
 use super::handle::{ContainerHandle, Ended, Kill, QUEUE_MAX, Reply, Request};
 use super::id::ContainerId;
+use super::launch::{self, LaunchFailure, Launched};
 use super::plan::{Books, Circumstances};
 use super::spec::{Launch, PortsWanted};
 use super::view::{ContainerView, Listing};
@@ -249,7 +250,7 @@ impl<N: ContainerNetwork> Owner<N> {
         self.insert(row.clone(), state);
         let tools = Arc::clone(&self.tools);
         self.jobs.spawn(async move {
-            let result = execute::launch(&tools, &row).await;
+            let result = launch::launch(&tools, &row).await;
             Done::Launched { id, result }
         });
     }

@@ -1,4 +1,5 @@
 //! RESERVE, UNRESERVE, CREATE and DESTROY by example: what they do, and what they answer.
+#![forbid(unsafe_code)]
 
 use std::error::Error as _;
 

@@ -1,4 +1,5 @@
 //! The laws of ranges, held against plain sets of numbers.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,5 @@
 //! What roles, principals, volumes and paths can be called.
+#![forbid(unsafe_code)]
 
 use weir_resources::{ContainerPath, Principal, ResourceName, Role, VolumeId};
 

@@ -2,6 +2,7 @@
 //!
 //! `cargo test` runs these for a second; `agent/docs/fuzzing.md` says how to run them for as long as
 //! one likes.
+#![forbid(unsafe_code)]
 
 use weir_resources::{Amount, Attributes, JsonError, Resources};
 

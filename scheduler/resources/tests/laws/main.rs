@@ -1,4 +1,5 @@
 //! The laws of resources, held against a model that knows no normal form.
+#![forbid(unsafe_code)]
 
 mod algebra;
 mod model;

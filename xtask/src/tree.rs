@@ -25,6 +25,11 @@ pub(crate) fn tools() -> PathBuf {
     target().join("tools")
 }
 
+/// Returns where Python's environment for tests is (see `setup::python`).
+pub(crate) fn python() -> PathBuf {
+    target().join("python")
+}
+
 /// Returns every file of the repository, below its top, in alphabetical order.
 ///
 /// What is built and what git keeps for itself is left out.

@@ -5,6 +5,7 @@
 //! not installed.
 
 mod packages;
+mod python;
 mod toolchain;
 
 use anyhow::{Result, bail};
@@ -52,6 +53,8 @@ fn install(report: Report) -> Result<usize> {
     let mut stopping = None;
     let mut steps = toolchain::steps()?;
     steps.extend(packages::steps());
+    // Made with what the packages bring.
+    steps.push(python::step());
     let there = steps
         .iter()
         .filter(|(_, outcome)| matches!(outcome, Outcome::Present))

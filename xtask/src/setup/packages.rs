@@ -27,6 +27,8 @@ enum Brings {
     File(&'static str),
     /// In the folder of whatever architecture this is.
     Library(&'static str),
+    /// For the Python that is found.
+    PythonModule(&'static str),
 }
 
 /// How a package comes to this machine.
@@ -72,6 +74,13 @@ const PACKAGES: &[Package] = &[
         name: "python3",
         purpose: "programs that run in containers",
         brings: Brings::Program("python3"),
+        way: Way::Install,
+        essential: false,
+    },
+    Package {
+        name: "python3-venv",
+        purpose: "an environment of Python's own (see python.rs)",
+        brings: Brings::PythonModule("ensurepip"),
         way: Way::Install,
         essential: false,
     },
@@ -169,6 +178,9 @@ impl Package {
         match self.brings {
             Brings::Program(program) => find(program).is_some(),
             Brings::File(path) => Path::new(path).exists(),
+            Brings::PythonModule(module) => {
+                read(command("python3").args(["-c", &format!("import {module}")])).is_ok()
+            }
             Brings::Library(name) => fs::read_dir("/usr/lib").is_ok_and(|mut entries| {
                 entries.any(|entry| entry.is_ok_and(|entry| entry.path().join(name).exists()))
             }),

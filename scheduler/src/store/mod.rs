@@ -29,6 +29,8 @@ mod schema;
 mod writer;
 
 #[cfg(test)]
+mod samples;
+#[cfg(test)]
 mod tests;
 
 pub use error::StoreError;

@@ -4,7 +4,7 @@
 //! weir certs init --directory certs
 //! cargo run -p weir-client --example one_task -- 127.0.0.1:5151 certs framework-run
 //! ```
-
+#![forbid(unsafe_code)]
 #![expect(clippy::print_stdout, reason = "an example speaks to whoever tries it")]
 
 use std::path::Path;

@@ -5,6 +5,7 @@
 //! one scenario of `scenario.py`, which says what it expects of every answer. `weir.py` beside it is
 //! the client, small enough to be copied by whoever writes a framework. `cargo xtask setup` makes the
 //! Python environment, of exact versions.
+#![forbid(unsafe_code)]
 
 mod agent;
 #[path = "../ledger/make.rs"]

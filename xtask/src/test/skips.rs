@@ -47,6 +47,8 @@ enum Missing {
     Nftables,
     /// systemd as the first process.
     Systemd,
+    /// Python with what `scheduler/tests/foreign/requirements.txt` names; setup could not get it.
+    PythonEnvironment,
 }
 
 impl ExpectedSkips {
@@ -78,6 +80,7 @@ impl Missing {
             Self::Tcx => kernel_version().is_some_and(|version| version < (6, 6)),
             Self::Nftables => !Path::new("/proc/sys/net/netfilter").exists(),
             Self::Systemd => !Path::new("/run/systemd/system").exists(),
+            Self::PythonEnvironment => !tree::python().join("installed.txt").exists(),
         }
     }
 }

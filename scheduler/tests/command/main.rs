@@ -2,6 +2,10 @@
 //!
 //! The conversation is real: QUIC, certificates of `weir certs init`, messages of the protocol.
 #![forbid(unsafe_code)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the command is tested as a process"
+)]
 
 mod certs;
 mod operators;

@@ -5,6 +5,11 @@
 //! one scenario of `scenario.py`, which says what it expects of every answer. `weir.py` beside it is
 //! the client, small enough to be copied by whoever writes a framework. `cargo xtask setup` makes the
 //! Python environment, of exact versions.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the scheduler and Python are processes of their own here"
+)]
 #![forbid(unsafe_code)]
 
 mod agent;

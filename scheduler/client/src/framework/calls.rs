@@ -4,8 +4,10 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use prost::Message as _;
 use tokio::sync::{mpsc, watch};
-use weir_protocol::{CallId, FrameworkCall, Numbered, TaskStatus};
+use weir_protocol::bounds::FRAME_BYTES_MAX;
+use weir_protocol::{CallId, Envelope as _, FrameworkCall, Numbered, TaskStatus, wire};
 
 /// How many calls wait to be sent: enough for a burst, and what is lost at most when the connection
 /// breaks.
@@ -19,7 +21,7 @@ pub(super) struct Era(pub(super) u64);
 #[derive(Debug)]
 pub(super) enum Told {
     /// A call, meant for one subscription.
-    Call(Era, Numbered<FrameworkCall>),
+    Call(Era, wire::FrameworkCall),
     /// Everything that was told before is to be sent, and then the connection closed.
     Close,
 }
@@ -62,6 +64,14 @@ pub enum NotSent {
         /// The call.
         call: &'static str,
     },
+    /// It fits no frame.
+    #[error("{call} was not sent: it has {bytes} bytes, and a frame at most {FRAME_BYTES_MAX}")]
+    TooLarge {
+        /// The call.
+        call: &'static str,
+        /// How long it is.
+        bytes: usize,
+    },
 }
 
 impl NotSent {
@@ -69,7 +79,7 @@ impl NotSent {
     pub const fn is_retryable(self) -> bool {
         match self {
             Self::NotSubscribed { .. } => true,
-            Self::Ended { .. } => false,
+            Self::Ended { .. } | Self::TooLarge { .. } => false,
         }
     }
 
@@ -78,6 +88,7 @@ impl NotSent {
         match self {
             Self::NotSubscribed { .. } => "wait for the next `Subscribed`, and reconcile",
             Self::Ended { .. } => "start another framework",
+            Self::TooLarge { .. } => "say it in several calls",
         }
     }
 }
@@ -93,8 +104,13 @@ impl Calls {
             return Err(NotSent::NotSubscribed { call: name });
         };
         let id = self.numbers.next();
-        let told = Told::Call(era, Numbered { id, call });
-        match self.queue.send(told).await {
+        let message = Numbered { id, call }.into_wire();
+        // Refused here: what the task cannot send would end the conversation.
+        let bytes = message.encoded_len();
+        if bytes > FRAME_BYTES_MAX {
+            return Err(NotSent::TooLarge { call: name, bytes });
+        }
+        match self.queue.send(Told::Call(era, message)).await {
             Ok(()) => Ok(id),
             Err(mpsc::error::SendError(_)) => Err(NotSent::Ended { call: name }),
         }

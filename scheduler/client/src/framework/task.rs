@@ -232,16 +232,16 @@ impl Task {
         sender: &mut Sender<wire::FrameworkCall>,
         era: Era,
         meant_for: Era,
-        call: Numbered<FrameworkCall>,
+        call: wire::FrameworkCall,
     ) -> Result<(), Stop> {
         if meant_for != era {
             tracing::debug!(
-                call = call.call.name(),
+                call = call.call_id,
                 "a call of an earlier subscription is dropped"
             );
             return Ok(());
         }
-        let sent = sender.send(&call.into_wire()).await;
+        let sent = sender.send(&call).await;
         sent.map_err(|source| {
             Stop::Broken(ConversationError::Send {
                 address: self.address.clone(),

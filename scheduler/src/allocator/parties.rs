@@ -130,12 +130,11 @@ impl Parties {
             held: Amounts::default(),
             unreserved: Amounts::default(),
             lots: 0,
+            // Whoever had the number before forgot its filters when it was removed, and that is past.
             forgot: self.era,
             membership: Membership::Stranger,
         });
         self.numbers.insert(id, number);
-        // Filters of whoever had the number before are not its own.
-        self.forget(number);
         number
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{LONG, World, framework, grant};
-use crate::allocator::Settings;
+use crate::allocator::{Kinds, Settings};
 
 #[test]
 fn a_filter_refuses_parts_of_what_was_refused_and_nothing_more() {
@@ -166,4 +166,47 @@ fn filters_that_lapse_together_are_looked_at_a_few_at_a_time() {
             .is_some_and(|due| due <= world.now)
     );
     assert_eq!(world.poll().len(), 6);
+}
+
+#[test]
+fn what_was_forgotten_does_not_stand_for_what_is_refused_afterwards() {
+    let mut world = World::with_frameworks(&["a", "b"]);
+    world.add_agent(1, "cpus:4");
+    world.poll();
+    world.decline((1, 1, "cpus:3"), LONG);
+    assert_eq!(world.poll(), [grant(1, 2, "cpus:3")]);
+    world.allocator.suppress(framework(2)).expect("it is there");
+    // The longer filter for more is gone, though nobody has looked at the agent yet.
+    world.allocator.revive(framework(1)).expect("it is there");
+    world.decline((1, 1, "cpus:1"), Duration::from_secs(5));
+    assert_eq!(world.poll(), []);
+    world.now += Duration::from_secs(5);
+    assert_eq!(world.poll(), [grant(1, 1, "cpus:1")]);
+}
+
+#[test]
+fn who_is_removed_and_added_again_has_refused_nothing() {
+    let mut world = World::with_frameworks(&["a"]);
+    world.add_agent(1, "cpus:4");
+    world.add_agent(2, "cpus:4");
+    world.poll();
+    // On the one it still holds something, on the other nothing.
+    world.decline((1, 1, "cpus:3"), LONG);
+    assert_eq!(world.poll(), []);
+    world
+        .allocator
+        .remove_framework(framework(1))
+        .expect("it is there");
+    world.add_framework(1, "a", Kinds::Regular);
+    assert_eq!(world.poll(), [grant(1, 1, "cpus:3")]);
+    for (on, what) in [(1, "cpus:4"), (2, "cpus:4")] {
+        world.decline((on, 1, what), LONG);
+    }
+    world
+        .allocator
+        .remove_framework(framework(1))
+        .expect("it is there");
+    // It may be called by the same number inside.
+    world.add_framework(2, "a", Kinds::Regular);
+    assert_eq!(world.poll_frameworks(), [2, 2]);
 }

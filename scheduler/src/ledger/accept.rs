@@ -188,6 +188,7 @@ impl Ledger {
             waiters: Vec::new(),
         };
         self.run(errand);
+        self.send_first(agent);
     }
 
     /// Rescinds those of the offers named that are the framework's own.

@@ -54,10 +54,13 @@ pub(super) struct Errand {
 pub(super) enum Stage {
     /// It has not waited for an agent yet: it is written down nowhere.
     Fresh,
-    /// It waits for its turn with the agent.
+    /// It waits for its turn with the agent, which has never heard of its first operation.
     Queued,
-    /// The agent has its first operation, or did when the connection broke.
+    /// The agent has its first operation.
     Sent { base: SetVersion },
+    /// The agent may have its first operation, and may have applied it: the connection broke, or the
+    /// scheduler was started again. What it has done is seen when it is back.
+    Doubtful,
 }
 
 /// The errands that wait.
@@ -189,11 +192,12 @@ impl Ledger {
         self.finish(errand);
     }
 
-    /// Has an errand wait for the agent, which is to do its first operation.
+    /// Has an errand wait for the agent, which is to do its first operation. Whoever has it wait sees to
+    /// it that the agent is [told](Self::send_first).
     fn park(&mut self, mut errand: Errand) {
         let accepted = match errand.stage {
             // Whoever asked has heard of all operations when it first waited.
-            Stage::Queued | Stage::Sent { .. } => None,
+            Stage::Queued | Stage::Sent { .. } | Stage::Doubtful => None,
             Stage::Fresh => errand.framework(),
         };
         errand.stage = Stage::Queued;
@@ -220,7 +224,6 @@ impl Ledger {
         if is_operators {
             self.settle_pools(agent);
         }
-        self.send_first(agent);
     }
 
     /// Sends the agent the operation that is first in its queue, if it is connected and has none.
@@ -235,12 +238,17 @@ impl Ledger {
         {
             match errand.stage {
                 Stage::Sent { .. } => return,
-                Stage::Fresh | Stage::Queued => {}
+                Stage::Fresh | Stage::Queued | Stage::Doubtful => {}
             }
             let Some(change) = errand.change().cloned() else {
                 // Only an errand whose first operation is a change waits.
                 return;
             };
+            if self.is_nobodys(errand) {
+                // The agent has not applied it, and nobody wants it any more.
+                self.fail_first(number, gone());
+                continue;
+            }
             match self.plan_change(errand, &change) {
                 Ok(_) => {
                     let base = known.checkpointed.version();
@@ -288,6 +296,11 @@ impl Ledger {
             ApplyOutcome::Failed(failure) => self.fail_first(number, failure),
             ApplyOutcome::Applied { version } if version == base.next() => {
                 self.apply_first(number, version);
+            }
+            ApplyOutcome::Applied { version } if version <= base => {
+                // It was asked for before by this key, of a ledger that has lost its memory since. What it
+                // has made is in the set.
+                self.skip_first(number, version);
             }
             ApplyOutcome::Applied { version } => {
                 // It has another set than was thought. What it has it says when it registers.
@@ -401,6 +414,28 @@ impl Ledger {
         self.run(errand);
     }
 
+    /// Answers that the first operation of an errand was done before, and goes on with what is there.
+    fn skip_first(&mut self, number: ErrandNumber, version: SetVersion) {
+        let Some(mut errand) = self.take_errand(number) else {
+            return;
+        };
+        if let Some(step) = errand.steps.pop_front() {
+            let key = errand.key(&step.operation.id);
+            let notes = vec![Note::cut(format_args!(
+                "the agent did it before, as version {version} of its set"
+            ))];
+            let outcome = OperationOutcome::Finished { notes };
+            self.answer(key, step.fingerprint, outcome, &errand.waiters);
+        }
+        self.run(errand);
+    }
+
+    /// Returns whether the framework whose errand it is has ended.
+    fn is_nobodys(&self, errand: &Errand) -> bool {
+        let framework = errand.framework();
+        framework.is_some_and(|framework| !self.frameworks.by_id.contains_key(&framework))
+    }
+
     /// Takes an errand out of all books but its row.
     pub(super) fn take_errand(&mut self, number: ErrandNumber) -> Option<Errand> {
         let errand = self.errands.remove(number)?;
@@ -419,7 +454,9 @@ impl Ledger {
     fn finish(&mut self, errand: Errand) {
         match errand.stage {
             Stage::Fresh => {}
-            Stage::Queued | Stage::Sent { .. } => self.drop_row(RowKey::Errand(errand.number)),
+            Stage::Queued | Stage::Sent { .. } | Stage::Doubtful => {
+                self.drop_row(RowKey::Errand(errand.number));
+            }
         }
         match errand.origin {
             OperationOrigin::Operator(_) => self.settle_pools(errand.agent),
@@ -437,8 +474,8 @@ impl Ledger {
         }
     }
 
-    /// Gives up all that waits of a framework that ends. What an agent has already it may apply: its
-    /// answer is waited for, and nothing else is done.
+    /// Gives up all that waits of a framework that ends. What an agent may have already it may apply: that
+    /// is waited for, and nothing else is done.
     pub(super) fn cancel_errands_of(&mut self, framework: FrameworkId) {
         let own = self.frameworks.by_id.get(&framework);
         let numbers: Vec<ErrandNumber> = own
@@ -450,7 +487,7 @@ impl Ledger {
                 continue;
             };
             match errand.stage {
-                Stage::Sent { .. } => {
+                Stage::Sent { .. } | Stage::Doubtful => {
                     errand.steps.truncate(1);
                     self.put(Row::Errand(errand.row()));
                     self.errands.insert(errand);
@@ -497,4 +534,13 @@ impl Ledger {
             self.put(Row::Errand(row));
         }
     }
+}
+
+/// Returns what is said of an operation that nobody wants any more; nobody hears it.
+fn gone() -> Failure {
+    Failure::new(
+        ErrorCode::FrameworkRemoved,
+        "its framework has ended",
+        "subscribe as a new framework",
+    )
 }

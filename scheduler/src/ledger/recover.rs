@@ -276,6 +276,11 @@ impl Ledger {
                 agent: row.agent,
             });
         };
+        let stage = if agent.errands.is_empty() {
+            Stage::Doubtful
+        } else {
+            Stage::Queued
+        };
         agent.errands.push_back(row.number);
         let errand = Errand {
             number: row.number,
@@ -285,7 +290,7 @@ impl Ledger {
             pool: row.pool,
             steps: row.steps.into(),
             filters: row.filters,
-            stage: Stage::Queued,
+            stage,
             waiters: Vec::new(),
         };
         if let OperationOrigin::Framework(id) = errand.origin

@@ -322,11 +322,12 @@ impl Ledger {
             since: self.now.unix,
             gone_at,
         };
-        for number in &agent.errands {
-            if let Some(errand) = self.errands.by_number.get_mut(number) {
-                // Whether it has the operation is seen when it is back.
-                errand.stage = Stage::Queued;
-            }
+        let first = agent.errands.front();
+        if let Some(errand) = first.and_then(|first| self.errands.by_number.get_mut(first)) {
+            errand.stage = match errand.stage {
+                Stage::Sent { .. } => Stage::Doubtful,
+                other @ (Stage::Fresh | Stage::Queued | Stage::Doubtful) => other,
+            };
         }
         self.timers.set(gone_at, Timer::AgentGone(id));
         self.allocator

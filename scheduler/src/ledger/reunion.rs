@@ -95,7 +95,12 @@ impl Ledger {
         let named: BTreeMap<TaskKey, &AgentTask> =
             tasks.iter().map(|task| (task.key(), task)).collect();
         self.end_missing(id, &named, &registration);
-        self.claim_new(id, &tasks)?;
+        self.end_named(id, &tasks);
+        if let Err(error) = self.claim_new(id, &tasks) {
+            // The total goes back to what it was.
+            self.settle_pools(id);
+            return Err(error);
+        }
         self.begin_session(id, session, software, &registration);
         self.tell_registered(id);
         self.tell_standing(id);
@@ -243,14 +248,14 @@ impl Ledger {
             state: TaskState::Lost,
             reason,
         };
-        if task.kill.is_some() {
-            return Missing::Ends(KILLED_BEFORE, "it was killed before it was launched");
-        }
         match (&task.what, agent.standing) {
             (What::Confirmed(_), _) => Missing::Ends(
                 lost(Reason::AgentRestarted),
                 "its agent came back without it",
             ),
+            (What::Unconfirmed(_), _) if task.kill.is_some() => {
+                Missing::Ends(KILLED_BEFORE, "it was killed before it was launched")
+            }
             (What::Unconfirmed(_), Standing::Draining { .. }) => Missing::Ends(
                 lost(Reason::AgentDraining),
                 "its agent was drained before it was launched",
@@ -272,6 +277,23 @@ impl Ledger {
                         lost(Reason::ResourcesUnknown),
                         "its agent came back without what it was to hold",
                     )
+                }
+            }
+        }
+    }
+
+    /// Frees what tasks held that have ended while the agent was away.
+    fn end_named(&mut self, id: AgentId, named: &[AgentTask]) {
+        for named in named {
+            let (key, status) = (named.key(), &named.status);
+            let Some(task) = self.tasks.get_mut(&key).filter(|task| task.agent == id) else {
+                continue;
+            };
+            if status.state.is_terminal() {
+                task.final_update = status.update;
+                task.confirm();
+                if self.stop_holding(&key, status.state) {
+                    self.put_task(&key);
                 }
             }
         }
@@ -384,10 +406,6 @@ impl Ledger {
         task.confirm();
         let (kill, is_revoked) = (task.kill, task.revoked == Revoked::Yes);
         if named.status.state.is_terminal() {
-            task.final_update = named.status.update;
-            if self.stop_holding(&key, named.status.state) {
-                self.put_task(&key);
-            }
             return;
         }
         if let Some(state) = named.acknowledged

@@ -64,8 +64,12 @@ pub(crate) fn kept(text: &str, for_role: &str) -> Resources {
 
 /// Returns a volume on disk that is reserved.
 pub(crate) fn volume(id: &str, size: u64, for_role: &str, by: &str) -> Resources {
-    let disk = reserved(&format!("disk:{size}"), for_role, by);
-    let disk: &Resource = &disk.as_slice()[0];
+    volume_on(&reserved(&format!("disk:{size}"), for_role, by), id)
+}
+
+/// Returns the volume that all of the disk makes.
+pub(crate) fn volume_on(disk: &Resources, id: &str) -> Resources {
+    let disk: &Resource = &disk.get("disk")[0];
     let volume = Volume {
         id: id.parse().expect("a volume id"),
         container_path: "data".parse().expect("a path"),

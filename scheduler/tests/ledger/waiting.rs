@@ -1,7 +1,6 @@
 //! Operations that wait: for an agent, for their turn, or for nobody any more.
 
 use weir_protocol::{FrameworkCall, OperationOutcome, Reason, TaskState};
-use weir_resources::Resources;
 
 use super::make;
 use super::world::{Fw, NodeNumber, World};
@@ -73,12 +72,7 @@ fn changes_of_several_frameworks_take_turns_on_an_agent() {
     let second = world.offer(db).id;
     let cpus = make::reserved("cpus:2", "web", "f1");
     world.accept(web, &[first], vec![make::reserve("o1", cpus)]);
-    let data = kept.as_slice()[0].with_volume(Some(weir_resources::Volume {
-        id: "data".parse().expect("an id"),
-        container_path: "data".parse().expect("a path"),
-        mode: weir_resources::VolumeMode::ReadWrite,
-    }));
-    let data = Resources::from(data.expect("kept disk"));
+    let data = make::volume_on(&kept, "data");
     world.accept(db, &[second], vec![make::create("o1", data)]);
     // One is with the agent, the other waits.
     assert_eq!(world.places[0].inbox.len(), 1);
@@ -126,4 +120,57 @@ fn a_task_that_waits_behind_an_operation_can_be_killed_and_is_never_launched() {
     world.settle();
     assert_eq!(finals(&mut world, fw).len(), 2);
     assert!(world.node(N1).starts.is_empty());
+}
+
+#[test]
+fn an_operation_that_was_done_before_the_database_was_lost_is_done_once() {
+    let (mut world, fw) = one_agent("cpus:4;mem:1024");
+    let reserve = make::reserve("o1", make::reserved("cpus:2", "web", "f1"));
+    let offer = world.offer(fw).id;
+    world.accept(fw, &[offer], vec![reserve.clone()]);
+    world.lose_database();
+    world.subscribe(fw);
+    world.register(N1);
+    world.heard(fw);
+    // Its framework has not heard the answer, and asks again.
+    let offer = world.offer(fw).id;
+    let launch = make::launch("o2", vec![make::task("t1", &make::resources("mem:64"))]);
+    world.accept(fw, &[offer], vec![reserve, launch]);
+    let outcomes = finals(&mut world, fw);
+    assert_eq!(outcomes.len(), 2);
+    assert!(outcomes.iter().all(|(_, outcome)| is_finished(outcome)));
+    let node = world.node(N1);
+    assert_eq!(node.set.version().0, 1);
+    assert_eq!(node.alive().count(), 1);
+}
+
+#[test]
+fn what_a_framework_left_behind_is_not_begun_and_disturbs_nobody() {
+    for has_applied in [false, true] {
+        let mut world = World::new();
+        let web = world.framework("f1", "web");
+        let kept = make::kept("disk:100", "db");
+        let has = make::and(&make::resources("cpus:4;mem:1024"), &kept);
+        world.add(super::node::Node::new("n1", &has, 1));
+        let db = world.framework("f2", "db");
+        world.prompt = false;
+        let cpus = make::reserved("cpus:2", "web", "f1");
+        let offer = world.offer(web).id;
+        world.accept(web, &[offer], vec![make::reserve("o1", cpus.clone())]);
+        let offer = world.offer(db);
+        let data = make::volume_on(&offer.resources, "data");
+        world.accept(db, &[offer.id], vec![make::create("o1", data.clone())]);
+        if has_applied {
+            let event = world.places[0].inbox.pop_front().expect("APPLY");
+            world.places[0].node.handle(event);
+        }
+        world.cut(N1);
+        world.say(web, FrameworkCall::Teardown);
+        world.prompt = true;
+        world.register(N1);
+        assert!(is_finished(&finals(&mut world, db)[0].1));
+        let set = world.node(N1).set.resources();
+        assert!(set.contains(&data));
+        assert_eq!(set.contains(&cpus), has_applied);
+    }
 }

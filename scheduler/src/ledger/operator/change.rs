@@ -56,7 +56,11 @@ impl Ledger {
             }
         }
         match self.begin_change(asked, &key, &agent, &change, step) {
-            Ok(errand) => self.run(errand),
+            Ok(errand) => {
+                let agent = errand.agent;
+                self.run(errand);
+                self.send_first(agent);
+            }
             Err(failure) => {
                 let what = format!("{} {} on agent {agent}", change.kind(), change.resources());
                 let who = Actor::Operator(asked.principal.clone());

@@ -2,160 +2,28 @@
 //! or left without an answer.
 //!
 //! After every step the world asserts conservation and that the disk holds what the ledger is. In the end
-//! everybody comes back, and everybody agrees.
+//! everybody comes back, and everybody agrees ([`agreement`]).
+
+mod agreement;
+mod moves;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
-use weir_protocol::operator::{OperatorAnswer, Page};
 use weir_protocol::{
     AgentCall, Estimate, FrameworkCall, FrameworkEvent, Millis, Offer, OfferId, Operation,
-    OperationOutcome, OperatorCall, TaskKey, TaskQuery, TaskState,
+    OperationOutcome, OperatorCall, TaskKey, TaskSpec, TaskState,
 };
-use weir_resources::{Resource, ResourceName, ResourceOperation, Resources};
+use weir_resources::{Resource, ResourceOperation, Resources};
 
+use self::moves::{Move, Wish, a_move};
 use super::make;
 use super::node::Node;
 use super::world::{Fw, NodeNumber, World};
 
 const NODES: usize = 3;
 const FRAMEWORKS: usize = 3;
-
-/// Something that happens. Numbers are taken modulo what there is.
-#[derive(Clone, Debug)]
-enum Move {
-    Accept {
-        fw: usize,
-        offers: Vec<usize>,
-        operations: Vec<Wish>,
-        refuse_ms: u64,
-    },
-    AcceptAnothers {
-        fw: usize,
-        offer: usize,
-    },
-    Repeat {
-        fw: usize,
-        operation: usize,
-    },
-    Decline {
-        fw: usize,
-        offer: usize,
-        refuse_ms: u64,
-    },
-    Kill {
-        fw: usize,
-        task: usize,
-    },
-    Acknowledge(usize),
-    Reconcile(usize),
-    Revive(usize),
-    Suppress(usize),
-    CutFramework(usize),
-    Subscribe(usize),
-    TakeOver(usize),
-    Teardown(usize),
-    Act(usize),
-    ActAll,
-    CutNode(usize),
-    Register(usize),
-    End {
-        node: usize,
-        task: usize,
-        failed: bool,
-    },
-    Fail(usize),
-    Lend {
-        node: usize,
-        cpus: u64,
-    },
-    Operate {
-        node: usize,
-        wish: Wish,
-    },
-    Drain(usize),
-    Remove(usize),
-    Advance(u64),
-    Restart,
-    CrashBeforeWriting(usize),
-    LoseDatabase,
-}
-
-/// What somebody wants of what they are offered.
-#[derive(Clone, Debug)]
-enum Wish {
-    Launch {
-        tasks: usize,
-        cpus: u64,
-        isolated: bool,
-    },
-    LaunchAll,
-    Reserve {
-        cpus: u64,
-        disk: u64,
-    },
-    Unreserve,
-    Create {
-        id: usize,
-        size: u64,
-    },
-    Destroy,
-}
-
-fn wish() -> impl Strategy<Value = Wish> {
-    prop_oneof![
-        4 => (1..3_usize, 1..3_u64, any::<bool>()).prop_map(|(tasks, cpus, isolated)| {
-            Wish::Launch { tasks, cpus, isolated }
-        }),
-        1 => Just(Wish::LaunchAll),
-        3 => (0..3_u64, 0..300_u64).prop_map(|(cpus, disk)| Wish::Reserve { cpus, disk }),
-        2 => Just(Wish::Unreserve),
-        2 => (0..3_usize, 1..200_u64).prop_map(|(id, size)| Wish::Create { id, size }),
-        1 => Just(Wish::Destroy),
-    ]
-}
-
-fn a_move() -> impl Strategy<Value = Move> {
-    let refuse = prop_oneof![Just(0_u64), Just(5_000), Just(60_000)];
-    let fw = 0..FRAMEWORKS;
-    let node = 0..NODES;
-    prop_oneof![
-        16 => (fw.clone(), vec(0..8_usize, 1..3), vec(wish(), 0..4), refuse.clone()).prop_map(
-            |(fw, offers, operations, refuse_ms)| Move::Accept { fw, offers, operations, refuse_ms }
-        ),
-        2 => (fw.clone(), 0..8_usize).prop_map(|(fw, offer)| Move::AcceptAnothers { fw, offer }),
-        2 => (fw.clone(), any::<usize>()).prop_map(|(fw, operation)| Move::Repeat { fw, operation }),
-        4 => (fw.clone(), 0..8_usize, refuse).prop_map(|(fw, offer, refuse_ms)| {
-            Move::Decline { fw, offer, refuse_ms }
-        }),
-        3 => (fw.clone(), any::<usize>()).prop_map(|(fw, task)| Move::Kill { fw, task }),
-        8 => fw.clone().prop_map(Move::Acknowledge),
-        2 => fw.clone().prop_map(Move::Reconcile),
-        2 => fw.clone().prop_map(Move::Revive),
-        1 => fw.clone().prop_map(Move::Suppress),
-        3 => fw.clone().prop_map(Move::CutFramework),
-        6 => fw.clone().prop_map(Move::Subscribe),
-        1 => fw.clone().prop_map(Move::TakeOver),
-        1 => fw.prop_map(Move::Teardown),
-        12 => node.clone().prop_map(Move::Act),
-        8 => Just(Move::ActAll),
-        4 => node.clone().prop_map(Move::CutNode),
-        8 => node.clone().prop_map(Move::Register),
-        8 => (node.clone(), any::<usize>(), any::<bool>()).prop_map(|(node, task, failed)| {
-            Move::End { node, task, failed }
-        }),
-        1 => node.clone().prop_map(Move::Fail),
-        4 => (node.clone(), 0..5_u64).prop_map(|(node, cpus)| Move::Lend { node, cpus }),
-        4 => (node.clone(), wish()).prop_map(|(node, wish)| Move::Operate { node, wish }),
-        1 => node.clone().prop_map(Move::Drain),
-        1 => node.prop_map(Move::Remove),
-        6 => prop_oneof![Just(1_u64), Just(6), Just(30), Just(80), Just(700)].prop_map(Move::Advance),
-        3 => Just(Move::Restart),
-        2 => (0..FRAMEWORKS).prop_map(Move::CrashBeforeWriting),
-        1 => Just(Move::LoseDatabase),
-    ]
-}
 
 /// What is remembered of a framework, to be checked against what it is told.
 #[derive(Default)]
@@ -409,7 +277,7 @@ impl Chance {
         operations
     }
 
-    fn task(&mut self, fw: Fw, held: &Resources, isolated: bool) -> weir_protocol::TaskSpec {
+    fn task(&mut self, fw: Fw, held: &Resources, isolated: bool) -> TaskSpec {
         let id = self.fresh("t");
         let key = TaskKey {
             framework: self.world.id(fw),
@@ -640,122 +508,6 @@ impl Chance {
             self.world.say_unwritten(fw, call);
         }
         self.world.restart();
-    }
-
-    /// Brings everybody back, and checks that all agree.
-    fn finish(mut self) {
-        self.world.notice_dead();
-        for round in 0..8 {
-            for number in 0..NODES {
-                let number = NodeNumber(number);
-                if self.world.places[number.0].session.is_none() {
-                    self.register(number);
-                }
-            }
-            for index in 0..FRAMEWORKS {
-                self.subscribe(Fw(index));
-            }
-            while self.world.act_all() {}
-            for index in 0..FRAMEWORKS {
-                self.acknowledge(Fw(index));
-            }
-            while self.world.act_all() {}
-            // What was lost with the connections comes again.
-            for number in 0..NODES {
-                let number = NodeNumber(number);
-                let calls = self.world.node(number).open_updates();
-                self.world.node_says(number, calls);
-            }
-            // In the end also whoever knows nothing of the past is sure.
-            self.world.advance_secs(if round == 4 { 601 } else { 1 });
-            self.listen();
-        }
-        self.assert_agents_agree();
-        self.assert_tasks_agree();
-        self.assert_operations_are_answered();
-    }
-
-    /// Asserts that the ledger has of every agent what the agent has.
-    fn assert_agents_agree(&mut self) {
-        let answer = self
-            .world
-            .ask("ops", OperatorCall::ListAgents(Page::default()));
-        let Some(OperatorAnswer::Agents(agents)) = answer else {
-            panic!("{answer:?}");
-        };
-        assert_eq!(agents.entries.len(), NODES);
-        for entry in agents.entries {
-            let mut nodes = self.world.places.iter().map(|place| &place.node);
-            let node = nodes
-                .find(|node| node.id == Some(entry.id))
-                .expect("a node for every agent");
-            let has = entry
-                .total
-                .filter(|own| *own.name() != ResourceName::PORT_BLOCKS);
-            assert_eq!(has, node.total());
-            assert_eq!(entry.set_version, node.set.version());
-            let blocks = entry.total.amount("port_blocks").whole()
-                + entry.revocable.amount("port_blocks").whole();
-            assert_eq!(blocks, 5);
-        }
-    }
-
-    /// Asserts that every task runs once or not at all, and that its framework is told so.
-    fn assert_tasks_agree(&mut self) {
-        let mut starts: BTreeMap<TaskKey, u32> = BTreeMap::new();
-        let mut alive: BTreeSet<TaskKey> = BTreeSet::new();
-        for place in &self.world.places {
-            for (key, count) in &place.node.starts {
-                *starts.entry(key.clone()).or_default() += count;
-            }
-            alive.extend(place.node.alive().cloned());
-        }
-        for (key, count) in &starts {
-            assert_eq!(*count, 1, "task {key} is run once");
-        }
-        for index in 0..FRAMEWORKS {
-            let fw = Fw(index);
-            let tasks: Vec<TaskKey> = self.memories[index].tasks.iter().cloned().collect();
-            let id = self.world.id(fw);
-            for key in tasks.into_iter().filter(|key| key.framework == id) {
-                self.world.heard(fw);
-                let query = TaskQuery {
-                    task: key.task.clone(),
-                    agent: None,
-                };
-                let call = FrameworkCall::Reconcile {
-                    tasks: vec![query],
-                    operations: vec![],
-                };
-                self.world.say(fw, call);
-                let told = self.world.updates(fw);
-                assert_eq!(told.len(), 1, "task {key} is known to be somewhere or lost");
-                assert_eq!(
-                    !told[0].state.is_terminal(),
-                    alive.contains(&key),
-                    "task {key} is {}, and on its node {}",
-                    told[0].state,
-                    alive.contains(&key)
-                );
-            }
-        }
-        let known: BTreeSet<_> = (0..FRAMEWORKS)
-            .map(|index| self.world.id(Fw(index)))
-            .collect();
-        let is_owned = alive.iter().all(|key| known.contains(&key.framework));
-        assert!(is_owned, "nothing runs for a framework that has ended");
-    }
-
-    fn assert_operations_are_answered(&mut self) {
-        for index in 0..FRAMEWORKS {
-            self.reconcile(Fw(index));
-        }
-        self.listen();
-        for memory in &self.memories {
-            for id in memory.operations.keys() {
-                assert!(memory.answers.contains_key(id), "{id} is answered");
-            }
-        }
     }
 }
 

@@ -192,7 +192,7 @@ impl FileSettings {
             )
         })?;
         // Relative to the file, wherever the command is typed.
-        let base = path.parent().unwrap_or(Path::new(""));
+        let base = path.parent().unwrap_or_else(|| Path::new(""));
         let pairs = [&mut settings.operator, &mut settings.framework];
         let pairs = pairs.into_iter().flatten();
         let paths = pairs

@@ -57,7 +57,9 @@ fn help_is_what_was_reviewed() {
 #[test]
 fn every_command_shows_examples_that_are_commands() {
     for (name, command) in commands() {
-        let long = command.get_after_long_help().or(command.get_after_help());
+        let long = command
+            .get_after_long_help()
+            .or_else(|| command.get_after_help());
         let text = long.map(ToString::to_string).unwrap_or_default();
         let (_, examples) = text
             .split_once("Examples:\n")

@@ -10,7 +10,9 @@ use weir_protocol::operator::{
 use weir_protocol::{
     Exit, FrameworkCapability, Line, NetworkMode, Note, Reason, TaskKey, VolumeSizes,
 };
-use weir_resources::{Attributes, Kind, Labels, Reservation, Resource, Resources, VolumeMode};
+use weir_resources::{
+    Amount, Attributes, Kind, Labels, Reservation, Resource, Resources, VolumeMode,
+};
 
 pub(super) fn each<T>(entries: &[T], one: impl Fn(&T) -> Value) -> Vec<Value> {
     entries.iter().map(one).collect()
@@ -23,11 +25,14 @@ pub(crate) fn resources(resources: &Resources) -> Value {
 
 /// Returns how much there is of each scalar.
 fn totals(resources: &Resources) -> Value {
-    let amounts = resources.scalars().map(|(name, amount)| {
-        let number = serde_json::from_str(&amount.to_string()).expect("a decimal is a number");
-        (name.as_str().to_owned(), number)
-    });
+    let amounts = resources
+        .scalars()
+        .map(|(name, amount)| (name.as_str().to_owned(), number(amount)));
     Value::Object(Map::from_iter(amounts))
+}
+
+fn number(amount: Amount) -> Value {
+    serde_json::from_str(&amount.to_string()).expect("a decimal is a number")
 }
 
 pub(super) fn agent(entry: &AgentEntry) -> Value {
@@ -73,7 +78,7 @@ pub(super) fn offer(entry: &OfferEntry) -> Value {
 pub(super) fn role(entry: &RoleEntry) -> Value {
     json!({
         "role": entry.role.as_str(),
-        "weight_thousandths": entry.weight.amount().thousandths(),
+        "weight": number(entry.weight.amount()),
         "frameworks": entry.frameworks,
         "allocated": totals(&entry.allocated),
         "reserved": totals(&entry.reserved),
@@ -84,7 +89,7 @@ pub(super) fn role(entry: &RoleEntry) -> Value {
 pub(super) fn weight(entry: &RoleEntry) -> Value {
     json!({
         "role": entry.role.as_str(),
-        "weight_thousandths": entry.weight.amount().thousandths(),
+        "weight": number(entry.weight.amount()),
     })
 }
 
@@ -159,7 +164,7 @@ pub(super) fn volume(entry: &VolumeEntry) -> Value {
         "agent": entry.agent_name.as_str(),
         "role": entry.volume.role().map(weir_resources::Role::as_str),
         "principal": principal(&entry.volume),
-        "size_mib_thousandths": entry.volume.amount().map(weir_resources::Amount::thousandths),
+        "size_mib": entry.volume.amount().map(number),
         "size_enforced": size_enforced(entry.sizes),
         "container_path": volume.map(|volume| volume.container_path.as_str()),
         "mode": volume.map(|volume| match volume.mode {

@@ -16,10 +16,13 @@
 //!
 //! Pure: the time is an argument, and counts from when the command began.
 
+mod step;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use weir_client::{ConversationError, Event, framework::acknowledgement};
+use weir_client::{Event, framework::acknowledgement};
+use weir_protocol::bounds::OFFER_IDS_MAX;
 use weir_protocol::{
     Action, AgentId, AgentName, CallId, ErrorCode, Failure, Filters, FrameworkCall, FrameworkId,
     Millis, Offer, OfferId, Operation, OperationId, OperationOutcome, Reason, Source, TaskId,
@@ -27,7 +30,7 @@ use weir_protocol::{
 };
 use weir_resources::{Kind, Resources};
 
-use super::fit::Wanted;
+pub(crate) use step::{End, Order, Step};
 
 /// For how long the offers that are left over are not made again: longer than most tasks ask.
 const LEFT_OVER: Filters = Filters {
@@ -43,53 +46,6 @@ const ATTEMPTS_MAX: u32 = 16;
 
 /// About how many agents it is said what they lack: more would scroll away anyhow.
 const TOLD_MAX: usize = 16;
-
-/// What is to run, and how.
-#[derive(Clone, Debug)]
-pub(crate) struct Order {
-    /// The task, complete but for its id and what it holds.
-    pub(crate) task: TaskSpec,
-    pub(crate) wanted: Wanted,
-    /// Whether to end as soon as the task runs.
-    pub(crate) detach: bool,
-    /// When to give up asking.
-    pub(crate) deadline: Option<Duration>,
-}
-
-/// What to do.
-#[derive(Clone, Debug)]
-pub(crate) enum Step {
-    /// Makes a call.
-    Call(FrameworkCall),
-    /// Says something to whoever watches.
-    Say(String),
-    /// It is over. No step follows.
-    End(End),
-}
-
-/// How it ends.
-#[derive(Clone, Debug)]
-pub(crate) enum End {
-    /// The task has ended.
-    Ended(TaskStatus),
-    /// The task runs, and is left alone.
-    Detached {
-        task: TaskKey,
-        agent: Option<AgentId>,
-    },
-    /// It was interrupted before anything was launched.
-    Interrupted,
-    /// It was interrupted twice while the scheduler was away.
-    Abandoned { task: TaskId },
-    /// Nothing that fits was offered in time; with what an agent lacked.
-    NoOffer { lacking: Option<String> },
-    /// The task is not taken.
-    Refused(Failure),
-    /// The scheduler was never reached.
-    Unreachable(ConversationError),
-    /// The scheduler took no framework.
-    NotTaken(Failure),
-}
 
 /// The state machine.
 #[derive(Debug)]
@@ -274,7 +230,7 @@ impl Plan {
             .map(|(id, _)| *id)
             .collect();
         self.held.retain(|_, held| !overdue(held));
-        decline(offers, Filters::default()).into_iter().collect()
+        decline(offers, Filters::default())
     }
 
     fn handle_subscribed(&mut self, id: FrameworkId, again: bool) -> Vec<Step> {
@@ -309,7 +265,7 @@ impl Plan {
     fn handle_offers(&mut self, now: Duration, offers: Vec<Offer>) -> Vec<Step> {
         if !matches!(self.phase, Phase::Asking) {
             let ids = offers.iter().map(|offer| offer.id).collect();
-            return decline(ids, LEFT_OVER).into_iter().collect();
+            return decline(ids, LEFT_OVER);
         }
         for offer in offers {
             let until = now + HALVES_APART;
@@ -592,8 +548,15 @@ impl Accepted {
     }
 }
 
-fn decline(offers: Vec<OfferId>, filters: Filters) -> Option<Step> {
-    (!offers.is_empty()).then_some(Step::Call(FrameworkCall::Decline { offers, filters }))
+/// Returns the calls that give offers back: as many as the bound of one call asks for.
+fn decline(offers: Vec<OfferId>, filters: Filters) -> Vec<Step> {
+    offers
+        .chunks(OFFER_IDS_MAX)
+        .map(|offers| {
+            let offers = offers.to_vec();
+            Step::Call(FrameworkCall::Decline { offers, filters })
+        })
+        .collect()
 }
 
 /// Returns whether the scheduler says that the task was never sent to its agent.

@@ -2,12 +2,14 @@
 
 use std::num::NonZeroU64;
 
+use weir_client::ConversationError;
 use weir_protocol::{
     Argv, Command, Environment, Exit, Line, NetworkMode, RescindReason, Run, UnixMs, UpdateId,
     VolumeSizes,
 };
 use weir_resources::{Amount, Attributes, Labels};
 
+use super::super::fit::Wanted;
 use super::*;
 
 const SOON: Duration = Duration::from_millis(1);
@@ -128,19 +130,19 @@ fn finished() -> OperationOutcome {
 }
 
 fn told(steps: &[Step]) -> Vec<&str> {
-    let text = |step| match step {
-        &Step::Say(ref text) => Some(text.as_str()),
-        &(Step::Call(_) | Step::End(_)) => None,
-    };
-    steps.iter().filter_map(text).collect()
+    let told = steps.iter().filter_map(|step| match step {
+        Step::Say(text) => Some(text.as_str()),
+        Step::Call(_) | Step::End(_) => None,
+    });
+    told.collect()
 }
 
 fn calls(steps: &[Step]) -> Vec<&FrameworkCall> {
-    let call = |step| match step {
-        &Step::Call(ref call) => Some(call),
-        &(Step::Say(_) | Step::End(_)) => None,
-    };
-    steps.iter().filter_map(call).collect()
+    let calls = steps.iter().filter_map(|step| match step {
+        Step::Call(call) => Some(call),
+        Step::Say(_) | Step::End(_) => None,
+    });
+    calls.collect()
 }
 
 fn names(steps: &[Step]) -> Vec<&'static str> {
@@ -207,6 +209,14 @@ fn what_does_not_fit_goes_back_and_is_told_once() {
     assert_eq!(told(&steps), ["agent n1 has cpus 0.5, and 1 are wanted"]);
     assert_eq!(names(&steps), ["DECLINE"]);
     assert!(told(&plan.handle_event(SOON, small(2))).is_empty());
+}
+
+#[test]
+fn no_more_offers_are_given_back_in_one_call_than_it_may_name() {
+    let mut plan = plan_of(order());
+    let offers = (0..2_500).map(|id| offer(id, "cpus:0.5")).collect();
+    let steps = plan.handle_event(SOON, Event::Offers(offers));
+    assert_eq!(names(&steps), ["DECLINE"; 3]);
 }
 
 #[test]

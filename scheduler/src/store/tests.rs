@@ -332,7 +332,7 @@ proptest! {
             let mut directory = tempfile::tempdir().unwrap();
             let mut path = directory.path().join("scheduler.db");
             let (mut store, mut thread) = open::<Vec<Record>>(&path, options(10)).unwrap();
-            // What was there after each batch since the last kill.
+            // What was there after each batch.
             let mut prefixes = vec![Image::default()];
             for event in events {
                 match event {
@@ -362,8 +362,8 @@ proptest! {
                         if part >= 1.0 {
                             assert_eq!(found, rows_of(prefixes.last().unwrap()));
                         }
-                        let image = prefixes.swap_remove(left);
-                        prefixes = vec![image];
+                        // What comes back from the log is there until it is cut again.
+                        prefixes.truncate(left + 1);
                         (directory, path) = (next, copy);
                     }
                 }

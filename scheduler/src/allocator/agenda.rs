@@ -137,9 +137,11 @@ impl Agenda {
         *timer = deadline;
     }
 
-    /// Returns when the next timer is due.
+    /// Returns when the next timer is due, if ever.
     pub(super) fn next_deadline(&self) -> Option<Nanos> {
-        self.timers.first().map(|(deadline, _, _)| *deadline)
+        let deadline = self.timers.first().map(|(deadline, _, _)| *deadline);
+        // What never lapses is the last, and nothing to wait for.
+        deadline.filter(|deadline| *deadline != Nanos::MAX)
     }
 
     /// Returns a lot whose timer is due. It stays so until the timer is set.

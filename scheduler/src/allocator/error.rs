@@ -105,7 +105,7 @@ pub enum HoldingError {
         source: Shortfall,
     },
     /// It holds it, and yet the agent does not have it: it shrank, and awaits it back.
-    #[error("agent {agent} has no longer what framework {framework} wants to change")]
+    #[error("agent {agent} no longer has what framework {framework} wants changed")]
     NotThere {
         /// The agent.
         agent: AgentId,

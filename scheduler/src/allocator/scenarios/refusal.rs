@@ -93,6 +93,8 @@ fn a_filter_for_ever_is_one() {
     world.add_agent(1, "cpus:4");
     world.poll();
     world.decline((1, 1, "cpus:4"), Duration::MAX);
+    assert_eq!(world.poll(), []);
+    assert_eq!(world.allocator.next_deadline(), None);
     world.now += Duration::from_secs(100 * 365 * 24 * 3_600);
     assert_eq!(world.poll(), []);
 }

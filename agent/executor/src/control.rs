@@ -94,13 +94,17 @@ impl Control {
     /// An error of kind `WouldBlock` says that nothing is there yet.
     pub fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<M>> {
         let mut buffer = vec![0; MESSAGE_BYTES_MAX];
-        // A peer that died with our message unread resets the connection: that, too, is a close.
-        let length = match recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-            Ok(0) | Err(Errno::ECONNRESET) => return Ok(None),
-            Ok(length) => length,
-            Err(errno) => return Err(errno.into()),
+        let mut attempt = || recv(self.0.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT);
+        let received = match attempt() {
+            // A peer that died with our message unread resets the connection. That is told once, and
+            // before what the peer had said: now comes that, or the close.
+            Err(Errno::ECONNRESET) => attempt(),
+            received => received,
         };
-        Ok(Some(serde_json::from_slice(&buffer[..length])?))
+        match received? {
+            0 => Ok(None),
+            length => Ok(Some(serde_json::from_slice(&buffer[..length])?)),
+        }
     }
 }
 
@@ -128,6 +132,19 @@ mod tests {
         assert_eq!(
             agent.receive().unwrap(),
             Some(ToAgent::Started { task_pid: 8 })
+        );
+        assert_eq!(agent.receive::<ToAgent>().unwrap(), None);
+    }
+
+    #[test]
+    fn last_words_are_heard_also_from_one_that_did_not_listen() {
+        let (agent, executor) = Control::pair().unwrap();
+        executor.send(&ToAgent::Ready { init_pid: 7 }).unwrap();
+        agent.send(&ToExecutor::Go).unwrap();
+        drop(executor);
+        assert_eq!(
+            agent.receive().unwrap(),
+            Some(ToAgent::Ready { init_pid: 7 })
         );
         assert_eq!(agent.receive::<ToAgent>().unwrap(), None);
     }

@@ -147,12 +147,19 @@ impl Spawned {
 
     /// Lets the task begin. To be called when the container is on record.
     pub fn go(&self) -> Result<(), StartError> {
-        self.control
-            .send(&ToExecutor::Go)
-            .map_err(|source| StartError::Control {
-                awaited: "go",
-                source,
-            })
+        let Err(source) = self.control.send(&ToExecutor::Go) else {
+            return Ok(());
+        };
+        // An executor that gave up meanwhile has said why before it went.
+        match self.control.receive() {
+            Ok(Some(ToAgent::Failed { outcome })) => Err(StartError::Failed { outcome }),
+            Ok(Some(ToAgent::Ready { .. } | ToAgent::Started { .. }) | None) | Err(_) => {
+                Err(StartError::Control {
+                    awaited: "go",
+                    source,
+                })
+            }
+        }
     }
 
     /// Waits until the task's program runs, and returns the pid of the task.
@@ -312,5 +319,34 @@ fn describe(outcome: &Outcome) -> String {
         Outcome::Exited { .. } | Outcome::Signaled { .. } | Outcome::KilledAfterGrace { .. } => {
             format!("it ended early ({outcome:?})")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_gave_up_before_it_was_told_to_go_is_heard() {
+        let (control, theirs) = Control::pair().unwrap();
+        let spawned = Spawned {
+            pid: 1,
+            pidfd: File::open("/dev/null").unwrap().into(),
+            control,
+        };
+        let reason = "there is no such directory".to_owned();
+        let outcome = Outcome::SetupFailed { reason };
+        let message = ToAgent::Failed {
+            outcome: outcome.clone(),
+        };
+        theirs.send(&message).unwrap();
+        drop(theirs);
+        let error = spawned.go().unwrap_err();
+        assert!(
+            matches!(&error, StartError::Failed { outcome: told } if *told == outcome),
+            "{error}"
+        );
+        let error = spawned.go().unwrap_err();
+        assert!(matches!(error, StartError::Control { .. }), "{error}");
     }
 }

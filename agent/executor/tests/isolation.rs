@@ -10,7 +10,7 @@ use std::path::Path;
 use weir_executor::record::Outcome;
 use weir_sys::cgroup::Cgroup;
 
-use crate::node::{Container, Node, answer};
+use crate::node::{Container, Node, answer, install};
 
 /// Runs the list of attempts as user 0 and returns what the probe says.
 fn escapes(node: &Node, capabilities: &[&str]) -> String {
@@ -353,8 +353,11 @@ fn setuid_program_gains_nothing() {
     let node = Node::new();
     let prepared = node.probe(&["powers"]).run_as(12345);
     let tool = prepared.spec.sandbox().join("tool");
-    fs::copy(env!("CARGO_BIN_EXE_weir-executor-probe"), &tool).unwrap();
-    fs::set_permissions(&tool, fs::Permissions::from_mode(0o4755)).unwrap();
+    install(
+        Path::new(env!("CARGO_BIN_EXE_weir-executor-probe")),
+        &tool,
+        0o4755,
+    );
     // Owned by root all the same: only the sandbox itself is given to the user.
     let prepared = prepared.with(|spec| spec.argv[0] = tool.to_str().unwrap().to_owned());
     let output = prepared.start().output();
@@ -429,9 +432,9 @@ fn working_directory_and_path_are_as_asked() {
     let container = node
         .container(&["tool"])
         .with(|spec| {
-            let tool = spec.sandbox().join("tool");
-            fs::write(&tool, "#!/bin/sh\npwd\n").unwrap();
-            fs::set_permissions(&tool, fs::Permissions::from_mode(0o755)).unwrap();
+            let script = spec.sandbox().join("script");
+            fs::write(&script, "#!/bin/sh\npwd\n").unwrap();
+            install(&script, &spec.sandbox().join("tool"), 0o755);
             spec.env.push((
                 "PATH".into(),
                 format!("/nonexistent:{}:/bin:/usr/bin", spec.sandbox().display()),

@@ -475,11 +475,9 @@ fn start_is_quick_and_the_executor_small() {
         "private memory in KiB of executor and init: {:?}",
         memory_kib[0]
     );
-    // Many times what is measured on an idle machine: this finds what got slow by a mistake, not by a neighbour.
-    assert!(
-        starts[starts.len() / 2] < Duration::from_millis(200),
-        "{starts:?}"
-    );
+    // The quickest, and many times what it takes on an idle machine: this finds what got slow by a mistake, not by
+    // a neighbour.
+    assert!(starts[0] < Duration::from_millis(200), "{starts:?}");
     assert!(
         memory_kib
             .iter()

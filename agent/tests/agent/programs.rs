@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::node::{DEADLINE, NODE_V4, NODE_V6, Node, address, eventually};
+use crate::node::{DEADLINE, NODE_V4, NODE_V6, Node, address, copy_program, eventually};
 
 /// Finds a program that `cargo xtask setup` installs, or unpacks below `target/tools`.
 pub(crate) fn find(name: &str) -> PathBuf {
@@ -27,9 +27,7 @@ fn program(node: &Node, name: &str) -> String {
     if found.starts_with("/usr") {
         return found.display().to_string();
     }
-    let copy = node.files().join(name);
-    fs::copy(found, &copy).unwrap();
-    copy.display().to_string()
+    copy_program(&found, &node.files().join(name))
 }
 
 /// Asks a web server, and returns its answer without the head.

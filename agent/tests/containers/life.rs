@@ -199,7 +199,7 @@ async fn what_cannot_be_detached_stays_owned_until_it_is() {
         .detach_faults
         .lock()
         .unwrap()
-        .extend(["busy", "still busy"]);
+        .extend(["busy"; 1000]);
     let agent = bench.start().await;
     agent
         .containers
@@ -218,6 +218,7 @@ async fn what_cannot_be_detached_stays_owned_until_it_is() {
         matches!(refused, ContainerError::Refused(Refusal::NameTaken { .. })),
         "{refused}"
     );
+    bench.network.detach_faults.lock().unwrap().clear();
     agent.containers.wait("web".to_owned()).await.unwrap();
     assert!(bench.network.attached.lock().unwrap().is_empty());
     let refused = agent

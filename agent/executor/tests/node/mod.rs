@@ -104,7 +104,11 @@ impl Node {
     pub(crate) fn probe(&self, words: &[&str]) -> Prepared<'_> {
         let mut prepared = self.container(&[]);
         let probe = prepared.spec.sandbox().join("probe");
-        fs::copy(env!("CARGO_BIN_EXE_weir-executor-probe"), &probe).unwrap();
+        install(
+            Path::new(env!("CARGO_BIN_EXE_weir-executor-probe")),
+            &probe,
+            0o755,
+        );
         prepared.spec.argv = vec![probe.to_str().unwrap().to_owned()];
         prepared
             .spec
@@ -308,6 +312,23 @@ impl Drop for Guard {
         );
         pidfd::reap(self.pidfd.as_fd()).unwrap();
     }
+}
+
+/// Copies a program to where a container can run it.
+///
+/// Not in this process: the kernel runs no file that is open for writing anywhere, and what a test has open, the
+/// processes that other tests start have open as well until they execute their programs.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a process of its own is the point"
+)]
+pub(crate) fn install(program: &Path, place: &Path, mode: u32) {
+    let copied = std::process::Command::new("cp")
+        .args([program, place])
+        .status()
+        .unwrap();
+    assert!(copied.success(), "cp: {copied}");
+    fs::set_permissions(place, fs::Permissions::from_mode(mode)).unwrap();
 }
 
 /// Fails a test that could not do what it is for.

@@ -26,6 +26,9 @@ pub(super) struct Agent {
     /// What the agent is the authority for.
     pub(super) checkpointed: ResourceSet,
     pub(super) port_blocks: PortBlocks,
+    /// How many blocks it had when it registered, which is what is written down: they come and go with
+    /// every task, and it says again how many there are when it registers.
+    pub(super) port_blocks_registered: u32,
     pub(super) lent: Lent,
     /// All that there is: configured, reserved, made volumes, and lent.
     pub(super) total: Resources,
@@ -127,7 +130,7 @@ impl Agent {
             software: self.software.clone(),
             registered: self.registered,
             checkpointed: self.checkpointed.clone(),
-            port_blocks: self.port_blocks.total(),
+            port_blocks: self.port_blocks_registered,
             standing: self.standing,
         }
     }

@@ -7,7 +7,6 @@ use weir_protocol::{
 use weir_resources::Resources;
 
 use super::agent::{Agent, Lent};
-use super::record::Row;
 use super::refusal::chain;
 use super::rest::{free, plan_giving_up};
 use super::state::Ledger;
@@ -122,15 +121,7 @@ impl Ledger {
         }
         let before = std::mem::replace(&mut agent.port_blocks, blocks);
         match self.retotal(id, RescindReason::ResourcesChanged) {
-            Ok(()) => {
-                if before.total() != blocks.total()
-                    && let Some(agent) = self.agents.by_id.get(&id)
-                {
-                    let row = Row::Agent(agent.row());
-                    self.put(row);
-                }
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(error) => {
                 if let Some(agent) = self.agents.by_id.get_mut(&id) {
                     agent.port_blocks = before;

@@ -34,7 +34,7 @@
 //! - [`register`], [`reunion`], [`update`], [`removal`]: what agents say.
 //! - [`total`], [`excess`], [`rest`]: what agents have and lend, and what follows when it is less.
 //! - [`operator`]: what operators ask.
-//! - [`agent`], [`framework`], [`task`], [`timers`]: what it is written with.
+//! - [`agent`], [`framework`], [`task`], [`timers`], [`length`]: what it is written with.
 
 mod input;
 mod issue;
@@ -76,6 +76,7 @@ mod agent;
 mod census;
 mod conservation;
 mod framework;
+mod length;
 mod task;
 mod timers;
 

@@ -17,6 +17,7 @@ use weir_protocol::{
 };
 
 use super::input::SessionId;
+use super::length::fit_one_frame;
 use super::refusal::Refusal;
 use super::state::Ledger;
 use super::timers::Timer;
@@ -106,8 +107,7 @@ impl Ledger {
             made.entry(framework).or_default().push(offer);
         }
         for (framework, offers) in made {
-            if offers.len() == 1 {
-                // One fits a frame, which need not be measured.
+            if fit_one_frame(&offers) {
                 self.tell_framework(framework, FrameworkEvent::Offers(offers));
                 continue;
             }

@@ -92,7 +92,7 @@ pub struct AgentRow {
     pub registered: UnixMs,
     /// Its reservations and volumes.
     pub checkpointed: ResourceSet,
-    /// How many blocks of ports it has in all.
+    /// How many blocks of ports it had in all when it registered.
     pub port_blocks: u32,
     /// Whether it takes anything new.
     pub standing: Standing,

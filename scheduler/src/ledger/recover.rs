@@ -213,6 +213,7 @@ impl Ledger {
                 free: row.port_blocks,
                 held: 0,
             },
+            port_blocks_registered: row.port_blocks,
             lent: Lent::Nothing,
             total: Resources::new(),
             offers: Default::default(),

@@ -277,6 +277,7 @@ impl Ledger {
             standing: Standing::Open,
             checkpointed: registration.checkpointed,
             port_blocks: registration.port_blocks,
+            port_blocks_registered: registration.port_blocks.total(),
             lent,
             total: Resources::new(),
             offers: Default::default(),

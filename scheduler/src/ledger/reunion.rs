@@ -350,6 +350,7 @@ impl Ledger {
         agent.software = software;
         agent.registered = self.now.unix;
         agent.port_blocks = registration.port_blocks;
+        agent.port_blocks_registered = registration.port_blocks.total();
         agent.checkpointed = registration.checkpointed.clone();
         let standing = match agent.standing {
             Standing::Open => AgentStanding::Active,

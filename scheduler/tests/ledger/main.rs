@@ -13,6 +13,7 @@ mod world;
 
 mod accepting;
 mod agents;
+mod bounds;
 mod chance;
 mod frameworks;
 mod lending;

@@ -64,7 +64,13 @@ impl Chance {
             assert_eq!(entry.set_version, node.set.version());
             let blocks = entry.total.amount("port_blocks").whole()
                 + entry.revocable.amount("port_blocks").whole();
-            assert_eq!(blocks, 5);
+            // Tasks may hold more than there are by now.
+            let total = u64::from(node.blocks.total());
+            let held = entry.used.amount("port_blocks").whole();
+            assert!(
+                blocks == total || held > total,
+                "{blocks} of {total} blocks, of which {held} are held"
+            );
         }
     }
 

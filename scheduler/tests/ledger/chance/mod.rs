@@ -6,18 +6,23 @@
 
 mod agreement;
 mod moves;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 use weir_protocol::{
     AgentCall, Estimate, FrameworkCall, FrameworkEvent, Millis, Offer, OfferId, Operation,
-    OperationOutcome, OperatorCall, TaskKey, TaskSpec, TaskState,
+    OperationOutcome, OperatorCall, TaskKey, TaskState,
 };
-use weir_resources::{Resource, ResourceOperation, Resources};
+use weir_resources::{ResourceOperation, Resources};
+use weir_scheduler::ledger::{Permissive, Settings};
 
 use self::moves::{Move, Wish, a_move};
+use self::wishes::{dynamic, some_reserved};
 use super::make;
 use super::node::Node;
 use super::world::{Fw, NodeNumber, World};
@@ -44,7 +49,9 @@ struct Chance {
 
 impl Chance {
     fn new() -> Self {
-        let mut world = World::new();
+        let mut settings = Settings::new(make::line("s1"));
+        settings.offer_timeout = Some(Duration::from_secs(20));
+        let mut world = World::with(settings, Arc::new(Permissive));
         for (principal, role, lent) in [
             ("f1", "web", false),
             ("f2", "web", true),
@@ -131,7 +138,22 @@ impl Chance {
             Move::End { node, task, failed } => self.end(NodeNumber(node), task, failed),
             Move::Fail(node) => self.world.node_mut(NodeNumber(node)).fails_next = true,
             Move::Lend { node, cpus } => self.lend(NodeNumber(node), cpus),
+            Move::Blocks { node, count } => self.count_blocks(NodeNumber(node), count),
             Move::Operate { node, wish } => self.operate(NodeNumber(node), &wish),
+            Move::KillByOperator { fw, task } => {
+                let keys: Vec<TaskKey> = self.memories[fw].tasks.iter().cloned().collect();
+                if let Some(task) = nth(&keys, task) {
+                    let grace = None;
+                    self.world
+                        .ask("ops", OperatorCall::KillTask { task, grace });
+                }
+            }
+            Move::TeardownByOperator(fw) => {
+                if let Some(framework) = self.world.frameworks[fw].id {
+                    let call = OperatorCall::TeardownFramework { framework };
+                    self.world.ask("ops", call);
+                }
+            }
             Move::Drain(node) => {
                 let agent = self.world.node(NodeNumber(node)).info.name.clone();
                 let grace_max = None;
@@ -235,60 +257,6 @@ impl Chance {
             filters: make::refuse(refuse_ms),
         };
         self.world.say(fw, call);
-    }
-
-    /// Makes operations of wishes, from what is offered.
-    fn fulfil(&mut self, fw: Fw, pool: &Resources, wishes: &[Wish]) -> Vec<Operation> {
-        let own = &self.world.frameworks[fw.0];
-        let (role, by) = (own.info.role.to_string(), own.principal);
-        let mut operations = Vec::new();
-        for wish in wishes {
-            let id = self.fresh("o");
-            let operation = match wish {
-                Wish::Launch {
-                    tasks,
-                    cpus,
-                    isolated,
-                } => {
-                    let mut specs = Vec::new();
-                    for _ in 0..*tasks {
-                        let held = some_cpus(pool, *cpus);
-                        specs.push(self.task(fw, &held, *isolated));
-                    }
-                    make::launch(&id, specs)
-                }
-                Wish::LaunchAll => {
-                    let held = pool.filter(|entry| entry.kind() == pool.as_slice()[0].kind());
-                    let task = self.task(fw, &held, false);
-                    make::launch(&id, vec![task])
-                }
-                Wish::Reserve { cpus, disk } => {
-                    make::reserve(&id, some_reserved(*cpus, *disk, &role, by))
-                }
-                Wish::Unreserve => make::unreserve(&id, dynamic(pool)),
-                Wish::Create { id: name, size } => {
-                    let data = make::volume(&format!("v{name}"), *size, &role, by);
-                    make::create(&id, data)
-                }
-                Wish::Destroy => make::destroy(&id, pool.volumes()),
-            };
-            operations.push(operation);
-        }
-        operations
-    }
-
-    fn task(&mut self, fw: Fw, held: &Resources, isolated: bool) -> TaskSpec {
-        let id = self.fresh("t");
-        let key = TaskKey {
-            framework: self.world.id(fw),
-            task: make::task_id(&id),
-        };
-        self.memories[fw.0].tasks.insert(key);
-        if isolated {
-            make::isolated(&id, held)
-        } else {
-            make::task(&id, held)
-        }
     }
 
     /// Uses an offer of somebody else, who keeps it.
@@ -461,6 +429,16 @@ impl Chance {
             .node_says(node, vec![AgentCall::Estimate(estimate)]);
     }
 
+    /// Something of the node takes blocks of ports, or gives them back.
+    fn count_blocks(&mut self, node: NodeNumber, count: u32) {
+        let own = &mut self.world.node_mut(node).blocks;
+        own.version += 1;
+        own.free = count;
+        let blocks = *own;
+        self.world
+            .node_says(node, vec![AgentCall::PortBlocks(blocks)]);
+    }
+
     fn operate(&mut self, node: NodeNumber, wish: &Wish) {
         let set = self.world.node(node).set.resources().clone();
         let change = match wish {
@@ -514,36 +492,6 @@ impl Chance {
 fn nth<T: Clone>(all: &[T], index: usize) -> Option<T> {
     let index = index.checked_rem(all.len())?;
     all.get(index).cloned()
-}
-
-/// Returns so many cpus of whatever kind and reservation the pool has.
-fn some_cpus(pool: &Resources, cpus: u64) -> Resources {
-    let wanted = make::resources(&format!("cpus:{cpus}"));
-    let value = wanted.as_slice()[0].value().clone();
-    let entry = pool.get("cpus").first().cloned();
-    let held = entry.and_then(|entry| {
-        let mut parts = entry.into_parts();
-        parts.value = value;
-        Resource::from_parts(parts).ok()
-    });
-    held.map_or(wanted, Resources::from)
-}
-
-fn some_reserved(cpus: u64, disk: u64, role: &str, by: &str) -> Resources {
-    let texts = [("cpus", cpus), ("disk", disk)].into_iter();
-    let texts = texts.filter(|(_, amount)| *amount > 0);
-    let texts: Vec<String> = texts
-        .map(|(name, amount)| format!("{name}:{amount}"))
-        .collect();
-    if texts.is_empty() {
-        return Resources::new();
-    }
-    make::reserved(&texts.join(";"), role, by)
-}
-
-/// Returns what is dynamically reserved and no volume.
-fn dynamic(resources: &Resources) -> Resources {
-    resources.filter(|entry| entry.reservation().is_dynamic() && entry.volume().is_none())
 }
 
 /// How many cases there are unless `PROPTEST_CASES` says otherwise: so many take some seconds.

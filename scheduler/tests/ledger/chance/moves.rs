@@ -53,10 +53,19 @@ pub(super) enum Move {
         node: usize,
         cpus: u64,
     },
+    Blocks {
+        node: usize,
+        count: u32,
+    },
     Operate {
         node: usize,
         wish: Wish,
     },
+    KillByOperator {
+        fw: usize,
+        task: usize,
+    },
+    TeardownByOperator(usize),
     Drain(usize),
     Remove(usize),
     Advance(u64),
@@ -131,6 +140,11 @@ pub(super) fn a_move() -> impl Strategy<Value = Move> {
         1 => node.clone().prop_map(Move::Fail),
         4 => (node.clone(), 0..5_u64).prop_map(|(node, cpus)| Move::Lend { node, cpus }),
         4 => (node.clone(), wish()).prop_map(|(node, wish)| Move::Operate { node, wish }),
+        2 => (node.clone(), 3..9_u32).prop_map(|(node, count)| Move::Blocks { node, count }),
+        1 => (0..FRAMEWORKS, any::<usize>()).prop_map(|(fw, task)| {
+            Move::KillByOperator { fw, task }
+        }),
+        1 => (0..FRAMEWORKS).prop_map(Move::TeardownByOperator),
         1 => node.clone().prop_map(Move::Drain),
         1 => node.prop_map(Move::Remove),
         6 => prop_oneof![Just(1_u64), Just(6), Just(30), Just(80), Just(700)].prop_map(Move::Advance),

@@ -9,24 +9,28 @@
 //! - [`container`]: containers, from what was asked for to how they ended.
 //! - [`network`]: the data plane: who gets which packet.
 //! - [`ports`]: who owns which ports, as a plan of numbers.
-//! - [`session`]: the conversation with the scheduler.
+//! - [`session`]: the conversation with the scheduler; [`capacity`], [`estimate`]: what the node lends.
 //! - [`store`]: what survives a crash.
+//! - [`volume`]: the directories of persistent volumes.
 //! - [`telemetry`]: what is measured, and how it is served.
 //! - [`doctor`]: what this node can and cannot do.
 
 #![forbid(unsafe_code)]
 
+pub mod capacity;
 pub mod cli;
 pub mod config;
 pub mod container;
 pub mod daemon;
 pub mod doctor;
+pub mod estimate;
 pub mod local;
 pub mod network;
 pub mod ports;
 pub mod session;
 pub mod store;
 pub mod telemetry;
+pub mod volume;
 
 #[cfg(test)]
 mod near_miss;

@@ -5,6 +5,7 @@
 //! - [`spec`]: what to run, and how; handed to the executor as descriptor 3.
 //! - [`control`]: the few messages between the two until the task runs; descriptor 4.
 //! - [`record`]: how the container ended; `exit.json` in the container's directory.
+//! - [`grace`]: how long it has to end, if somebody says otherwise than its specification.
 //! - [`spawn`]: starts an executor and speaks the agent's side of [`control`].
 //!
 //! The crate depends on `weir-sys` alone. The agent depends on it, never the other way round: an executor
@@ -14,6 +15,7 @@
 #![warn(missing_docs)]
 
 pub mod control;
+pub mod grace;
 pub mod record;
 pub mod spawn;
 pub mod spec;

@@ -59,6 +59,22 @@ pub struct ContainerSpec {
     pub output_files: u32,
     /// How much each of the private `/tmp`, `/var/tmp`, `/run` and `/dev/shm` may hold.
     pub tmp_bytes_max: u64,
+    /// The volumes of the container. Absent where there are none, so that an executor of an earlier
+    /// release takes what it can do.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeMount>,
+}
+
+/// A directory that outlives the container and that it finds in its sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VolumeMount {
+    /// The directory, below the agent's state directory.
+    pub source: PathBuf,
+    /// Where it appears: relative to the sandbox, of plain components.
+    pub target: PathBuf,
+    /// Whether it can only be read.
+    pub read_only: bool,
 }
 
 /// Which network a container is in.
@@ -146,6 +162,7 @@ impl ContainerSpec {
                 state_directory: self.state_directory.clone(),
             });
         }
+        self.validate_volumes()?;
         if self.uid == u32::MAX || self.gid == u32::MAX {
             return Err(SpecError::NoUser {
                 id: self.id.clone(),
@@ -163,6 +180,45 @@ impl ContainerSpec {
             return Err(SpecError::NoOutput {
                 id: self.id.clone(),
             });
+        }
+        Ok(())
+    }
+
+    fn validate_volumes(&self) -> Result<(), SpecError> {
+        for volume in &self.volumes {
+            let VolumeMount { source, target, .. } = volume;
+            let path = |path: &PathBuf| SpecError::VolumePath {
+                id: self.id.clone(),
+                path: path.clone(),
+            };
+            let is_terminable = |path: &Path| CString::new(path.as_os_str().as_bytes()).is_ok();
+            let climbs = source.components().any(|c| c == Component::ParentDir);
+            // Nothing else of the node is ever made writable.
+            let is_below = source.starts_with(&self.state_directory)
+                && *source != self.state_directory
+                && !climbs;
+            if !is_below || !is_terminable(source) {
+                return Err(path(source));
+            }
+            let is_plain = |component| matches!(component, Component::Normal(_));
+            let is_inside = target.components().all(is_plain) && !target.as_os_str().is_empty();
+            if !is_inside || !is_terminable(target) {
+                return Err(path(target));
+            }
+        }
+        for (index, volume) in self.volumes.iter().enumerate() {
+            let others = self.volumes.iter().enumerate();
+            let above = others
+                .filter(|(other, _)| *other != index)
+                .find(|(_, other)| volume.target.starts_with(&other.target));
+            // One in the other would need a directory in what is somebody's data.
+            if let Some((_, above)) = above {
+                return Err(SpecError::VolumesOverlap {
+                    id: self.id.clone(),
+                    inner: volume.target.clone(),
+                    outer: above.target.clone(),
+                });
+            }
         }
         Ok(())
     }
@@ -246,6 +302,28 @@ pub enum SpecError {
         /// The name given.
         name: String,
     },
+    /// A volume that would come from, or go to, somewhere else.
+    #[error(
+        "container {id} has a volume with the path `{path}`: volumes come from below the state directory and go below the sandbox"
+    )]
+    VolumePath {
+        /// The container.
+        id: String,
+        /// The path given.
+        path: PathBuf,
+    },
+    /// A volume at or in another.
+    #[error(
+        "container {id} has a volume at `{inner}`, where the volume at `{outer}` is: give each a place of its own"
+    )]
+    VolumesOverlap {
+        /// The container.
+        id: String,
+        /// The one.
+        inner: PathBuf,
+        /// The other, at the same place or above.
+        outer: PathBuf,
+    },
     /// Output files that may hold nothing.
     #[error("container {id} allows 0 bytes of output: allow at least one byte for each file")]
     NoOutput {
@@ -281,6 +359,7 @@ mod tests {
             output_bytes_max: 10_485_760,
             output_files: 2,
             tmp_bytes_max: 67_108_864,
+            volumes: vec![],
         }
     }
 
@@ -294,6 +373,66 @@ mod tests {
             serde_json::from_str::<ContainerSpec>(GOLDEN).unwrap(),
             spec()
         );
+    }
+
+    fn with_volumes() -> ContainerSpec {
+        let volume = |id: &str, target: &str, read_only| VolumeMount {
+            source: Path::new("/var/lib/weir/volumes/roles/db").join(id),
+            target: target.into(),
+            read_only,
+        };
+        ContainerSpec {
+            volumes: vec![
+                volume("pgdata", "var/data", false),
+                volume("certs", "certs", true),
+            ],
+            ..spec()
+        }
+    }
+
+    const GOLDEN_VOLUMES: &str = r#","volumes":[{"source":"/var/lib/weir/volumes/roles/db/pgdata","target":"var/data","read_only":false},{"source":"/var/lib/weir/volumes/roles/db/certs","target":"certs","read_only":true}]}"#;
+
+    #[test]
+    fn json_form_of_volumes_is_golden() {
+        let golden = GOLDEN.strip_suffix('}').unwrap().to_owned() + GOLDEN_VOLUMES;
+        assert_eq!(serde_json::to_string(&with_volumes()).unwrap(), golden);
+        let read = serde_json::from_str::<ContainerSpec>(&golden).unwrap();
+        assert_eq!(read, with_volumes());
+        read.validate().unwrap();
+    }
+
+    #[test]
+    fn a_volume_comes_from_the_state_directory_and_stays_in_the_sandbox() {
+        for (source, target) in [
+            ("/etc", "data"),
+            ("/var/lib/weir", "data"),
+            ("/var/lib/weir/../../etc", "data"),
+            ("/var/lib/weir/v", "/data"),
+            ("/var/lib/weir/v", "../data"),
+            ("/var/lib/weir/v", "a/../../data"),
+            ("/var/lib/weir/v", "./data"),
+            ("/var/lib/weir/v", ""),
+            ("/var/lib/weir/v", "a\0"),
+            ("var/lib/weir/v", "data"),
+        ] {
+            let mut spec = with_volumes();
+            spec.volumes[0].source = source.into();
+            spec.volumes[0].target = target.into();
+            let error = spec.validate().unwrap_err();
+            assert!(
+                matches!(error, SpecError::VolumePath { .. }),
+                "{source} {target}"
+            );
+        }
+        for target in ["certs", "certs/below"] {
+            let mut spec = with_volumes();
+            spec.volumes[0].target = target.into();
+            let error = spec.validate().unwrap_err();
+            assert!(
+                matches!(error, SpecError::VolumesOverlap { .. }),
+                "{target}"
+            );
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use nix::sys::signalfd::SignalFd;
 use weir_executor::control::{Control, ToAgent, ToExecutor};
+use weir_executor::grace;
 use weir_executor::record::{EXIT_RECORD_VERSION, ExitRecord, Outcome};
 use weir_executor::spec::ContainerSpec;
 use weir_sys::cgroup::Cgroup;
@@ -29,6 +30,9 @@ use crate::launch::Launched;
 use crate::output::{Flow, Output};
 use crate::task::ExecFailure;
 use crate::wire::{Report, chain, shortened};
+
+/// The longest grace there is: a year. More is a unit mistaken.
+const GRACE_LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// What is passed on to the task as it comes.
 pub(crate) const FORWARDED: [Signal; 5] = [
@@ -50,8 +54,8 @@ enum Phase {
     Executing,
     /// The program runs; what becomes of the agent no longer matters.
     Running,
-    /// The program was told to end and has until then.
-    Stopping { deadline: Instant },
+    /// The program was told to end, and has until then: so many milliseconds in all.
+    Stopping { deadline: Instant, grace_ms: u64 },
     /// Init was killed, and everything with it; its end is awaited.
     Killing,
 }
@@ -129,7 +133,7 @@ impl<'a> Supervisor<'a> {
             if signals {
                 self.handle_signals(now);
             }
-            if let Phase::Stopping { deadline } = self.phase
+            if let Phase::Stopping { deadline, .. } = self.phase
                 && deadline <= now
             {
                 self.kill();
@@ -178,7 +182,7 @@ impl<'a> Supervisor<'a> {
         self.launched.relay.add_interest(&mut descriptors);
 
         let grace = match self.phase {
-            Phase::Stopping { deadline } => Some(deadline),
+            Phase::Stopping { deadline, .. } => Some(deadline),
             Phase::SettingUp
             | Phase::Waiting
             | Phase::Executing
@@ -379,14 +383,35 @@ impl<'a> Supervisor<'a> {
                     });
                 }
                 Phase::Executing | Phase::Running => {
-                    self.phase = Phase::Stopping {
-                        deadline: now + Duration::from_millis(self.spec.kill_grace_ms),
-                    };
+                    self.phase = self.stopping(now);
                     self.signal_task(Signal::SIGTERM);
                 }
-                // The first one set the deadline.
-                Phase::Stopping { .. } | Phase::Killing => {}
+                // The first one set the deadline; a later one may only bring it nearer.
+                Phase::Stopping { deadline, .. } => {
+                    let again = self.stopping(now);
+                    if let Phase::Stopping {
+                        deadline: other, ..
+                    } = again
+                        && other < deadline
+                    {
+                        self.phase = again;
+                    }
+                }
+                Phase::Killing => {}
             }
+        }
+    }
+
+    /// Returns until when the program has, if it is told to end now.
+    fn stopping(&self, now: Instant) -> Phase {
+        let grace_ms = grace::read(&self.spec.directory).unwrap_or_else(|error| {
+            eprintln!("{}", chain(&error));
+            None
+        });
+        let grace_ms = grace_ms.unwrap_or(self.spec.kill_grace_ms);
+        Phase::Stopping {
+            deadline: now + Duration::from_millis(grace_ms).min(GRACE_LONGEST),
+            grace_ms,
         }
     }
 
@@ -422,12 +447,10 @@ impl<'a> Supervisor<'a> {
 
     /// Kills init, and with it everything in its PID namespace.
     fn kill(&mut self) {
-        if let Phase::Stopping { .. } = self.phase {
+        if let Phase::Stopping { grace_ms, .. } = self.phase {
             // If the task has ended by itself just now, its report is on the way and says so.
             self.handle_reports();
-            self.settle(Outcome::KilledAfterGrace {
-                grace_ms: self.spec.kill_grace_ms,
-            });
+            self.settle(Outcome::KilledAfterGrace { grace_ms });
         }
         self.phase = Phase::Killing;
         if let Err(error) = pidfd::send_signal(self.launched.init.pidfd.as_fd(), Signal::SIGKILL) {

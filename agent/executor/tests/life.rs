@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
+use weir_executor::grace;
 use weir_executor::record::{ExitRecord, Outcome};
 use weir_executor::spawn::{EXECUTOR_LOG_FILE, StartError};
 use weir_sys::cgroup::Cgroup;
@@ -113,6 +114,27 @@ fn stubborn_task_is_killed_with_all_its_children_when_the_grace_is_over() {
     assert!(
         before.elapsed() >= Duration::from_millis(300),
         "the grace was not granted"
+    );
+}
+
+#[test]
+fn whoever_ends_a_task_can_give_it_another_time_and_shorten_it() {
+    let node = Node::new();
+    let mut container = node
+        .shell("trap '' TERM; echo up; while :; do sleep 1000; done")
+        .with(|spec| spec.kill_grace_ms = 3_600_000)
+        .start();
+    container.wait_output("up");
+    grace::write(&container.spec.directory, 1_800_000).unwrap();
+    container.signal(Signal::SIGTERM);
+    // Longer than what it has does not count.
+    grace::write(&container.spec.directory, 7_200_000).unwrap();
+    container.signal(Signal::SIGTERM);
+    grace::write(&container.spec.directory, 50).unwrap();
+    container.signal(Signal::SIGTERM);
+    assert_eq!(
+        container.outcome(),
+        Outcome::KilledAfterGrace { grace_ms: 50 }
     );
 }
 

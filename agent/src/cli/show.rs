@@ -15,7 +15,7 @@ const COMMAND_CHARS_MAX: usize = 40;
 /// Shows containers as `ps` does.
 pub(super) fn containers(views: &[ContainerView], now: UnixMs) -> String {
     let mut table = Table::new([
-        "NAME", "ID", "STATE", "NETWORK", "PORTS", "USER", "LIMITS", "COMMAND",
+        "NAME", "ID", "STATE", "NETWORK", "PORTS", "USER", "LIMITS", "TASK", "COMMAND",
     ]);
     for view in views {
         table.push([
@@ -26,6 +26,9 @@ pub(super) fn containers(views: &[ContainerView], now: UnixMs) -> String {
             or_dash(view.ports.to_string()),
             view.user.clone(),
             limits(&view.limits, view.unenforced),
+            or_dash(view.task.as_ref().map_or_else(String::new, |task| {
+                format!("{}/{}", task.framework, task.task)
+            })),
             command(&view.argv),
         ]);
     }

@@ -9,8 +9,12 @@ mod agent;
 mod cgroup;
 mod container;
 mod error;
+mod estimate;
 mod http;
+mod lending;
 mod network;
+mod resources;
+mod scheduler;
 mod validate;
 
 use std::fs;
@@ -22,8 +26,11 @@ pub use agent::{AgentConfig, LogFormat};
 pub use cgroup::CgroupConfig;
 pub use container::ContainerConfig;
 pub use error::{ConfigError, Position};
+pub use estimate::{EstimateConfig, EstimatorKind};
 pub use http::HttpConfig;
 pub use network::{AttachMode, NetworkConfig};
+pub use resources::{AttributesConfig, ResourcesConfig};
+pub use scheduler::SchedulerConfig;
 
 /// Where the configuration is looked for when no `--config` is given.
 pub const DEFAULT_PATH: &str = "/etc/weir/agent.toml";
@@ -45,6 +52,14 @@ pub struct Config {
     pub container: ContainerConfig,
     /// Metrics and statistics.
     pub http: HttpConfig,
+    /// The scheduler that the node works for.
+    pub scheduler: SchedulerConfig,
+    /// What the node lends to it.
+    pub resources: ResourcesConfig,
+    /// What there is to know of the node.
+    pub attributes: AttributesConfig,
+    /// What of it is lent a second time.
+    pub estimate: EstimateConfig,
 }
 
 impl Config {
@@ -136,6 +151,10 @@ mod tests {
             ("cgroup", CgroupConfig::KEYS),
             ("container", ContainerConfig::KEYS),
             ("http", HttpConfig::KEYS),
+            ("scheduler", SchedulerConfig::KEYS),
+            ("resources", ResourcesConfig::KEYS),
+            ("attributes", AttributesConfig::KEYS),
+            ("estimate", EstimateConfig::KEYS),
         ] {
             let mut shown: Vec<&str> = shown[table]
                 .as_table()
@@ -196,15 +215,23 @@ mod tests {
     fn assert_possible(config: &Config) {
         config.check().unwrap();
         drop(config.network.checked_pools());
+        drop(config.scheduler.checked_addresses());
+        drop(config.resources.checked_lend());
+        drop(config.attributes.checked());
+        drop(config.estimate.checked_lend());
         let paths = [
             &config.agent.state_directory,
             &config.agent.socket,
             &config.network.pin_directory,
+            &config.scheduler.certificate,
+            &config.scheduler.key,
+            &config.scheduler.authorities,
         ];
         for path in paths
             .into_iter()
             .chain(&config.agent.executor)
             .chain(&config.cgroup.root)
+            .chain(&config.scheduler.revocations)
         {
             assert!(path.is_absolute(), "{path:?}");
             assert!(!path.to_string_lossy().contains('\0'), "{path:?}");
@@ -263,7 +290,7 @@ mod tests {
 
     #[test]
     fn any_value_of_any_text_key_is_possible_or_refused_where_it_stands() {
-        const KEYS: [(&str, &str); 9] = [
+        const KEYS: [(&str, &str); 13] = [
             ("agent", "state_directory"),
             ("agent", "socket"),
             ("agent", "executor"),
@@ -273,14 +300,20 @@ mod tests {
             ("cgroup", "root"),
             ("cgroup", "parent"),
             ("http", "listen"),
+            ("scheduler", "certificate"),
+            ("resources", "lend"),
+            ("attributes", "text"),
+            ("estimate", "lend"),
         ];
-        const PIECES: [&str; 10] = ["/", ".", "..", "weir", "\0", "\n", "31000", "-", ":", "é"];
+        const PIECES: [&str; 13] = [
+            "/", ".", "..", "weir", "\0", "\n", "31000", "-", ":", "é", "cpus", "(", ";",
+        ];
         bolero::check!()
             .with_type::<(u8, Vec<u8>)>()
             .with_iterations(2000)
             .for_each(|(which, choices)| {
                 let (table, key) = KEYS[usize::from(*which) % KEYS.len()];
-                let pieces = choices.iter().take(6).map(|b| PIECES[usize::from(b % 10)]);
+                let pieces = choices.iter().take(6).map(|b| PIECES[usize::from(b % 13)]);
                 let value: String = pieces.collect();
                 let text = format!("[{table}]\n{key} = {}\n", toml::Value::String(value));
                 assert_possible_or_helpful(&text);

@@ -38,7 +38,11 @@ impl Config {
         self.check_network()?;
         self.check_ports()?;
         self.check_cgroup()?;
-        self.check_container()
+        self.check_container()?;
+        self.check_scheduler()?;
+        self.check_resources()?;
+        self.check_attributes()?;
+        self.check_estimate()
     }
 
     fn check_agent(&self) -> Result<(), Invalid> {
@@ -194,7 +198,7 @@ impl Config {
     }
 }
 
-fn absolute(table: &'static str, key: &'static str, path: &Path) -> Result<(), Invalid> {
+pub(super) fn absolute(table: &'static str, key: &'static str, path: &Path) -> Result<(), Invalid> {
     let climbs = path
         .components()
         .any(|component| component == Component::ParentDir);
@@ -210,7 +214,7 @@ fn absolute(table: &'static str, key: &'static str, path: &Path) -> Result<(), I
     ))
 }
 
-fn invalid(
+pub(super) fn invalid(
     table: &'static str,
     key: &'static str,
     what: impl Into<String>,

@@ -15,6 +15,7 @@ use weir_sys::cgroup::{Cgroup, CgroupError, find_hierarchy};
 use super::error::Refusal;
 use super::hierarchy::{HierarchyChanges, HierarchyError};
 use super::limits::Limits;
+use super::spec::Launch;
 use crate::config::CgroupConfig;
 
 /// The cgroup of all containers, and the controllers that act in it.
@@ -97,14 +98,21 @@ impl CgroupTree {
         Ok(enforcement)
     }
 
-    /// Sets the limits of a container that can be set, on the cgroup of its task.
+    /// Sets the limits of a container that can be set, on the cgroup of its task, and its place among
+    /// the others.
     pub(crate) fn limit(
         &self,
         container: &Cgroup,
         task: &Cgroup,
-        limits: &Limits,
+        launch: &Launch,
     ) -> Result<(), CgroupError> {
-        let Limits { cpus, memory } = limits;
+        let Limits { cpus, memory } = &launch.limits;
+        let is_revocable = launch.task.as_ref().is_some_and(|task| task.is_revocable);
+        // Without the controller every container is as good as every other, as without limits.
+        if let (true, Controller::Active) = (is_revocable, &self.cpu) {
+            // The whole container: that is what stands beside others'.
+            container.set_cpu_idle()?;
+        }
         if let (Some(cpus), Controller::Active) = (cpus, &self.cpu) {
             container.enable_controllers(&["cpu"])?;
             task.set_cpu_limit(Some(u64::from(cpus.thousandths())))?;

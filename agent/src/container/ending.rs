@@ -121,7 +121,9 @@ impl<N: ContainerNetwork> Owner<N> {
             .entries
             .iter()
             .filter_map(|(id, entry)| match &entry.state {
-                EntryState::Ended { ended_at, .. } => Some((*ended_at, id.clone())),
+                EntryState::Ended { ended_at, .. } => {
+                    (!entry.is_kept).then(|| (*ended_at, id.clone()))
+                }
                 EntryState::Starting { .. }
                 | EntryState::Running { .. }
                 | EntryState::Ending { .. } => None,

@@ -24,6 +24,8 @@ pub(super) struct Entry {
     /// Held by whoever changes the container's network; in it, the ports that are recorded.
     pub(super) turn: Arc<Mutex<PortSet>>,
     pub(super) waiters: Vec<Reply<Ended>>,
+    /// Whether somebody has yet to see how it ended.
+    pub(super) is_kept: bool,
 }
 
 pub(super) enum EntryState {
@@ -56,6 +58,8 @@ impl Entry {
         let turn = Arc::new(Mutex::new(row.ports.clone()));
         let view = Arc::new(view(&row, &state, places));
         Self {
+            // Also after a restart: whoever was to see it may have been restarted as well.
+            is_kept: row.launch.task.is_some(),
             row,
             state,
             view,
@@ -123,5 +127,6 @@ fn view(row: &ContainerRow, state: &EntryState, places: &Places) -> ContainerVie
         unenforced: row.unenforced,
         created_at: row.created_at,
         directory: places.directory(&row.id),
+        task: row.launch.task.as_ref().map(|task| task.name.clone()),
     }
 }

@@ -6,6 +6,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use weir_executor::grace::GraceError;
 use weir_executor::record::Outcome;
 use weir_executor::spawn::{SpawnError, StartError};
 use weir_sys::cgroup::CgroupError;
@@ -226,6 +227,9 @@ pub enum StepError {
     /// The executor could not make the container.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// How long it has to end could not be written down.
+    #[error(transparent)]
+    Grace(#[from] GraceError),
     /// A process could not be asked about or signalled.
     #[error("cannot {what} process {pid}")]
     Process {
@@ -246,7 +250,9 @@ impl StepError {
             Self::Store(_) => {
                 "see the agent's log, and the space on the disk of its state directory".to_owned()
             }
-            Self::File { .. } => "see the space and the permissions there".to_owned(),
+            Self::File { .. } | Self::Grace(_) => {
+                "see the space and the permissions there".to_owned()
+            }
             Self::Cgroup(_) => "`weir-agent doctor` checks the cgroups of this node".to_owned(),
             Self::Network(fault) => fault.remedy.clone(),
             Self::Spawn(_) => "see [agent] executor in the configuration".to_owned(),

@@ -2,17 +2,18 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::lchown;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
 use weir_executor::record::Outcome;
 use weir_resources::PortSet;
 
-use super::error::{ContainerError, Refusal};
+use super::error::{ContainerError, Refusal, StepError};
 use super::execute::{blocking, chain};
 use super::id::ContainerId;
 use super::sockets::read_ports_in_use;
-use super::spec::{Launch, LaunchRequest, PortsWanted, User};
+use super::spec::{Launch, LaunchRequest, PortsWanted, TaskLaunch, TaskPart, User};
 use super::view::{ContainerView, Listing};
 use crate::config::ContainerConfig;
 use crate::ports::UnixMs;
@@ -49,6 +50,13 @@ pub(super) enum Request {
         name: String,
         reply: Reply<Ended>,
     },
+    Release {
+        id: ContainerId,
+    },
+    CountBlocks {
+        ports_in_use: PortSet,
+        reply: oneshot::Sender<BlockCount>,
+    },
     Stop {
         reply: oneshot::Sender<()>,
     },
@@ -60,8 +68,22 @@ pub(super) enum Request {
 pub enum Kill {
     /// SIGTERM to its task; SIGKILL to all that is left after the grace.
     Gracefully,
+    /// The same, with so many milliseconds of grace instead of its own.
+    Within {
+        /// How many.
+        grace_ms: u64,
+    },
     /// SIGKILL to all of it.
     AtOnce,
+}
+
+/// How many blocks of ephemeral ports there are for tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlockCount {
+    /// Those that nobody has, resting or not.
+    pub free: u32,
+    /// Those that tasks have.
+    pub held: u32,
 }
 
 /// How a container ended, and when.
@@ -131,6 +153,57 @@ impl ContainerHandle {
             reply,
         })
         .await
+    }
+
+    /// Runs a container for a task of the scheduler, and returns when its program runs.
+    ///
+    /// Its ports may have been another's a moment ago: the scheduler has them from whoever gave them
+    /// back. It stays listed until it is [released](Self::release), however many end after it.
+    pub async fn launch_task(&self, task: TaskLaunch) -> Result<ContainerView, ContainerError> {
+        let TaskLaunch { id, request, part } = task;
+        let config = self.config.clone();
+        let wanted = request.ports.clone();
+        let prepared = blocking(move || {
+            let user = look_up(request.user.as_deref())?;
+            give_volumes(&part, &user)?;
+            let launch = Launch {
+                task: Some(part),
+                ..Launch::new(request, user, &config)?
+            };
+            Ok::<_, ContainerError>((Box::new(launch), ports_in_use()))
+        });
+        let (launch, ports_in_use) = prepared.await?;
+        self.ask(|reply| Request::Launch {
+            id,
+            launch,
+            wanted,
+            ports_in_use,
+            reply,
+        })
+        .await
+    }
+
+    /// Lets the container of a task be forgotten in its turn, when it has ended.
+    pub async fn release(&self, id: ContainerId) {
+        // Without the task there is nothing that could forget it; the next agent releases it again.
+        drop(self.requests.send(Request::Release { id }).await);
+    }
+
+    /// Returns how many blocks of ephemeral ports there are for tasks; nothing if the task is gone.
+    pub async fn count_blocks(&self) -> Option<BlockCount> {
+        let ports_in_use = blocking(ports_in_use).await;
+        let (reply, answer) = oneshot::channel();
+        let request = Request::CountBlocks {
+            ports_in_use,
+            reply,
+        };
+        self.requests.send(request).await.ok()?;
+        answer.await.ok()
+    }
+
+    /// Returns the containers as they change.
+    pub fn watch(&self) -> watch::Receiver<Listing> {
+        self.listing.clone()
     }
 
     /// Gives a running container other ports.
@@ -214,6 +287,24 @@ fn look_up(user: Option<&str>) -> Result<User, Refusal> {
         gid: found.gid,
         groups: found.groups,
     })
+}
+
+/// Gives the volumes that a task may write to its user: the directory itself, and nothing in it.
+///
+/// What is in a volume belongs to whoever wrote it. Mesos gives all of it to the user of the last task,
+/// each time, which takes as long as there are files and loses who owned them.
+fn give_volumes(part: &TaskPart, user: &User) -> Result<(), StepError> {
+    for volume in part.volumes.iter().filter(|volume| !volume.read_only) {
+        // No link leads to another directory: nobody but root can change what is above a volume.
+        lchown(&volume.source, Some(user.uid), Some(user.gid)).map_err(|source| {
+            StepError::File {
+                what: "give to its user",
+                path: volume.source.clone(),
+                source,
+            }
+        })?;
+    }
+    Ok(())
 }
 
 /// What cannot be read is not known to be in use: the container's own bind would then say so.

@@ -205,7 +205,7 @@ fn make_places<N>(tools: &Tools<N>, row: &ContainerRow) -> Result<u64, StepError
     let container = Cgroup::create(&tools.places.cgroup(&row.id))?;
     container.create_child("executor")?;
     let task = container.create_child("task")?;
-    tools.cgroups.limit(&container, &task, &row.launch.limits)?;
+    tools.cgroups.limit(&container, &task, &row.launch)?;
     let cgroup_id = task.id()?;
     crash_point("launch-after-cgroup");
     Ok(cgroup_id)

@@ -12,7 +12,8 @@ use super::id::{ContainerId, ContainerName, Slot};
 use super::spec::{Launch, PortsWanted};
 use crate::config::ContainerConfig;
 use crate::ports::{
-    Assigned, Change, Ephemeral, Freed, Grant, Ledger, LedgerError, Pools, PortRequest, UnixMs,
+    Assigned, Change, Ephemeral, Freed, Grant, Ledger, LedgerError, Pools, PortRequest,
+    Quarantined, UnixMs,
 };
 use crate::store::{ContainerRow, Phase};
 
@@ -106,6 +107,10 @@ impl Books {
                 NetworkMode::Isolated => Ephemeral::Block,
                 NetworkMode::Host => Ephemeral::None,
             },
+            quarantined: match launch.task {
+                Some(_) => Quarantined::Taken,
+                None => Quarantined::Refused,
+            },
         };
         let grant = self
             .ledger
@@ -176,6 +181,11 @@ impl Books {
         self.slots.remove(&slot);
     }
 
+    /// Returns how many blocks of ephemeral ports a task could have.
+    pub(crate) fn blocks_free(&self, ports_in_use: &PortSet) -> u32 {
+        self.ledger.blocks_free(ports_in_use)
+    }
+
     /// Returns the free slot after the last one given out, so that what is still said of a former
     /// container (an event, a counter that is being read) is not taken for the new one's.
     fn next_slot(&self) -> Result<Slot, Refusal> {
@@ -242,6 +252,7 @@ pub(crate) fn executor_spec(
     config: &ContainerConfig,
 ) -> ContainerSpec {
     let launch = &row.launch;
+    let task = launch.task.as_ref();
     ContainerSpec {
         id: row.id.to_string(),
         name: row.name.to_string(),
@@ -259,10 +270,11 @@ pub(crate) fn executor_spec(
         network: launch.network,
         ports: row.ports.to_string(),
         first_ports: row.ports.iter().take(FIRST_PORTS_MAX).collect(),
-        kill_grace_ms: config.kill_grace_ms,
+        kill_grace_ms: task.map_or(config.kill_grace_ms, |task| task.kill_grace_ms),
         output_bytes_max: config.output_bytes_max,
         output_files: config.output_files,
         tmp_bytes_max: config.tmp_bytes_max,
+        volumes: task.map_or_else(Vec::new, |task| task.volumes.clone()),
     }
 }
 
@@ -300,6 +312,7 @@ mod tests {
             network,
             limits: Limits::default(),
             capabilities: Vec::new(),
+            task: None,
         }
     }
 

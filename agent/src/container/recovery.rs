@@ -144,6 +144,7 @@ mod tests {
                 network: NetworkMode::Isolated,
                 limits: Limits::default(),
                 capabilities: Vec::new(),
+                task: None,
             },
             slot: Slot::all().next().unwrap(),
             ports: PortSet::new(),

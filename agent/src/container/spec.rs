@@ -12,11 +12,11 @@ use std::num::NonZeroU16;
 use std::path::{Component, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use weir_executor::spec::NetworkMode;
+use weir_executor::spec::{NetworkMode, VolumeMount};
 use weir_resources::PortSet;
 
 use super::error::Refusal;
-use super::id::ContainerName;
+use super::id::{ContainerId, ContainerName};
 use super::limits::Limits;
 use crate::config::ContainerConfig;
 
@@ -87,6 +87,43 @@ pub struct Launch {
     pub limits: Limits,
     /// Each is allowed by the configuration; sorted, once each.
     pub capabilities: Vec<String>,
+    /// What a task of the scheduler has beside that; none for what was started on this node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskPart>,
+}
+
+/// What the container of a task has that no other has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TaskPart {
+    /// Whose it is.
+    pub name: TaskName,
+    /// How long its command has between SIGTERM and SIGKILL.
+    pub kill_grace_ms: u64,
+    /// Its volumes.
+    pub volumes: Vec<VolumeMount>,
+    /// Whether it runs on what others leave idle: its CPU time is what nobody else wants.
+    pub is_revocable: bool,
+}
+
+/// What a task is called, for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskName {
+    /// Its framework's id.
+    pub framework: String,
+    /// What its framework calls it.
+    pub task: String,
+}
+
+/// A task that the scheduler wants to run on this node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskLaunch {
+    /// The id that its container gets.
+    pub id: ContainerId,
+    /// What is to run.
+    pub request: LaunchRequest,
+    /// What it has beside that.
+    pub part: TaskPart,
 }
 
 /// A user of this node.
@@ -154,6 +191,7 @@ impl Launch {
             network,
             limits,
             capabilities,
+            task: None,
         })
     }
 }

@@ -17,7 +17,7 @@ use super::entry::{Entry, EntryState};
 use super::error::{ContainerError, RecoveryError, Refusal, StepError};
 use super::execute::{self, End, RanAs, Tools, blocking, chain, now};
 use super::facilities::ContainerNetwork;
-use super::handle::{ContainerHandle, Ended, Kill, QUEUE_MAX, Reply, Request};
+use super::handle::{ContainerHandle, Kill, QUEUE_MAX, Reply, Request};
 use super::id::ContainerId;
 use super::launch::{self, LaunchFailure, Launched};
 use super::plan::{Books, Circumstances};
@@ -192,10 +192,16 @@ impl<N: ContainerNetwork> Owner<N> {
                 wanted,
                 ports_in_use,
                 reply,
-            } => match self.plan_launch(id, *launch, &wanted, &ports_in_use) {
-                Ok(row) => self.start_launch(row, reply),
-                Err(refusal) => answer(reply, Err(refusal.into())),
-            },
+            } => {
+                // Only ids that were given come again: it is there, or on its way.
+                if let Some(entry) = self.entries.get(&id) {
+                    return answer(reply, Ok(ContainerView::clone(&entry.view)));
+                }
+                match self.plan_launch(id, *launch, &wanted, &ports_in_use) {
+                    Ok(row) => self.start_launch(row, reply),
+                    Err(refusal) => answer(reply, Err(refusal.into())),
+                }
+            }
             Request::UpdatePorts {
                 name,
                 wanted,
@@ -207,6 +213,21 @@ impl<N: ContainerNetwork> Owner<N> {
             },
             Request::Kill { name, kill, reply } => self.handle_kill(&name, kill, reply),
             Request::Wait { name, reply } => self.handle_wait(&name, reply),
+            Request::Release { id } => {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.is_kept = false;
+                    self.forget_oldest();
+                }
+            }
+            Request::CountBlocks {
+                ports_in_use,
+                reply,
+            } => {
+                // Whoever asked may have gone away.
+                reply
+                    .send(self.count_blocks(&ports_in_use))
+                    .unwrap_or_default();
+            }
             Request::Stop { .. } => unreachable!("the loop takes these"),
         }
     }
@@ -417,69 +438,6 @@ impl<N: ContainerNetwork> Owner<N> {
         }
     }
 
-    // === kill and wait ===
-
-    fn handle_kill(&mut self, name: &str, kill: Kill, reply: Reply<()>) {
-        let id = match self.find(name) {
-            Ok(id) => id,
-            Err(refusal) => return answer(reply, Err(refusal.into())),
-        };
-        let entry = self.entries.get_mut(&id).expect("find names entries only");
-        match &mut entry.state {
-            EntryState::Starting { kills, .. } => kills.push((kill, reply)),
-            EntryState::Running { .. } => {
-                tracing::info!(container = %entry.row.name, %id, ?kill, "killing");
-                answer(reply, self.kill(&id, kill).map_err(ContainerError::from));
-            }
-            // It is on its way already.
-            EntryState::Ending { .. } => answer(reply, Ok(())),
-            EntryState::Ended { .. } => {
-                answer(reply, Err(entry.not_running().into()));
-            }
-        }
-    }
-
-    fn kill(&self, id: &ContainerId, kill: Kill) -> Result<(), StepError> {
-        match (kill, self.entries.get(id).map(|entry| &entry.state)) {
-            (Kill::Gracefully, Some(EntryState::Running { executor, .. })) => {
-                execute::kill_gracefully(id, executor)
-            }
-            (Kill::AtOnce, Some(EntryState::Running { .. })) => {
-                execute::kill_at_once(&self.tools.places.task_cgroup(id))
-            }
-            (
-                Kill::Gracefully | Kill::AtOnce,
-                None
-                | Some(
-                    EntryState::Starting { .. }
-                    | EntryState::Ending { .. }
-                    | EntryState::Ended { .. },
-                ),
-            ) => Ok(()),
-        }
-    }
-
-    fn handle_wait(&mut self, name: &str, reply: Reply<Ended>) {
-        let id = match self.find(name) {
-            Ok(id) => id,
-            Err(refusal) => return answer(reply, Err(refusal.into())),
-        };
-        let entry = self.entries.get_mut(&id).expect("find names entries only");
-        if let EntryState::Ended {
-            outcome, ended_at, ..
-        } = &entry.state
-        {
-            let ended = Ended {
-                outcome: outcome.clone(),
-                ended_at: *ended_at,
-            };
-            return answer(reply, Ok(ended));
-        }
-        // Those who went away make room; each of the others holds a connection, which are bounded.
-        entry.waiters.retain(|waiter| !waiter.is_closed());
-        entry.waiters.push(reply);
-    }
-
     fn handle_done(&mut self, done: Done) {
         match done {
             Done::Launched { id, result } => self.handle_launched(&id, result),
@@ -508,7 +466,7 @@ impl<N: ContainerNetwork> Owner<N> {
     }
 
     /// Returns the container that is meant: the one that lives, else the last that ended.
-    fn find(&self, name: &str) -> Result<ContainerId, Refusal> {
+    pub(super) fn find(&self, name: &str) -> Result<ContainerId, Refusal> {
         self.entries
             .values()
             .filter(|entry| entry.row.name.as_str() == name || entry.row.id.as_str() == name)

@@ -10,6 +10,7 @@ use weir_resources::{PortRange, PortSet};
 
 use super::id::{ContainerId, ContainerName, Slot};
 use super::limits::Limits;
+use super::spec::TaskName;
 use crate::ports::UnixMs;
 
 /// All containers at one moment, in the order of their creation.
@@ -44,6 +45,9 @@ pub struct ContainerView {
     pub created_at: UnixMs,
     /// Where its output and its sandbox are.
     pub directory: PathBuf,
+    /// The task that it is of; none if it was started on this node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<TaskName>,
 }
 
 /// How far a container has come.

@@ -220,6 +220,7 @@ fn step(ledger: &mut Ledger<u8>, model: &mut Model, event: Event) {
             let request = PortRequest {
                 assigned: assigned.clone(),
                 ephemeral,
+                quarantined: Quarantined::Refused,
             };
             let plan = ledger.plan(&request, &in_use, now);
             assert_eq!(plan.is_ok(), possible, "{request:?}: {plan:?}");

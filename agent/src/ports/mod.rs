@@ -36,5 +36,5 @@ pub use node::{NODE_PORTS_MIN, NodePlan, NodePlanError};
 pub use pools::{BlockSize, BlockSizeError, Pools, PoolsError};
 pub use quarantine::{Freed, QUARANTINE, UnixMs};
 pub use refusal::{BlockCensus, PortCensus, Refusal};
-pub use request::{Assigned, Ephemeral, PortRequest};
+pub use request::{Assigned, Ephemeral, PortRequest, Quarantined};
 pub use sysctl::{ReservedPorts, SysctlTextError, parse_local_port_range};

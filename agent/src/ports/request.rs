@@ -11,6 +11,18 @@ pub struct PortRequest {
     pub assigned: Assigned,
     /// The ports its own connections start from.
     pub ephemeral: Ephemeral,
+    /// What becomes of ports that rest.
+    pub quarantined: Quarantined,
+}
+
+/// Whether ports in quarantine may be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quarantined {
+    /// No: late packets of their last owner are still under way.
+    Refused,
+    /// Yes, where there are no others: whoever asks was promised them. The scheduler offers what a task
+    /// gave back at once, as Mesos does, and counts blocks without asking how they are.
+    Taken,
 }
 
 /// How a container names the ports it serves on.

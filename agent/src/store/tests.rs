@@ -38,6 +38,7 @@ fn row(number: u64, name: &str, slot: u32) -> ContainerRow {
                 memory: None,
             },
             capabilities: vec!["KILL".to_owned()],
+            task: None,
         },
         slot: Slot::try_from(slot).unwrap(),
         ports: "31000-31009,31500".parse().unwrap(),

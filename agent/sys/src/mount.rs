@@ -18,6 +18,7 @@ const OPEN_TREE_CLONE: libc::c_uint = 1;
 const OPEN_TREE_CLOEXEC: libc::c_uint = libc::O_CLOEXEC.cast_unsigned();
 const AT_RECURSIVE: libc::c_uint = 0x8000;
 const MOVE_MOUNT_F_EMPTY_PATH: libc::c_uint = 4;
+const MOVE_MOUNT_T_EMPTY_PATH: libc::c_uint = 0x40;
 const FSOPEN_CLOEXEC: libc::c_uint = 1;
 const FSMOUNT_CLOEXEC: libc::c_uint = 1;
 const FSCONFIG_SET_STRING: libc::c_uint = 1;
@@ -175,24 +176,42 @@ impl Tree {
     /// 5.2.
     pub fn attach(&self, path: &Path) -> Result<(), MountError> {
         let name = terminated(path)?;
+        let here = libc::AT_FDCWD;
+        self.move_to(here, &name, 0)
+            .map_err(|source| MountError::Attach {
+                path: path.to_path_buf(),
+                source,
+            })
+    }
+
+    /// Attaches the tree over a directory that is held open, wherever that is by now: no name of its path is looked
+    /// at again.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.2.
+    pub fn attach_to(&self, place: BorrowedFd<'_>) -> Result<(), MountError> {
+        self.move_to(place.as_raw_fd(), c"", MOVE_MOUNT_T_EMPTY_PATH)
+            .map_err(|source| MountError::Attach {
+                path: PathBuf::from(format!("/proc/self/fd/{}", place.as_raw_fd())),
+                source,
+            })
+    }
+
+    fn move_to(&self, directory: RawFd, name: &CStr, flags: libc::c_uint) -> io::Result<()> {
         // SAFETY: the strings live across the call.
         let result = unsafe {
             libc::syscall(
                 libc::SYS_move_mount,
                 self.0.as_raw_fd(),
                 c"".as_ptr(),
-                libc::AT_FDCWD,
+                directory,
                 name.as_ptr(),
-                MOVE_MOUNT_F_EMPTY_PATH,
+                MOVE_MOUNT_F_EMPTY_PATH | flags,
             )
         };
-        match Errno::result(result) {
-            Ok(_) => Ok(()),
-            Err(errno) => Err(MountError::Attach {
-                path: path.to_path_buf(),
-                source: errno.into(),
-            }),
-        }
+        Errno::result(result)?;
+        Ok(())
     }
 }
 

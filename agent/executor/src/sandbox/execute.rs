@@ -1,12 +1,17 @@
 //! One step of the plan, one effect.
 
+use std::collections::VecDeque;
 use std::ffi::CString;
 use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, symlink};
 use std::path::Path;
 
-use nix::sys::stat::{Mode, SFlag, makedev, mknod};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat};
+use nix::sys::stat::{Mode, SFlag, makedev, mkdirat, mknod};
+use nix::unistd::{Gid, Uid, fchownat};
 use weir_sys::mount::{self, Attributes, MountError, Tree};
 
 use super::plan::Step;
@@ -38,14 +43,21 @@ pub(crate) fn execute(steps: &[Step]) -> Result<(), ExecuteError> {
         what: "the node's tree".into(),
         source,
     })?;
-    let mut sandbox = None;
+    let mut held = Held::default();
     for step in steps {
-        execute_step(step, &mut sandbox)?;
+        execute_step(step, &mut held)?;
     }
     Ok(())
 }
 
-fn execute_step(step: &Step, sandbox: &mut Option<Tree>) -> Result<(), ExecuteError> {
+/// What of the node's tree is held until there is a place for it.
+#[derive(Debug, Default)]
+struct Held {
+    sandbox: Option<Tree>,
+    volumes: VecDeque<Tree>,
+}
+
+fn execute_step(step: &Step, held: &mut Held) -> Result<(), ExecuteError> {
     let what = step.object();
     let mounting = |source| ExecuteError::Mount {
         what: what.clone(),
@@ -59,7 +71,17 @@ fn execute_step(step: &Step, sandbox: &mut Option<Tree>) -> Result<(), ExecuteEr
         Step::HoldSandbox { path } => {
             let tree = Tree::clone_of(path, false).map_err(mounting)?;
             tree.forbid(HARMLESS(), false).map_err(mounting)?;
-            *sandbox = Some(tree);
+            held.sandbox = Some(tree);
+        }
+        Step::HoldVolume { source, read_only } => {
+            let tree = Tree::clone_of(source, false).map_err(mounting)?;
+            let writing = if *read_only {
+                Attributes::READ_ONLY
+            } else {
+                Attributes::NONE
+            };
+            tree.forbid(HARMLESS() | writing, false).map_err(mounting)?;
+            held.volumes.push_back(tree);
         }
         Step::ChangeRoot { over, without } => {
             let tree = Tree::clone_of(Path::new("/"), true).map_err(mounting)?;
@@ -121,14 +143,50 @@ fn execute_step(step: &Step, sandbox: &mut Option<Tree>) -> Result<(), ExecuteEr
             let tree = memory(0o755, 0, HARMLESS()).map_err(mounting)?;
             tree.attach(path).map_err(mounting)?;
             make_directories(place).map_err(filing)?;
-            if let Some(sandbox) = sandbox.take() {
+            if let Some(sandbox) = held.sandbox.take() {
                 sandbox.attach(place).map_err(mounting)?;
             }
             tree.forbid(Attributes::READ_ONLY, false)
                 .map_err(mounting)?;
         }
+        Step::AttachVolume {
+            sandbox,
+            target,
+            uid,
+            gid,
+        } => {
+            let place = make_below(sandbox, target, *uid, *gid).map_err(filing)?;
+            if let Some(volume) = held.volumes.pop_front() {
+                volume.attach_to(place.as_fd()).map_err(mounting)?;
+            }
+        }
     }
     Ok(())
+}
+
+/// Makes what is missing of a path below a directory, gives that to a user, and opens the last of it.
+///
+/// Step by step from one open directory to the next, and never through a link: whatever stands in the sandbox, nothing
+/// is made or mounted outside of it.
+fn make_below(base: &Path, path: &Path, uid: u32, gid: u32) -> io::Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut directory = open(base, flags, Mode::empty())?;
+    for component in path.components() {
+        let name = Path::new(component.as_os_str());
+        match mkdirat(&directory, name, Mode::from_bits_truncate(0o755)) {
+            Ok(()) => fchownat(
+                &directory,
+                name,
+                Some(Uid::from_raw(uid)),
+                Some(Gid::from_raw(gid)),
+                AtFlags::AT_SYMLINK_NOFOLLOW,
+            )?,
+            Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        directory = openat(&directory, name, flags, Mode::empty())?;
+    }
+    Ok(directory)
 }
 
 fn mount_devices(
@@ -201,6 +259,10 @@ impl Step {
             | Self::Mask { path, .. }
             | Self::WriteFile { path, .. }
             | Self::HideState { path, .. } => format!("`{}`", path.display()),
+            Self::HoldVolume { source, .. } => format!("the volume `{}`", source.display()),
+            Self::AttachVolume { target, .. } => {
+                format!("the volume at `{}` in the sandbox", target.display())
+            }
         }
     }
 }

@@ -74,6 +74,8 @@ pub(crate) struct Resolver {
 pub(crate) enum Step {
     /// Takes a hold on the sandbox while the node's tree is still there.
     HoldSandbox { path: PathBuf },
+    /// The same for a volume; those that are held are attached in the same order.
+    HoldVolume { source: PathBuf, read_only: bool },
     /// Makes a read-only copy of everything, attaches it at `over`, and makes it the root, less what is mounted at and
     /// below the paths `without`.
     ChangeRoot {
@@ -100,20 +102,30 @@ pub(crate) enum Step {
     WriteFile { path: PathBuf, content: Vec<u8> },
     /// Covers the state directory with an empty one in which the sandbox, writable, is all there is.
     HideState { path: PathBuf, sandbox: PathBuf },
+    /// Mounts the volume that was held first, and is not attached yet, into the sandbox. What is missing of the path
+    /// is made and given to the task's user.
+    AttachVolume {
+        sandbox: PathBuf,
+        target: PathBuf,
+        uid: u32,
+        gid: u32,
+    },
 }
 
 /// Returns the steps that make the tree of the container.
 pub(crate) fn plan(spec: &ContainerSpec, node: &Node) -> Vec<Step> {
-    let mut steps = vec![
-        Step::HoldSandbox {
-            path: spec.sandbox(),
-        },
-        // Any directory serves; this one exists. The copy is taken before it is covered.
-        Step::ChangeRoot {
-            over: spec.directory.clone(),
-            without: unwanted(node),
-        },
-    ];
+    let mut steps = vec![Step::HoldSandbox {
+        path: spec.sandbox(),
+    }];
+    steps.extend(spec.volumes.iter().map(|volume| Step::HoldVolume {
+        source: volume.source.clone(),
+        read_only: volume.read_only,
+    }));
+    // Any directory serves; this one exists. The copy is taken before it is covered.
+    steps.push(Step::ChangeRoot {
+        over: spec.directory.clone(),
+        without: unwanted(node),
+    });
     // Devices first, for /dev/null is what masks files.
     steps.push(Step::MountDevices {
         shm_bytes: spec.tmp_bytes_max,
@@ -159,6 +171,12 @@ pub(crate) fn plan(spec: &ContainerSpec, node: &Node) -> Vec<Step> {
         path: spec.state_directory.clone(),
         sandbox: spec.sandbox(),
     });
+    steps.extend(spec.volumes.iter().map(|volume| Step::AttachVolume {
+        sandbox: spec.sandbox(),
+        target: volume.target.clone(),
+        uid: spec.uid,
+        gid: spec.gid,
+    }));
     steps
 }
 
@@ -188,7 +206,7 @@ fn unwanted(node: &Node) -> Vec<PathBuf> {
 
 #[cfg(test)]
 mod tests {
-    use weir_executor::spec::NetworkMode;
+    use weir_executor::spec::{NetworkMode, VolumeMount};
 
     use super::*;
 
@@ -214,6 +232,7 @@ mod tests {
             output_bytes_max: 1,
             output_files: 0,
             tmp_bytes_max: 4096,
+            volumes: vec![],
         }
     }
 
@@ -286,6 +305,34 @@ mod tests {
                 sandbox
             })
         );
+    }
+
+    #[test]
+    fn volumes_are_held_before_the_root_goes_and_attached_when_the_sandbox_is_there() {
+        let volume = |name: &str, read_only| VolumeMount {
+            source: Path::new("/var/lib/weir/volumes").join(name),
+            target: Path::new("in").join(name),
+            read_only,
+        };
+        let spec = ContainerSpec {
+            volumes: vec![volume("a", false), volume("b", true)],
+            ..spec("/var/lib/weir")
+        };
+        let steps = plan(&spec, &node());
+        let held = |name: &str, read_only| Step::HoldVolume {
+            source: Path::new("/var/lib/weir/volumes").join(name),
+            read_only,
+        };
+        assert_eq!(steps[1..3], [held("a", false), held("b", true)]);
+        assert!(matches!(steps[3], Step::ChangeRoot { .. }));
+        let attached = |name: &str| Step::AttachVolume {
+            sandbox: "/var/lib/weir/containers/i/sandbox".into(),
+            target: Path::new("in").join(name),
+            uid: 0,
+            gid: 0,
+        };
+        assert_eq!(steps[steps.len() - 2..], [attached("a"), attached("b")]);
+        assert!(matches!(steps[steps.len() - 3], Step::HideState { .. }));
     }
 
     #[test]

@@ -87,6 +87,7 @@ impl Node {
             output_bytes_max: 1 << 20,
             output_files: 2,
             tmp_bytes_max: 1 << 20,
+            volumes: vec![],
         };
         Prepared {
             spec,

@@ -10,7 +10,7 @@ use super::grant::{Change, Grant, LedgerError};
 use super::pools::{Pools, unprivileged};
 use super::quarantine::{Freed, Quarantine, UnixMs};
 use super::refusal::{BlockCensus, PortCensus, Refusal};
-use super::request::{Assigned, Ephemeral, PortRequest};
+use super::request::{Assigned, Ephemeral, PortRequest, Quarantined};
 
 /// Who owns which ports, and which rest between two owners.
 ///
@@ -101,9 +101,10 @@ impl<O: Clone + Ord + fmt::Display> Ledger<O> {
         in_use: &PortSet,
         now: UnixMs,
     ) -> Result<Grant, Refusal> {
-        let ports = self.plan_assigned(&request.assigned, &PortSet::new(), in_use, now)?;
+        let rest = request.quarantined;
+        let ports = self.plan_assigned(&request.assigned, &PortSet::new(), in_use, rest, now)?;
         let ephemeral = match request.ephemeral {
-            Ephemeral::Block => Some(self.plan_block(in_use, now)?),
+            Ephemeral::Block => Some(self.plan_block(in_use, rest, now)?),
             Ephemeral::None => None,
         };
         Ok(Grant { ports, ephemeral })
@@ -128,7 +129,8 @@ impl<O: Clone + Ord + fmt::Display> Ledger<O> {
                 });
             }
         };
-        let ports = self.plan_assigned(assigned, &held, in_use, now)?;
+        let rest = Quarantined::Refused;
+        let ports = self.plan_assigned(assigned, &held, in_use, rest, now)?;
         Ok(Change {
             added: ports.subtract(&held),
             removed: held.subtract(&ports),
@@ -191,13 +193,14 @@ impl<O: Clone + Ord + fmt::Display> Ledger<O> {
         assigned: &Assigned,
         held: &PortSet,
         in_use: &PortSet,
+        quarantined: Quarantined,
         now: UnixMs,
     ) -> Result<PortSet, Refusal> {
         self.quarantine.settle(now);
         match assigned {
             Assigned::None => Ok(PortSet::new()),
             Assigned::Explicit(ports) => {
-                self.refuse_unavailable(&ports.subtract(held), in_use, now)?;
+                self.refuse_unavailable(&ports.subtract(held), in_use, quarantined, now)?;
                 Ok(ports.clone())
             }
             Assigned::Count(count) => {
@@ -215,6 +218,7 @@ impl<O: Clone + Ord + fmt::Display> Ledger<O> {
         &self,
         ports: &PortSet,
         in_use: &PortSet,
+        quarantined: Quarantined,
         now: UnixMs,
     ) -> Result<(), Refusal> {
         let outside = ports.subtract(self.pools.assigned());
@@ -235,6 +239,7 @@ impl<O: Clone + Ord + fmt::Display> Ledger<O> {
             return Err(Refusal::InUse { ports: used });
         }
         match self.quarantine.longest(ports, now) {
+            Some(_) if quarantined == Quarantined::Taken => Ok(()),
             Some(resting) => Err(Refusal::Quarantined {
                 ports: resting.ports,
                 freed_ago: resting.since,
@@ -279,8 +284,15 @@ impl<O: Clone + Ord + fmt::Display> Ledger<O> {
         })
     }
 
-    /// Chooses the highest block of which every port is free.
-    fn plan_block(&mut self, in_use: &PortSet, now: UnixMs) -> Result<PortRange, Refusal> {
+    /// Chooses the highest block of which every port is free; where none is and it may, the one that has
+    /// rested longest.
+    fn plan_block(
+        &mut self,
+        in_use: &PortSet,
+        quarantined: Quarantined,
+        now: UnixMs,
+    ) -> Result<PortRange, Refusal> {
+        let mut rested: Option<(Duration, PortRange)> = None;
         self.quarantine.settle(now);
         let owned = self.owned();
         let resting = self.quarantine.ports();
@@ -303,11 +315,29 @@ impl<O: Clone + Ord + fmt::Display> Ledger<O> {
                 census.quarantined += 1;
                 let free_in = self.quarantine.free_in(block, now);
                 census.free_in = Some(census.free_in.map_or(free_in, |least| least.min(free_in)));
+                if rested.is_none_or(|(least, _)| free_in < least) {
+                    rested = Some((free_in, block));
+                }
             } else {
                 return Ok(block);
             }
         }
-        Err(Refusal::NoBlock(census))
+        match (rested, quarantined) {
+            (Some((_, block)), Quarantined::Taken) => Ok(block),
+            (Some(_) | None, Quarantined::Refused) | (None, Quarantined::Taken) => {
+                Err(Refusal::NoBlock(census))
+            }
+        }
+    }
+
+    /// Returns how many blocks a request that takes what rests could have, one after the other.
+    pub fn blocks_free(&self, in_use: &PortSet) -> u32 {
+        let taken = self.owned().union(in_use);
+        let free = self
+            .pools
+            .blocks()
+            .filter(|block| taken.is_disjoint_from_range(*block));
+        u32::try_from(free.count()).unwrap_or(u32::MAX)
     }
 
     /// Returns a container that owns some of `ports`, and which.

@@ -20,6 +20,7 @@ fn explicit(text: &str) -> PortRequest {
     PortRequest {
         assigned: Assigned::Explicit(ports(text)),
         ephemeral: Ephemeral::Block,
+        quarantined: Quarantined::Refused,
     }
 }
 
@@ -27,6 +28,7 @@ fn count(ports: u16) -> PortRequest {
     PortRequest {
         assigned: Assigned::Count(NonZeroU16::new(ports).unwrap()),
         ephemeral: Ephemeral::None,
+        quarantined: Quarantined::Refused,
     }
 }
 
@@ -234,4 +236,56 @@ fn the_ledger_refuses_two_owners_of_a_port() {
         ledger.plan_update(&"none", &Assigned::None, &PortSet::new(), NOW),
         Err(Refusal::Unknown { .. })
     ));
+}
+
+#[test]
+fn what_rests_can_be_had_by_whoever_was_promised_it() {
+    let mut ledger = ledger("31000-31999", "61440-65535");
+    start(&mut ledger, "web", &explicit("31000"));
+    let block = ledger.grant(&"web").unwrap().ephemeral;
+    ledger.release(&"web", NOW);
+    let promised = PortRequest {
+        quarantined: Quarantined::Taken,
+        ..explicit("31000")
+    };
+    let none = PortSet::new();
+    assert!(ledger.plan(&explicit("31000"), &none, NOW).is_err());
+    let grant = ledger.plan(&promised, &none, NOW).unwrap();
+    assert_eq!(grant.ports, ports("31000"));
+    // There are others, which have rested.
+    assert_ne!(grant.ephemeral, block);
+    let in_use = ports("31000");
+    let refusal = ledger.plan(&promised, &in_use, NOW).unwrap_err();
+    assert!(matches!(refusal, Refusal::InUse { .. }));
+}
+
+#[test]
+fn every_block_that_nobody_has_counts_and_the_longest_rested_is_taken_first() {
+    let mut ledger = ledger("31000-31999", "61440-65535");
+    let owners = ["a", "b", "c", "d"];
+    let none = PortSet::new();
+    let before = ledger.blocks_free(&none);
+    let mut taken = Vec::new();
+    assert_eq!(before, 4);
+    for owner in owners {
+        start(&mut ledger, owner, &explicit(""));
+        taken.push((owner, ledger.grant(&owner).unwrap().ephemeral.unwrap()));
+    }
+    assert_eq!(ledger.blocks_free(&none), 0);
+    let promised = PortRequest {
+        quarantined: Quarantined::Taken,
+        ..explicit("")
+    };
+    assert!(ledger.plan(&promised, &none, NOW).is_err());
+    for (index, (owner, _)) in taken.iter().enumerate() {
+        let at = UnixMs(NOW.0 + u64::try_from(index).unwrap());
+        ledger.release(owner, at);
+    }
+    assert_eq!(ledger.blocks_free(&none), before);
+    let first: PortSet = [taken[0].1].into_iter().collect();
+    assert_eq!(ledger.blocks_free(&first), before - 1);
+    let later = UnixMs(NOW.0 + 1000);
+    let grant = ledger.plan(&promised, &none, later).unwrap();
+    assert_eq!(grant.ephemeral, Some(taken[0].1));
+    assert!(ledger.plan(&explicit(""), &none, later).is_err());
 }

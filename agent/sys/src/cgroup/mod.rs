@@ -295,6 +295,20 @@ impl Cgroup {
         self.write("cpu.weight", &weight.to_string())
     }
 
+    /// Lets it have only the processor time that nobody else wants.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.15 for `cpu.idle`; before that it gets the least weight there is.
+    pub fn set_cpu_idle(&self) -> Result<(), CgroupError> {
+        self.require("cpu", &self.controllers()?)?;
+        if self.path.join("cpu.idle").exists() {
+            self.write("cpu.idle", "1")
+        } else {
+            self.write("cpu.weight", "1")
+        }
+    }
+
     /// Sets how many thousandths of a processor it may use; `None` for all of them.
     pub fn set_cpu_limit(&self, milli_cpus: Option<u64>) -> Result<(), CgroupError> {
         /// The kernel's default period: shorter ones cost more, longer ones stall for longer.

@@ -4,8 +4,9 @@
 //! 2. Open the database, make the parent cgroup, divide the node's ports.
 //! 3. Load the data plane, or take over the one that is in force.
 //! 4. Take over the containers that a former agent left.
-//! 5. Serve: the socket for the commands, HTTP for monitoring.
-//! 6. On SIGTERM or SIGINT: finish what is under way, and go. Containers stay. Where there are none,
+//! 5. Go on with what the scheduler wants of the node, if there is one.
+//! 6. Serve: the socket for the commands, HTTP for monitoring.
+//! 7. On SIGTERM or SIGINT: finish what is under way, and go. Containers stay. Where there are none,
 //!    the node gets its network back.
 
 use std::fs;
@@ -24,8 +25,8 @@ use weir_sys::cgroup::CgroupError;
 
 use crate::config::Config;
 use crate::container::{
-    CgroupTree, ContainerTask, HierarchyError, NetworkFault, RecoveryError, Settings, Slot,
-    cgroup_root, chain, read_ports_in_use,
+    CgroupTree, ContainerHandle, ContainerTask, HierarchyError, NetworkFault, RecoveryError,
+    Settings, Slot, cgroup_root, chain, read_ports_in_use,
 };
 use crate::doctor;
 use crate::local::{LocalServer, ServeError, Served};
@@ -33,10 +34,14 @@ use crate::network::{self, NetworkHandle, NetworkSettings, StartError};
 use crate::ports::{
     NODE_PORTS_MIN, NodePlan, NodePlanError, ReservedPorts, parse_local_port_range,
 };
-use crate::store::{self, StoreError};
+use crate::session::{
+    Profile, ProfileError, SessionError, SessionHandle, SessionSettings, SessionTask,
+};
+use crate::store::{self, StoreError, StoreHandle};
 use crate::telemetry::{
     FollowStatistics, HttpError, HttpServer, NetworkStatistics, ProgramStatistics, Telemetry,
 };
+use crate::volume::{VolumePlaces, VolumeTask};
 
 /// The file that the running agent holds a lock on.
 const LOCK_FILE: &str = "agent.lock";
@@ -121,6 +126,12 @@ pub enum DaemonError {
     /// HTTP.
     #[error(transparent)]
     Http(#[from] HttpError),
+    /// What the scheduler would be told of the node.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// What was kept for the scheduler.
+    #[error(transparent)]
+    Session(#[from] SessionError),
     /// Signals.
     #[error("cannot wait for signals")]
     Signals(#[source] io::Error),
@@ -129,6 +140,9 @@ pub enum DaemonError {
         "the container task ended by itself; containers go on, and a new agent takes them over"
     )]
     ContainerTask,
+    /// A bug.
+    #[error("the session task ended by itself; tasks go on, and a new agent tells of them")]
+    SessionTask,
 }
 
 /// Runs the daemon until it is told to stop.
@@ -149,6 +163,11 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         tracing::warn!(found = %check.detail, "{}: {}", check.name, check.lost);
     }
 
+    let profile = match config.scheduler.addresses.is_empty() {
+        true => None,
+        false => Some(Profile::of_node(&config)?),
+    };
+
     let settings = network_settings(&config, cgroups.parent().path(), &plan)?;
     let network = Arc::new(network::start(settings).map_err(DaemonError::Network)?);
     let cgroup_parent = cgroups.parent().path().to_owned();
@@ -162,9 +181,22 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         quarantine: Duration::from_millis(config.network.quarantine_ms),
     };
     let (containers, mut task) =
-        ContainerTask::spawn(settings, store, Arc::clone(&network)).await?;
+        ContainerTask::spawn(settings, store.clone(), Arc::clone(&network)).await?;
 
     let telemetry = Telemetry::new(containers.clone(), network, cgroup_parent);
+    let mut session = match profile {
+        Some(profile) => match join(&config, profile, store, &containers).await {
+            Ok(session) => Some(session),
+            Err(error) => {
+                containers.stop().await;
+                return Err(error.into());
+            }
+        },
+        None => None,
+    };
+    if let Some((session, _)) = &session {
+        telemetry.watch_session(session.report());
+    }
     let served = Served {
         containers: containers.clone(),
         telemetry,
@@ -173,6 +205,9 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         Ok(serving) => serving,
         Err(error) => {
             // Where no container needs it, the node gets back what it was asked for in vain.
+            if let Some((session, _)) = &session {
+                session.stop().await;
+            }
             containers.stop().await;
             return Err(error);
         }
@@ -187,9 +222,14 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
             Ok(())
         }
         () = task.ended() => Err(DaemonError::ContainerTask),
+        () = session_ended(session.as_mut()) => Err(DaemonError::SessionTask),
     };
     tell_systemd(NotifyState::Stopping);
     local.stop();
+    // Before the containers: what becomes of them from here on is seen by the next agent.
+    if let Some((session, _)) = &session {
+        session.stop().await;
+    }
     containers.stop().await;
     if let Some(http) = http {
         http.stop();
@@ -200,6 +240,33 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     drop(store_thread);
     tracing::info!("stopped");
     result
+}
+
+/// Goes on with what the scheduler wants of the node.
+async fn join(
+    config: &Config,
+    profile: Profile,
+    store: StoreHandle,
+    containers: &ContainerHandle,
+) -> Result<(SessionHandle, SessionTask), SessionError> {
+    let places = VolumePlaces::new(&config.agent.state_directory);
+    // It ends when the session lets go of it; what it does is on the disk, or asked for again.
+    let (volumes, _volume_task) = VolumeTask::spawn(places.clone());
+    let settings = SessionSettings {
+        profile,
+        scheduler: config.scheduler.clone(),
+        estimate: config.estimate.clone(),
+        places,
+    };
+    SessionTask::spawn(settings, store, containers.clone(), volumes).await
+}
+
+/// Waits until the session has ended; for ever if there is none.
+async fn session_ended(session: Option<&mut (SessionHandle, SessionTask)>) {
+    match session {
+        Some((_, task)) => task.ended().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Starts to serve people and monitoring.

@@ -70,6 +70,12 @@ pub enum Outcome {
         /// Who ended it, or why.
         reason: String,
     },
+    /// Nobody knows how the task ended: whoever looked after it is gone, and the container with it. The task may have
+    /// run.
+    Lost {
+        /// What became of whoever looked after it.
+        reason: String,
+    },
 }
 
 impl ExitRecord {

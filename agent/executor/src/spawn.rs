@@ -315,7 +315,9 @@ pub enum StartError {
 fn describe(outcome: &Outcome) -> String {
     match outcome {
         Outcome::ExecFailed { path, what, .. } => format!("`{path}`: {what}"),
-        Outcome::SetupFailed { reason } | Outcome::Aborted { reason } => reason.clone(),
+        Outcome::SetupFailed { reason }
+        | Outcome::Aborted { reason }
+        | Outcome::Lost { reason } => reason.clone(),
         Outcome::Exited { .. } | Outcome::Signaled { .. } | Outcome::KilledAfterGrace { .. } => {
             format!("it ended early ({outcome:?})")
         }

@@ -107,7 +107,7 @@ impl<'a> Supervisor<'a> {
                 Err(Errno::EINTR) => continue,
                 // Without poll there is no supervision, and an unsupervised container is worse than none.
                 Err(errno) => {
-                    self.end_now(Outcome::Aborted {
+                    self.end_now(Outcome::Lost {
                         reason: format!("the executor cannot poll: {errno}"),
                     });
                     return self.finish();

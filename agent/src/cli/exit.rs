@@ -44,9 +44,10 @@ impl Exit {
             // Wrapping: the number came from a file, and only its lowest byte counts.
             Outcome::Signaled { signal, .. } => SIGNALED.wrapping_add(*signal),
             Outcome::KilledAfterGrace { .. } => SIGNALED + SIGKILL,
-            Outcome::ExecFailed { .. } | Outcome::SetupFailed { .. } | Outcome::Aborted { .. } => {
-                return None;
-            }
+            Outcome::ExecFailed { .. }
+            | Outcome::SetupFailed { .. }
+            | Outcome::Aborted { .. }
+            | Outcome::Lost { .. } => return None,
         };
         // Only the lowest byte reaches a parent.
         Some(Self::Task(code.to_le_bytes()[0]))

@@ -10,6 +10,7 @@ use super::exit::{Exit, Failure};
 use super::follow::say;
 use super::remote::{print_json, print_text};
 use super::show;
+use crate::capacity::{Found, capacity};
 use crate::config::Config;
 use crate::container::{HierarchyChanges, cgroup_root, chain};
 use crate::daemon::{DaemonError, StateLock};
@@ -98,6 +99,8 @@ struct Checked<'a> {
     valid: bool,
     /// How many containers with a network of their own fit into the pools beside the agent itself.
     containers: usize,
+    /// What this node lends to its scheduler; nothing without one.
+    lends: Option<String>,
 }
 
 pub(super) fn check_config(path: &Path, json: bool) -> Result<Exit, Failure> {
@@ -108,15 +111,32 @@ pub(super) fn check_config(path: &Path, json: bool) -> Result<Exit, Failure> {
         .blocks()
         .filter(|block| own.is_disjoint_from_range(*block))
         .count();
+    let lends = lends(&config)?;
     if json {
         return print_json(&Checked {
             file: path,
             valid: true,
             containers,
+            lends,
         });
     }
+    let lends = lends.map_or_else(String::new, |lends| format!("; this node lends {lends}"));
     print_text(&format!(
-        "{} is valid; its ports make room for {containers} isolated containers\n",
+        "{} is valid; its ports make room for {containers} isolated containers{lends}\n",
         path.display()
     ))
+}
+
+/// Returns what this node lends to its scheduler, if it has one.
+fn lends(config: &Config) -> Result<Option<String>, Failure> {
+    if config.scheduler.addresses.is_empty() {
+        return Ok(None);
+    }
+    let found = Found::look(&config.agent.state_directory)
+        .map_err(|error| Failure::failed(chain(&error)))?;
+    let lends = capacity(config, &found).map_err(|error| Failure {
+        exit: Exit::Usage,
+        message: format!("{}; {}", chain(&error), error.remedy()),
+    })?;
+    Ok(Some(lends.to_string()))
 }

@@ -138,6 +138,7 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
         Outcome::ExecFailed { path, what, .. } => format!("not executed: {path}: {what}"),
         Outcome::SetupFailed { reason } => format!("not set up: {reason}"),
         Outcome::Aborted { reason } => format!("aborted: {reason}"),
+        Outcome::Lost { reason } => format!("lost: {reason}"),
     }
 }
 

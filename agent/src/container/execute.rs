@@ -184,7 +184,7 @@ pub(crate) async fn end<N: ContainerNetwork>(
 /// Reads how a container ended whose executor is gone.
 fn recorded_end(directory: &Path) -> End {
     let lost = |reason: String| End {
-        outcome: Outcome::Aborted { reason },
+        outcome: Outcome::Lost { reason },
         ended_at: now(),
     };
     match ExitRecord::read(directory) {

@@ -46,4 +46,5 @@ pub use doctor::checks;
 pub(crate) use doctor::firewall_checks;
 pub use error::StartError;
 pub use handle::{NetworkHandle, NetworkSettings, ProgramStatistics, start};
+pub(crate) use observe::usable_addresses;
 pub use shared::Followed;

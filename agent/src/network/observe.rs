@@ -1,5 +1,6 @@
 //! Reads the node's network from the kernel into a [`NodeView`].
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
@@ -11,7 +12,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use weir_sys::netlink::{Netlink, NetlinkError};
 
 use super::namespace::is_container_link;
-use super::node::{Link, LinkAddress, LinkKind, NodeView, Prefix, Route};
+use super::node::{Link, LinkAddress, LinkKind, NodeView, Prefix, Route, plan};
 
 const TABLE_MAIN: u32 = 254;
 const TABLE_DEFAULT: u32 = 253;
@@ -32,6 +33,12 @@ pub(crate) fn observe(netlink: &mut Netlink) -> Result<NodeView, NetlinkError> {
         addresses: addresses(netlink)?,
         routes: routes(netlink)?,
     })
+}
+
+/// Returns the addresses of the node that its containers have as well.
+pub(crate) fn usable_addresses(uplinks: &[String]) -> Result<BTreeSet<IpAddr>, NetlinkError> {
+    let view = observe(&mut Netlink::open()?)?;
+    Ok(plan(&view, uplinks).inside.addresses)
 }
 
 /// Reads the addresses of all links in the socket's namespace.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use weir_executor::record::Outcome;
-use weir_protocol::{AgentEvent, Note, OperationKey, Reason, TaskState, UnixMs};
+use weir_protocol::{AgentEvent, AgentName, Note, OperationKey, Reason, TaskState, UnixMs};
 use weir_resources::Resources;
 
 use super::output::WriteId;
@@ -22,7 +22,10 @@ pub struct Now {
 #[derive(Clone, Debug)]
 pub enum Input {
     /// The scheduler can be spoken to: hello and welcome are over.
-    Connected,
+    Connected {
+        /// The name in the agent's certificate.
+        name: AgentName,
+    },
     /// It cannot any more.
     Disconnected,
     /// It said something.
@@ -79,8 +82,6 @@ pub enum ContainerState {
     },
     /// It is over.
     Ended {
-        /// Whether its program can have run.
-        ran: bool,
         /// How it ended.
         outcome: Outcome,
         /// When.

@@ -203,15 +203,11 @@ impl AgentSession {
                 }
                 self.handle_seen(&key);
             }
-            ContainerState::Ended {
-                ran,
-                outcome,
-                ended_at,
-            } => {
-                if ran || !self.was_interrupted(&key, &outcome) {
-                    self.handle_end(&key, &outcome, ended_at, circumstances);
-                } else {
+            ContainerState::Ended { outcome, ended_at } => {
+                if was_interrupted(&outcome) {
                     self.launch_again(&key, circumstances);
+                } else {
+                    self.handle_end(&key, &outcome, ended_at, circumstances);
                 }
             }
         }
@@ -250,32 +246,17 @@ impl AgentSession {
         }
     }
 
-    /// Returns whether a container that ended was given up because the agent ended, and no program
-    /// of it can have run.
-    fn was_interrupted(&self, key: &TaskKey, outcome: &Outcome) -> bool {
-        let is_launching = self.tasks.get(key).is_some_and(Task::is_launching);
-        is_launching
-            && match outcome {
-                Outcome::Aborted { .. } => true,
-                Outcome::Exited { .. }
-                | Outcome::Signaled { .. }
-                | Outcome::KilledAfterGrace { .. }
-                | Outcome::ExecFailed { .. }
-                | Outcome::SetupFailed { .. } => false,
-            }
-    }
-
     fn launch_again(&mut self, key: &TaskKey, circumstances: &mut Circumstances<'_>) {
         let Some(task) = self.tasks.get_mut(key) else {
             return;
         };
-        let TaskPhase::Launching {
-            container: former,
-            attempt,
-            ..
-        } = task.progress.phase.clone()
-        else {
-            return;
+        let (former, attempt) = match task.progress.phase.clone() {
+            TaskPhase::Launching {
+                container, attempt, ..
+            } => (container, attempt),
+            // It was on record as running, and its program was never told to go.
+            TaskPhase::Running { container, .. } => (container, 1),
+            TaskPhase::Ended => return,
         };
         if let Some(ending) = &task.progress.ending {
             let verdict = Verdict::of_unborn(ending);
@@ -376,6 +357,23 @@ impl AgentSession {
                 container: container.clone(),
             });
         }
+    }
+}
+
+/// Returns whether a container was given up before its program could run: what an executor records whose
+/// agent has ended, and an agent of a launch that it finds half-way.
+///
+/// A launch that fails for another reason is told as [`LaunchFailure`]; if the agent ends before it can
+/// be, it fails once more.
+fn was_interrupted(outcome: &Outcome) -> bool {
+    match outcome {
+        Outcome::Aborted { .. } => true,
+        Outcome::Exited { .. }
+        | Outcome::Signaled { .. }
+        | Outcome::KilledAfterGrace { .. }
+        | Outcome::ExecFailed { .. }
+        | Outcome::SetupFailed { .. }
+        | Outcome::Lost { .. } => false,
     }
 }
 

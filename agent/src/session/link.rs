@@ -1,9 +1,11 @@
 //! Registering, and what is said of the agent as a whole.
 
+use std::sync::Arc;
+
 use weir_protocol::agent::registration_calls;
 use weir_protocol::{
-    AgentCall, AgentId, AgentTask, ErrorCode, Estimate, Failure, Line, PortBlocks, Registration,
-    TaskKey,
+    AgentCall, AgentId, AgentInfo, AgentName, AgentTask, ErrorCode, Estimate, Failure, Line,
+    PortBlocks, Registration, TaskKey, VolumeSizes,
 };
 use weir_resources::Resources;
 
@@ -13,7 +15,7 @@ use super::output::{HangUp, Output};
 use crate::store::SessionChange;
 
 impl AgentSession {
-    pub(super) fn handle_connected(&mut self, circumstances: &Circumstances<'_>) {
+    pub(super) fn handle_connected(&mut self, name: AgentName, circumstances: &Circumstances<'_>) {
         self.connection = Connection(self.connection.0 + 1);
         self.link = Link::Registering;
         match &self.duty {
@@ -27,7 +29,15 @@ impl AgentSession {
         let tasks: Vec<AgentTask> = self.tasks.values().map(|task| task.describe()).collect();
         let now = circumstances.now.since_boot;
         let registration = Registration {
-            agent: self.profile.info.clone(),
+            agent: AgentInfo {
+                name,
+                hostname: self.profile.hostname.clone(),
+                addresses: Arc::clone(&self.profile.addresses),
+                attributes: self.profile.attributes.clone(),
+                resources: self.profile.resources.clone(),
+                // Directories, which nothing keeps from growing.
+                volume_sizes: VolumeSizes::Accounted,
+            },
             boot: self.profile.boot.clone(),
             id: self.agent,
             checkpointed: self.set(),

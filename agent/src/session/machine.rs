@@ -1,13 +1,17 @@
 //! The state machine: its state, what it is built from, and the way in and out.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use weir_protocol::{
-    AgentEvent, AgentId, AgentInfo, ApplyOutcome, BootId, Estimate, Failure, Launch, Millis,
+    AgentEvent, AgentId, ApplyOutcome, BootId, Estimate, Failure, Launch, Line, Millis,
     OperationKey, PortBlocks, ResourceSet, SetVersion, TaskKey, TaskStatus,
 };
-use weir_resources::{AddError, CheckpointError, ResourceOperation, Resources, Shortfall};
+use weir_resources::{
+    AddError, Attributes, CheckpointError, ResourceOperation, Resources, Shortfall,
+};
 
 use super::figures::Figures;
 use super::input::{ContainerState, Input, Now};
@@ -16,13 +20,20 @@ use super::output::Output;
 use super::remembered::Remembered;
 use super::task::{Task, regular_part};
 use crate::container::ContainerId;
+use crate::estimate::NodeUse;
 use crate::store::{ANSWERS_MAX, BegunChange, FINISHED_MAX, SessionStored};
 
 /// What the agent is, as it was configured and found when it started.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
-    /// What the scheduler is told of the node.
-    pub info: AgentInfo,
+    /// The node's name in the network.
+    pub hostname: Line,
+    /// The node's addresses.
+    pub addresses: Arc<[IpAddr]>,
+    /// What else there is to know about the node.
+    pub attributes: Attributes,
+    /// All that the node has before any operation: unreserved and statically reserved.
+    pub resources: Resources,
     /// What the kernel calls this boot.
     pub boot: BootId,
     /// How long an estimate holds.
@@ -147,8 +158,7 @@ impl Circumstances<'_> {
 impl AgentSession {
     /// Goes on from what was kept.
     ///
-    /// `containers` says what became of those that [`Self::containers_of`] names; one that it does
-    /// not name is not there.
+    /// `containers` are all that were made for tasks; one that is not among them is not there.
     pub fn restore(
         profile: Profile,
         stored: SessionStored,
@@ -165,7 +175,6 @@ impl AgentSession {
             finished,
         } = stored;
         let total = profile
-            .info
             .resources
             .with_checkpoint(set.resources())
             .map_err(RestoreError::Set)?;
@@ -210,6 +219,11 @@ impl AgentSession {
                 .unwrap_or(ContainerState::Absent);
             session.handle_container(&container, state, &mut circumstances);
         }
+        for (container, state) in containers {
+            if !session.containers.contains_key(container) {
+                session.handle_stray(container, state);
+            }
+        }
         // Only now: what has ended in the meantime holds nothing.
         let used = session.used().map_err(RestoreError::TasksTwice)?;
         session
@@ -220,13 +234,18 @@ impl AgentSession {
         Ok(session)
     }
 
-    /// Returns the containers that were kept for tasks: they must not be forgotten before the
-    /// session has seen how they ended.
-    pub fn containers_of(stored: &SessionStored) -> BTreeSet<ContainerId> {
-        let phases = stored.tasks.iter().map(|row| &row.progress.phase);
-        phases
-            .filter_map(|phase| phase.container().cloned())
-            .collect()
+    /// Does away with a container that no task has.
+    fn handle_stray(&mut self, container: &ContainerId, state: &ContainerState) {
+        let container = container.clone();
+        self.journal.effect(match state {
+            // It was seen to end, and to be released by an agent that did not live to do it.
+            ContainerState::Ended { .. } | ContainerState::Absent => Output::Release { container },
+            // Every container is on record before it is made: somebody has lost that record.
+            ContainerState::Changing | ContainerState::Running { .. } => Output::Kill {
+                container,
+                grace: None,
+            },
+        });
     }
 
     /// Takes note of something that has happened.
@@ -235,7 +254,7 @@ impl AgentSession {
     pub fn handle(&mut self, input: Input, now: Now, random: &mut dyn FnMut() -> u128) {
         let mut circumstances = Circumstances { now, random };
         match input {
-            Input::Connected => self.handle_connected(&circumstances),
+            Input::Connected { name } => self.handle_connected(name, &circumstances),
             Input::Disconnected => self.handle_disconnected(),
             Input::Heard(event) => self.handle_event(event, &mut circumstances),
             Input::Written(id) => self.journal.handle_written(id),
@@ -358,6 +377,19 @@ impl AgentSession {
             estimate_cpus_thousandths: thousandths("cpus"),
             estimate_mem_thousandths: thousandths("mem"),
             ..self.figures
+        }
+    }
+
+    /// Returns what an estimator may want to know.
+    pub fn node_use(&self) -> NodeUse {
+        let live = self.tasks.values().filter(|task| task.is_live());
+        let parts: Vec<Resources> = live
+            .map(|task| task.launch.task.resources.clone())
+            .collect();
+        NodeUse {
+            total: self.total.clone(),
+            // Two tasks that hold the same were refused when they came.
+            held: Resources::sum(&parts).unwrap_or_default(),
         }
     }
 

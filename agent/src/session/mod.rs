@@ -31,6 +31,7 @@
 //! leaves what the next agent needs to go on.
 
 mod changes;
+mod connection;
 mod endings;
 mod figures;
 mod input;
@@ -38,8 +39,13 @@ mod journal;
 mod launches;
 mod link;
 mod machine;
+mod metrics;
+mod node;
+mod order;
 mod output;
 mod remembered;
+mod shell;
+mod sources;
 mod task;
 mod updates;
 mod verdict;
@@ -50,4 +56,7 @@ mod tests;
 pub use figures::Figures;
 pub use input::{ContainerState, Input, LaunchFailure, Now, VolumeFailure};
 pub use machine::{AgentSession, Profile, RestoreError};
+pub(crate) use metrics::FAMILIES;
+pub use node::ProfileError;
 pub use output::{HangUp, Output, VolumeName, VolumeOrder, WriteId};
+pub use shell::{SessionError, SessionHandle, SessionReport, SessionSettings, SessionTask};

@@ -131,7 +131,8 @@ impl Verdict {
                 reason.clone(),
                 None,
             ),
-            Outcome::Aborted { reason } => match boot {
+            // An aborted one is launched again, and never comes here unless somebody wanted its end.
+            Outcome::Aborted { reason } | Outcome::Lost { reason } => match boot {
                 Boot::Same => Self::of_agent(
                     TaskState::Failed,
                     Some(Reason::CommandExecutorFailed),
@@ -186,7 +187,7 @@ mod tests {
                 core_dumped: false,
             },
             Outcome::KilledAfterGrace { grace_ms: 5 },
-            Outcome::Aborted {
+            Outcome::Lost {
                 reason: "lost".to_owned(),
             },
         ] {
@@ -199,16 +200,16 @@ mod tests {
 
     #[test]
     fn a_task_that_went_down_with_its_node_is_lost_and_one_without_executor_has_failed() {
-        let aborted = Outcome::Aborted {
+        let lost = Outcome::Lost {
             reason: "its executor was killed, and the container with it".to_owned(),
         };
-        let verdict = Verdict::of_end(&aborted, Boot::Later, None);
+        let verdict = Verdict::of_end(&lost, Boot::Later, None);
         assert_eq!(
             (verdict.state, verdict.reason),
             (TaskState::Lost, Some(Reason::AgentRestarted))
         );
         assert_eq!(
-            of(aborted, None),
+            of(lost, None),
             (TaskState::Failed, Some(Reason::CommandExecutorFailed), None)
         );
     }

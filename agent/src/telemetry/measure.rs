@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use weir_abi::{Counters, DropReason, NodeCounters, RttHistogram, bucket_of};
 use weir_executor::spec::NetworkMode;
@@ -21,6 +21,7 @@ use crate::container::{
     ContainerHandle, ContainerId, ContainerView, State, TcpUse, blocking, chain, now, task_cgroup,
     tcp_use,
 };
+use crate::session::SessionReport;
 
 /// Measures containers and node, from anywhere in the agent.
 #[derive(Clone)]
@@ -34,6 +35,8 @@ struct Sources {
     windows: Mutex<BTreeMap<ContainerId, RttWindow>>,
     /// How often something could not be read.
     failures: AtomicU64,
+    /// Of the session with the scheduler, if there is one.
+    session: OnceLock<watch::Receiver<SessionReport>>,
 }
 
 /// One running container, measured.
@@ -55,6 +58,8 @@ pub(crate) struct Snapshot {
     pub(crate) follow: FollowStatistics,
     /// How often something could not be read, ever.
     pub(crate) failures: u64,
+    /// How the session with the scheduler stands, if there is one.
+    pub(crate) session: Option<SessionReport>,
 }
 
 impl Telemetry {
@@ -70,7 +75,14 @@ impl Telemetry {
             cgroup_parent,
             windows: Mutex::default(),
             failures: AtomicU64::new(0),
+            session: OnceLock::new(),
         }))
+    }
+
+    /// Measures a session with the scheduler as well.
+    pub fn watch_session(&self, report: watch::Receiver<SessionReport>) {
+        // There is one in the life of an agent.
+        self.0.session.set(report).unwrap_or_default();
     }
 
     /// Measures the running containers, or one of them.
@@ -114,6 +126,7 @@ impl Sources {
             programs: programs.unwrap_or_default(),
             follow: self.network.follow(),
             failures: self.failures.load(Ordering::Relaxed),
+            session: self.session.get().map(|report| report.borrow().clone()),
         }
     }
 

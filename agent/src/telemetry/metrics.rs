@@ -15,30 +15,31 @@ use weir_abi::{RttHistogram, bucket_upper_us};
 
 use super::families::{FAMILIES, US};
 use super::measure::Snapshot;
+use crate::session;
 
 /// One metric: its name without `weir_agent_`, what it means when it moves, its kind, its labels.
-pub(super) struct Family {
-    pub(super) name: &'static str,
-    pub(super) help: &'static str,
-    pub(super) kind: Kind,
-    pub(super) labels: &'static [&'static str],
+pub(crate) struct Family {
+    pub(crate) name: &'static str,
+    pub(crate) help: &'static str,
+    pub(crate) kind: Kind,
+    pub(crate) labels: &'static [&'static str],
     /// Its samples: the values of the labels, and the number.
-    pub(super) samples: fn(&Snapshot) -> Vec<Sample>,
+    pub(crate) samples: fn(&Snapshot) -> Vec<Sample>,
 }
 
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Counter,
     Gauge,
     Histogram,
 }
 
-pub(super) struct Sample {
-    pub(super) labels: Vec<String>,
-    pub(super) value: Value,
+pub(crate) struct Sample {
+    pub(crate) labels: Vec<String>,
+    pub(crate) value: Value,
 }
 
-pub(super) enum Value {
+pub(crate) enum Value {
     Number(f64),
     Times(Box<RttHistogram>),
 }
@@ -50,6 +51,11 @@ pub(super) fn render(snapshot: Snapshot) -> Result<Vec<u8>, prometheus::Error> {
     let mut text = Vec::new();
     TextEncoder::new().encode(&registry.gather(), &mut text)?;
     Ok(text)
+}
+
+/// Returns every metric: those here, and those that live beside what they count.
+fn families() -> impl Iterator<Item = &'static Family> {
+    FAMILIES.iter().chain(session::FAMILIES)
 }
 
 /// A snapshot as a collector.
@@ -73,7 +79,7 @@ impl Measured {
                 HashMap::new(),
             )
         };
-        let descriptions = FAMILIES.iter().map(describe).collect::<Result<_, _>>()?;
+        let descriptions = families().map(describe).collect::<Result<_, _>>()?;
         Ok(Self {
             snapshot,
             descriptions,
@@ -87,8 +93,7 @@ impl Collector for Measured {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        FAMILIES
-            .iter()
+        families()
             .map(|family| family.collect(&self.snapshot))
             .collect()
     }
@@ -170,7 +175,7 @@ fn full_name(family: &Family) -> String {
 }
 
 /// Prometheus' numbers are doubles; 2^53 of anything here is far away.
-pub(super) fn float(value: u64) -> f64 {
+pub(crate) fn float(value: u64) -> f64 {
     value as f64
 }
 
@@ -180,6 +185,7 @@ mod tests {
 
     use super::super::measure::Measurement;
     use super::*;
+    use crate::session::SessionReport;
 
     fn text(snapshot: Snapshot) -> String {
         String::from_utf8(render(snapshot).unwrap()).unwrap()
@@ -213,6 +219,11 @@ mod tests {
                 longest: std::time::Duration::from_millis(500),
             },
             failures: 0,
+            session: Some(SessionReport {
+                attempts: 5,
+                welcomes: 2,
+                ..SessionReport::default()
+            }),
         }
     }
 
@@ -233,6 +244,10 @@ mod tests {
             "weir_agent_container_tcp_rtt_seconds_bucket{container=\"web\",le=\"+Inf\"} 4",
             "weir_agent_container_tcp_rtt_seconds_count{container=\"web\"} 4",
             "weir_agent_node_refused_binds_total 5",
+            "weir_agent_scheduler_connected 0",
+            "weir_agent_scheduler_connection_attempts_total 5",
+            "weir_agent_scheduler_connections_total 2",
+            "weir_agent_operations_total{result=\"applied\"} 0",
             "weir_agent_program_run_seconds_total{program=\"uplink\"} 1.5",
             "weir_agent_network_followed_changes_total 3",
             "weir_agent_network_follow_seconds_total 0.75",
@@ -256,7 +271,7 @@ mod tests {
     #[test]
     fn names_follow_the_conventions() {
         let mut names = std::collections::BTreeSet::new();
-        for family in FAMILIES {
+        for family in families() {
             assert!(names.insert(family.name), "{} twice", family.name);
             let is_counter = matches!(family.kind, Kind::Counter);
             assert_eq!(

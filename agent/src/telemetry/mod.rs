@@ -3,7 +3,8 @@
 //! ```text
 //!  kernel maps ──(NetworkStatistics)──┐
 //!  cgroups, /proc ────────────────────┼─▶ Telemetry::measure ─┬─▶ metrics    ─▶ /metrics
-//!  container task ──(watch: Listing)──┘      (on demand)      ├─▶ mesos      ─▶ /monitor/statistics.json
+//!  container task ──(watch: Listing)──┤      (on demand)      ├─▶ mesos      ─▶ /monitor/statistics.json
+//!  session ──(watch: SessionReport)───┘                       │
 //!                                                             └─▶ statistics ─▶ weir-agent stats
 //! ```
 //!
@@ -23,5 +24,7 @@ mod statistics;
 
 pub use facilities::{FollowStatistics, NetworkStatistics, ProgramStatistics};
 pub use http::{HttpError, HttpServer};
+pub(crate) use measure::Snapshot;
 pub use measure::Telemetry;
+pub(crate) use metrics::{Family, Kind, Sample, Value, float};
 pub use statistics::{ContainerStatistics, MemorySource, NetworkUse, RttPercentiles};

@@ -336,7 +336,7 @@ fn an_executor_that_is_killed_takes_its_own_container_along_and_no_other() {
     kill(Pid::from_raw(pids(&victim).0), Signal::SIGKILL).unwrap();
     let outcome = node.wait_ended("victim");
     assert!(
-        matches!(&outcome, Outcome::Aborted { reason } if reason.contains("executor")),
+        matches!(&outcome, Outcome::Lost { reason } if reason.contains("executor")),
         "{outcome:?}"
     );
     node.assert_exact();
@@ -349,7 +349,7 @@ fn an_executor_that_is_killed_takes_its_own_container_along_and_no_other() {
     node.start();
     let outcome = node.wait_ended("second");
     assert!(
-        matches!(&outcome, Outcome::Aborted { reason } if reason.contains("executor")),
+        matches!(&outcome, Outcome::Lost { reason } if reason.contains("executor")),
         "{outcome:?}"
     );
     assert_eq!(node.find("keeper"), Some(keeper));

@@ -104,7 +104,7 @@ async fn an_executor_that_is_killed_takes_its_container_along() {
         .unwrap();
     kill(Pid::from_raw(pids(&view).0), Signal::SIGKILL).unwrap();
     let ended = agent.containers.wait("web".to_owned()).await.unwrap();
-    assert!(matches!(&ended.outcome, Outcome::Aborted { reason } if reason.contains("executor")));
+    assert!(matches!(&ended.outcome, Outcome::Lost { reason } if reason.contains("executor")));
     assert_eq!(bench.cgroups(), Vec::<String>::new());
 }
 

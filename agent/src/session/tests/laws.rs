@@ -152,6 +152,17 @@ impl Scheduler {
     }
 }
 
+/// Returns how a container ends that is left alone.
+fn end_of(fake: &FakeContainer) -> Outcome {
+    if fake.aborts {
+        Outcome::Aborted {
+            reason: "the agent was gone before it said go".to_owned(),
+        }
+    } else {
+        Outcome::Exited { code: 0 }
+    }
+}
+
 /// Takes one container of the world a step further.
 fn progress(world: &mut World, choice: u8) {
     let live: Vec<ContainerId> = world
@@ -167,13 +178,10 @@ fn progress(world: &mut World, choice: u8) {
     let started_at = world.now.unix;
     let state = match &world.containers[&id].state {
         ContainerState::Changing if choice < 224 => ContainerState::Running { started_at },
-        ContainerState::Changing => world.ended(
-            &id,
-            Outcome::SetupFailed {
-                reason: "no space".to_owned(),
-            },
-        ),
-        _ => world.ended(&id, Outcome::Exited { code: 0 }),
+        ContainerState::Changing => world.ended(Outcome::SetupFailed {
+            reason: "no space".to_owned(),
+        }),
+        _ => world.ended(end_of(&world.containers[&id])),
     };
     world.set_container(&id, state);
 }
@@ -186,19 +194,22 @@ fn crash(world: &mut World, choice: u8) {
             continue;
         }
         // Its row may not have been written; or it was, and recovery undoes it; or its program was
-        // told to go at the last moment.
-        match (usize::from(choice) + index) % 3 {
+        // told to go at the last moment; or it waits for that word, looks as if it ran, and aborts.
+        match (usize::from(choice) + index) % 4 {
             0 => {
                 world.containers.remove(&id);
             }
             1 => {
-                let state = world.ended(
-                    &id,
-                    Outcome::Aborted {
-                        reason: "the agent ended while it was being started".to_owned(),
-                    },
-                );
+                let state = world.ended(Outcome::Aborted {
+                    reason: "the agent ended while it was being started".to_owned(),
+                });
                 world.containers.get_mut(&id).unwrap().state = state;
+            }
+            2 => {
+                let started_at = world.now.unix;
+                let fake = world.containers.get_mut(&id).unwrap();
+                fake.state = ContainerState::Running { started_at };
+                fake.aborts = true;
             }
             _ => {
                 let started_at = world.now.unix;
@@ -276,12 +287,12 @@ fn rest(world: &mut World, scheduler: &mut Scheduler) {
         let ids: Vec<ContainerId> = world.containers.keys().cloned().collect();
         for id in ids {
             if world.containers.contains_key(&id) {
-                let outcome = Outcome::Exited { code: 0 };
+                let outcome = end_of(&world.containers[&id]);
                 if world.containers[&id].state == ContainerState::Changing {
                     let started_at = world.now.unix;
                     world.set_container(&id, ContainerState::Running { started_at });
                 }
-                let state = world.ended(&id, outcome);
+                let state = world.ended(outcome);
                 world.set_container(&id, state);
                 world.settle();
             }

@@ -16,10 +16,9 @@ use std::time::Duration;
 
 use weir_executor::record::Outcome;
 use weir_protocol::{
-    AgentCall, AgentEvent, AgentId, AgentInfo, ApplyOutcome, Argv, BootId, Command, Environment,
-    FrameworkId, Launch, Line, Millis, NetworkMode, OperationId, OperationKey, OperationOrigin,
-    Run, SetVersion, TaskId, TaskKey, TaskOwner, TaskSpec, TaskState, TaskStatus, UnixMs,
-    VolumeSizes,
+    AgentCall, AgentEvent, AgentId, ApplyOutcome, Argv, BootId, Command, Environment, FrameworkId,
+    Launch, Line, Millis, NetworkMode, OperationId, OperationKey, OperationOrigin, Run, SetVersion,
+    TaskId, TaskKey, TaskOwner, TaskSpec, TaskState, TaskStatus, UnixMs,
 };
 use weir_resources::{Attributes, Labels, Principal, ResourceOperation, Resources, Role};
 
@@ -41,6 +40,8 @@ struct FakeContainer {
     /// Whether its program can have run.
     ran: bool,
     killed: bool,
+    /// Whether it looks as if it ran, and waits in vain for the word to go.
+    aborts: bool,
 }
 
 /// All that outlives an agent, and the agent.
@@ -70,14 +71,10 @@ fn resources(text: &str) -> Resources {
 
 fn profile(resources: &Resources, boot: u32) -> Profile {
     Profile {
-        info: AgentInfo {
-            name: "n1".parse().unwrap(),
-            hostname: Line::new("n1.example").unwrap(),
-            addresses: Arc::new([]),
-            attributes: Attributes::default(),
-            resources: resources.clone(),
-            volume_sizes: VolumeSizes::Accounted,
-        },
+        hostname: Line::new("n1.example").unwrap(),
+        addresses: Arc::new([]),
+        attributes: Attributes::default(),
+        resources: resources.clone(),
         boot: BootId::new(format!("boot-{boot}")).unwrap(),
         estimate_ttl: Millis(60_000),
     }
@@ -97,7 +94,7 @@ fn operation(name: &str) -> OperationKey {
     }
 }
 
-fn launch(name: &str, holds: &str) -> Launch {
+pub(super) fn launch(name: &str, holds: &str) -> Launch {
     Launch {
         operation: OperationKey {
             origin: OperationOrigin::Framework(FrameworkId::from_bits(7)),
@@ -198,7 +195,9 @@ impl World {
         self.connected = true;
         self.hung_up = None;
         self.heard.clear();
-        self.tell(Input::Connected);
+        self.tell(Input::Connected {
+            name: "n1".parse().unwrap(),
+        });
     }
 
     fn disconnect(&mut self) {
@@ -243,6 +242,7 @@ impl World {
                     state: ContainerState::Changing,
                     ran: false,
                     killed: false,
+                    aborts: false,
                 };
                 self.containers.entry(container).or_insert(fake);
             }
@@ -343,14 +343,13 @@ impl World {
 
     fn end_container(&mut self, name: &str, outcome: Outcome) {
         let id = self.container_of(name);
-        let state = self.ended(&id, outcome);
+        let state = self.ended(outcome);
         self.set_container(&id, state);
         self.settle();
     }
 
-    fn ended(&self, id: &ContainerId, outcome: Outcome) -> ContainerState {
+    fn ended(&self, outcome: Outcome) -> ContainerState {
         ContainerState::Ended {
-            ran: self.containers[id].ran,
             outcome,
             ended_at: self.now.unix,
         }

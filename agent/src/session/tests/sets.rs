@@ -267,7 +267,7 @@ fn tasks_that_do_not_fit_the_configuration_are_refused_with_both_numbers() {
     );
     // Tasks that have ended in the meantime are in nobody's way.
     let id = world.container_of("a");
-    let ended = world.ended(&id, Outcome::Exited { code: 0 });
+    let ended = world.ended(Outcome::Exited { code: 0 });
     world.containers.get_mut(&id).unwrap().state = ended;
     world.restart().unwrap();
 }

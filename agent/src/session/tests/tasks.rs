@@ -318,7 +318,6 @@ fn a_launch_that_the_end_of_the_agent_interrupted_is_made_again_three_times() {
             "each attempt has its own container"
         );
         world.containers.get_mut(&id).unwrap().state = ContainerState::Ended {
-            ran: false,
             outcome: Outcome::Aborted {
                 reason: "the agent ended while it was being started".to_owned(),
             },
@@ -337,8 +336,7 @@ fn a_task_that_the_node_took_with_it_is_lost() {
     let mut world = running("a");
     let id = world.container_of("a");
     world.containers.get_mut(&id).unwrap().state = ContainerState::Ended {
-        ran: true,
-        outcome: Outcome::Aborted {
+        outcome: Outcome::Lost {
             reason: "its executor was killed, and the container with it".to_owned(),
         },
         ended_at: world.now.unix,

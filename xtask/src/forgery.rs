@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::command::read;
 use crate::interrupt::Interrupt;
-use crate::node::{Node, WIRE_V4, inside};
+use crate::node::{Node, inside};
 use crate::programs::{FORGER, program};
 
 /// How long a count or a packet may take to show.
@@ -30,12 +30,12 @@ pub(crate) struct Outcome {
 /// Starts container `name`, has it send from `port`, which is not its own, and ends it; fails if any
 /// of that arrives on the wire, or is not counted.
 pub(crate) fn attempt(node: Node, interrupt: &Interrupt, name: &str, port: u16) -> Result<Outcome> {
-    let target = SocketAddr::new(WIRE_V4, TARGET_PORT);
+    let target = SocketAddr::new(node.wire_v4(), TARGET_PORT);
     let wire = inside(node.wire_namespace(), || UdpSocket::bind(target))?
         .with_context(|| format!("cannot listen on {target} on the wire"))?;
     wire.set_read_timeout(Some(PATIENCE))
         .context("cannot set a socket's patience")?;
-    let (python, address) = (program(node, "python3")?, WIRE_V4.to_string());
+    let (python, address) = (program(node, "python3")?, node.wire_v4().to_string());
     let numbers =
         [u64::from(TARGET_PORT), u64::from(port), FORGED].map(|number| number.to_string());
     let [target_port, source, count] = numbers.each_ref().map(String::as_str);

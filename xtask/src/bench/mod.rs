@@ -60,7 +60,7 @@ fn network(arguments: &NetworkArguments) -> Result<()> {
     }
     setup::run_for_build()?;
     // The benchmark starts both.
-    node::build(node::Profile::Release)?;
+    node::build(node::Profile::Release, node::AGENT)?;
     let options = arguments.options();
     let tables = tree::target().join("bench-network.md");
     run(cargo()

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, anyhow};
 
 use crate::http;
 use crate::interrupt::Interrupt;
-use crate::node::{NODE_V4, NODE_V6, Node, inside};
+use crate::node::{Node, inside};
 use crate::programs::{FILE_SERVER, program};
 
 /// Where nginx listens.
@@ -38,8 +38,8 @@ pub(super) fn start(node: Node, interrupt: &Interrupt) -> Result<()> {
         role.start(node)?;
     }
     for port in [WEB_PORT, FILES_PORT] {
-        await_answer(node, interrupt, SocketAddr::new(NODE_V4, port))?;
-        await_answer(node, interrupt, SocketAddr::new(NODE_V6, port))?;
+        await_answer(node, interrupt, SocketAddr::new(node.v4(), port))?;
+        await_answer(node, interrupt, SocketAddr::new(node.v6(), port))?;
     }
     Ok(())
 }
@@ -139,8 +139,9 @@ fn bulk_server(node: Node) -> Result<Role> {
 fn bulk_client(node: Node) -> Result<Role> {
     let iperf3 = program(node, "iperf3")?;
     // It begins again when a run is over, and when the server is not there yet.
+    let node_v4 = node.v4();
     let script =
-        format!("while :; do {iperf3} -c {NODE_V4} -p {BULK_PORT} -t 10 -b 300M; sleep 0.2; done");
+        format!("while :; do {iperf3} -c {node_v4} -p {BULK_PORT} -t 10 -b 300M; sleep 0.2; done");
     Ok(Role {
         name: "bulk-client",
         ports: "",
@@ -180,7 +181,7 @@ impl Neighbour {
         let stopped = Arc::clone(&stop);
         let thread = thread::Builder::new()
             .name("neighbour".to_owned())
-            .spawn(move || inside(node.wire_namespace(), || ask_until(&stopped)))
+            .spawn(move || inside(node.wire_namespace(), || ask_until(node, &stopped)))
             .context("cannot start a thread")?;
         Ok(Self {
             stop,
@@ -206,8 +207,8 @@ impl Drop for Neighbour {
     }
 }
 
-fn ask_until(stop: &AtomicBool) -> u64 {
-    let addresses = [NODE_V4, NODE_V6]
+fn ask_until(node: Node, stop: &AtomicBool) -> u64 {
+    let addresses = [node.v4(), node.v6()]
         .into_iter()
         .flat_map(|ip| [WEB_PORT, FILES_PORT].map(|port| SocketAddr::new(ip, port)));
     let mut answers = 0;

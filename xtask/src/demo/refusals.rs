@@ -12,7 +12,7 @@ use super::screen::wrapped;
 use crate::command::read;
 use crate::forgery;
 use crate::interrupt::Interrupt;
-use crate::node::{NODE_V4, Node, inside};
+use crate::node::{Node, inside};
 use crate::programs::{INTRUDER, program};
 
 /// How long the log may take to say something.
@@ -39,7 +39,7 @@ pub(super) fn bind(node: Node, interrupt: &Interrupt) -> Result<()> {
     show_log(node, interrupt, "refused a bind")?;
 
     println!("  A process of the node tries to listen on {WEB_PORT}, too:");
-    let address = SocketAddr::new(NODE_V4, WEB_PORT);
+    let address = SocketAddr::new(node.v4(), WEB_PORT);
     match inside(node.node_namespace(), || TcpListener::bind(address))? {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             println!("    bind to {WEB_PORT}: Address already in use");

@@ -1,33 +1,24 @@
 //! The agent of a node: its configuration, its start and end, and its command line.
 
-use std::ffi::OsStr;
-use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
-use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
+use anyhow::{Context as _, Result};
 use nix::unistd::Pid;
 use serde::Deserialize;
 
 use super::Node;
-use super::network::inside;
+use super::daemon::Daemon;
+use super::scheduler::{self, Scheduler};
 use super::statistics::Statistics;
 use crate::command::{command, read};
 use crate::interrupt::Interrupt;
-use crate::{http, tree};
+use crate::tree;
 
 /// Where the agent answers, inside of the node's namespace.
 const LISTEN: &str = "127.0.0.1:9464";
-
-/// How long the agent may take to start or to stop: it loads programs, and no more.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A container as `weir-agent ps --json` lists it, as far as it is looked at here.
 #[derive(Clone, Debug, Deserialize)]
@@ -35,6 +26,8 @@ pub(crate) struct Container {
     pub(crate) name: String,
     pub(crate) ports: String,
     pub(crate) ephemeral: Option<String>,
+    /// The task of the scheduler that it is, if any.
+    task: Option<serde_json::Value>,
     state: State,
 }
 
@@ -43,6 +36,20 @@ struct State {
     state: String,
     /// Its supervisor, while it runs.
     executor_pid: Option<i32>,
+}
+
+/// How a node works for a scheduler.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Membership {
+    pub(crate) scheduler: Scheduler,
+    /// What its certificate calls it.
+    pub(crate) agent: &'static str,
+    /// What it lends, in Mesos' text.
+    pub(crate) lend: &'static str,
+    /// What of that it lends twice.
+    pub(crate) lend_idle: &'static str,
+    /// What else is said of it.
+    pub(crate) attributes: &'static str,
 }
 
 /// Which network a container is in.
@@ -117,15 +124,20 @@ impl Node {
         serde_json::from_str(&json).context("weir-agent ps --json writes what is not expected")
     }
 
+    /// Returns the name of the last container that was started for a task of the scheduler.
+    pub(crate) fn last_task(self) -> Result<String> {
+        let json = read(self.weir_agent("ps").args(["--all", "--json"]))?;
+        let containers: Vec<Container> = serde_json::from_str(&json)
+            .context("weir-agent ps --json writes what is not expected")?;
+        let task = containers
+            .into_iter()
+            .rfind(|container| container.task.is_some());
+        Ok(task.context("the node has run no task")?.name)
+    }
+
     /// Returns what every container has used.
     pub(crate) fn statistics(self) -> Result<Statistics> {
         Statistics::read(&read(self.weir_agent("stats").arg("--json"))?)
-    }
-
-    /// Asks the agent over HTTP.
-    pub(crate) fn ask(self, path: &str) -> Result<String> {
-        let address: SocketAddr = LISTEN.parse().context("the address is a constant")?;
-        inside(self.node_namespace(), || http::get(address, path))?
     }
 
     fn config(self) -> PathBuf {
@@ -139,109 +151,31 @@ impl Node {
     /// Starts the agent in the node's namespace and waits until it is healthy.
     pub(crate) fn start_agent(self, interrupt: &Interrupt) -> Result<()> {
         self.write_config()?;
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(self.log())
-            .with_context(|| format!("cannot open {}", self.log().display()))?;
-        // A session of its own: Ctrl-C in this terminal and its closing are for us, not for it. Both
-        // programs before it end by becoming it, so it is our child.
-        let mut child = command("setsid")
-            .arg("nsenter")
-            .arg(format!("--net={}", self.node_namespace().display()))
-            .arg(program())
-            .arg("run")
-            .arg("--config")
-            .arg(self.config())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().context("cannot copy a descriptor")?)
-            .stderr(log)
-            .spawn()
-            .context("cannot start weir-agent")?;
-
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = child.try_wait().context("cannot wait for weir-agent")? {
-                bail!("weir-agent ended with {status}:\n{}", self.log_end());
-            }
-            match self.ask("/health") {
-                Ok(_healthy) => return Ok(()),
-                Err(error) if Instant::now() > deadline => {
-                    return Err(error.context(format!(
-                        "weir-agent is not healthy after {} s:\n{}",
-                        PATIENCE.as_secs(),
-                        self.log_end()
-                    )));
-                }
-                Err(_not_yet) => interrupt.pause(Duration::from_millis(20))?,
-            }
-        }
+        self.agent()?.start(interrupt)
     }
 
     /// Ends the agent, and not its containers; fine if it is not there.
     pub(crate) fn stop_agent(self) -> Result<()> {
-        let Some(pid) = self.agent_process() else {
-            return Ok(());
-        };
-        self.signal_agent(Signal::SIGTERM)?;
-        let deadline = Instant::now() + PATIENCE;
-        while self.agent_process().is_some() {
-            if Instant::now() > deadline {
-                // To whoever listens: a panic here would leave the rest of the node.
-                writeln!(
-                    io::stderr(),
-                    "weir-agent (process {pid}) does not end; killing it"
-                )
-                .ok();
-                return self.kill_agent();
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
+        self.agent()?.stop()
     }
 
     /// Kills the agent as a crash would, and waits until it is gone.
     pub(crate) fn kill_agent(self) -> Result<()> {
-        self.signal_agent(Signal::SIGKILL)?;
-        while self.agent_process().is_some() {
-            thread::sleep(Duration::from_millis(10));
-        }
-        Ok(())
-    }
-
-    fn signal_agent(self, signal: Signal) -> Result<()> {
-        let Some(pid) = self.agent_process() else {
-            return Ok(());
-        };
-        match kill(pid, signal) {
-            Ok(()) | Err(Errno::ESRCH) => Ok(()),
-            Err(error) => Err(error).with_context(|| format!("cannot send {signal} to {pid}")),
-        }
+        self.agent()?.kill()
     }
 
     /// Returns the process of the agent.
-    ///
-    /// Found by its command line, which names a file that is this node's alone: a file with its
-    /// number would be missing if we were killed before we wrote it.
     pub(crate) fn agent_process(self) -> Option<Pid> {
-        let config = self.config();
-        let words = [
-            OsStr::new("run"),
-            OsStr::new("--config"),
-            config.as_os_str(),
-        ];
-        let mut end = Vec::new();
-        for word in words {
-            end.push(0);
-            end.extend(word.as_bytes());
-        }
-        end.push(0);
-        fs::read_dir("/proc").ok()?.find_map(|entry| {
-            let entry = entry.ok()?;
-            let pid = entry.file_name().to_str()?.parse().ok()?;
-            // Empty for one that has ended and that nobody has waited for.
-            let line = fs::read(entry.path().join("cmdline")).ok()?;
-            line.ends_with(&end).then(|| Pid::from_raw(pid))
+        self.agent().ok()?.process()
+    }
+
+    fn agent(self) -> Result<Daemon> {
+        Ok(Daemon {
+            program: program(),
+            namespace: self.node_namespace(),
+            config: self.config(),
+            log: self.log(),
+            listen: LISTEN.parse().context("the address is a constant")?,
         })
     }
 
@@ -276,27 +210,65 @@ pin_directory = "{run}/bpf/weir"
 
 [cgroup]
 parent = "{name}"
-
+{limits}
 [container]
 # NET_RAW for the container that tries to forge a packet.
 capabilities_allowed = ["NET_BIND_SERVICE", "NET_RAW"]
 
 [http]
 listen = "{LISTEN}"
-"#,
+{membership}"#,
             state = state.display(),
             run = run.display(),
             settings = self.network_settings,
             name = self.name,
+            limits = match self.membership {
+                // A task always holds cpus and memory.
+                Some(_) =>
+                    "# Where cgroup v2 has no controllers for them, tasks run all the same.\nallow_unenforced_limits = true\n",
+                None => "",
+            },
+            membership = self.membership_text(),
         );
         fs::write(self.config(), text)
             .with_context(|| format!("cannot write {}", self.config().display()))
     }
 
-    fn log_end(self) -> String {
-        let text = fs::read_to_string(self.log()).unwrap_or_default();
-        let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(20)..].join("\n")
+    /// Returns the tables that let the agent join its scheduler, if it has one.
+    fn membership_text(self) -> String {
+        let Some(Membership {
+            scheduler,
+            agent,
+            lend,
+            lend_idle,
+            attributes,
+        }) = self.membership
+        else {
+            return String::new();
+        };
+        let certificates = scheduler.certificates();
+        format!(
+            r#"
+[scheduler]
+addresses = ["{address}"]
+certificate = "{certificates}/agent-{agent}.pem"
+key = "{certificates}/agent-{agent}-key.pem"
+authorities = "{certificates}/ca.pem"
+revocations = "{certificates}/crl.pem"
+
+[resources]
+lend = "{lend}"
+
+[attributes]
+text = "{attributes}"
+
+[estimate]
+estimator = "fixed"
+lend = "{lend_idle}"
+"#,
+            address = SocketAddr::new(self.wire_v4(), scheduler::PORT),
+            certificates = certificates.display(),
+        )
     }
 }
 
@@ -316,12 +288,18 @@ fn program() -> PathBuf {
     tree::target().join("debug").join("weir-agent")
 }
 
-/// Builds the agent and the executor.
-pub(crate) fn build(profile: Profile) -> Result<()> {
+/// What a node is made of.
+pub(crate) const AGENT: &[&str] = &["weir-agent", "weir-executor"];
+
+/// Builds packages of this repository.
+pub(crate) fn build(profile: Profile, packages: &[&str]) -> Result<()> {
     let mut cargo = crate::command::cargo();
     cargo.args(["build", "--locked"]);
     if profile == Profile::Release {
         cargo.arg("--release");
     }
-    crate::command::run(cargo.args(["--package=weir-agent", "--package=weir-executor"]))
+    for package in packages {
+        cargo.arg(format!("--package={package}"));
+    }
+    crate::command::run(&mut cargo)
 }

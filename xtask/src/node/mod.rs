@@ -7,6 +7,9 @@
 //! ```
 //!
 //! Nothing of the machine's own network is touched: the link is created inside the namespaces.
+//! A second node can be on the same wire, with a network of its own (10.87.1.2, fd87:1::2); both may work
+//! for a [`Scheduler`] that is out there.
+//!
 //! Everything has a fixed name that begins with the name of the node, so that [`Node::remove`] finds
 //! it whoever created it and however far that came:
 //!
@@ -16,7 +19,9 @@
 //! 4. the agent, known by its command line, and the cgroup `<name>` with what it starts.
 
 mod agent;
+mod daemon;
 mod network;
+mod scheduler;
 mod statistics;
 
 use std::fs;
@@ -28,8 +33,9 @@ use std::thread;
 
 use anyhow::{Context as _, Result, bail};
 
-pub(crate) use agent::{Container, Network, Profile, build};
-pub(crate) use network::{NODE_V4, NODE_V6, UPLINK, WIRE_V4, inside};
+pub(crate) use agent::{AGENT, Container, Membership, Network, Profile, build};
+pub(crate) use network::{UPLINK, inside};
+pub(crate) use scheduler::{PACKAGE as SCHEDULER, Scheduler};
 pub(crate) use statistics::{Statistics, Traffic, Usage};
 
 use crate::cgroup;
@@ -40,6 +46,11 @@ use crate::interrupt::Interrupt;
 pub(crate) struct Node {
     name: &'static str,
     network_settings: &'static str,
+    /// Its network is 10.87.`subnet`.0.
+    subnet: u8,
+    /// The node whose wire it is on, if not its own.
+    wire_of: Option<&'static str>,
+    membership: Option<Membership>,
 }
 
 /// The right to make and remove a node, held until this is dropped.
@@ -59,6 +70,26 @@ impl Node {
         Self {
             name,
             network_settings,
+            subnet: 0,
+            wire_of: None,
+            membership: None,
+        }
+    }
+
+    /// Returns the node on the wire of another, which is made before it and removed after it.
+    pub(crate) const fn beside(self, other: Self, subnet: u8) -> Self {
+        Self {
+            subnet,
+            wire_of: Some(other.name),
+            ..self
+        }
+    }
+
+    /// Returns the node with an agent that works for a scheduler.
+    pub(crate) const fn member(self, membership: Membership) -> Self {
+        Self {
+            membership: Some(membership),
+            ..self
         }
     }
 
@@ -82,7 +113,7 @@ impl Node {
         self.run_directory().exists()
             || self.home().exists()
             || self.node_namespace().exists()
-            || self.wire_namespace().exists()
+            || self.wire_of.is_none() && self.wire_namespace().exists()
     }
 
     /// Makes the node and starts its agent, on a machine that has nothing of it.
@@ -161,17 +192,17 @@ impl Node {
     }
 }
 
-/// Takes a node away if the program panics while this is there.
+/// Takes nodes away if the program panics while this is there.
 ///
 /// What is said to a terminal that was closed, or to a `head` that has read enough, is a panic: no
 /// reason to leave a node behind.
-pub(crate) struct Safeguard(pub(crate) Node);
+pub(crate) struct Safeguard(pub(crate) fn() -> Result<()>);
 
 impl Drop for Safeguard {
     fn drop(&mut self) {
         if thread::panicking() {
             // Nobody may be there to be told, and `down` does it again.
-            self.0.remove().ok();
+            (self.0)().ok();
         }
     }
 }

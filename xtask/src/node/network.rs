@@ -1,8 +1,8 @@
 //! The two namespaces of a node, and what it takes to do something inside one.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread;
 
 use anyhow::{Context as _, Result, anyhow};
@@ -12,20 +12,14 @@ use nix::sched::{CloneFlags, setns};
 use super::Node;
 use crate::command::{command, read};
 
-/// The node's address, which its containers share.
-pub(crate) const NODE_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 87, 0, 2));
-
-/// The node's other address.
-pub(crate) const NODE_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd87, 0, 0, 0, 0, 0, 0, 2));
-
-/// The other end of the wire: the node's gateway, and the world.
-pub(crate) const WIRE_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 87, 0, 1));
-
 /// The interface of the node that leads to the wire.
 pub(crate) const UPLINK: &str = "uplink";
 
-/// The other end.
-const WIRE: &str = "wire";
+/// What makes a namespace a router.
+const FORWARDING: [&str; 2] = [
+    "/proc/sys/net/ipv4/ip_forward",
+    "/proc/sys/net/ipv6/conf/all/forwarding",
+];
 
 impl Node {
     pub(super) fn node_name(self) -> String {
@@ -33,7 +27,26 @@ impl Node {
     }
 
     fn wire_name(self) -> String {
-        format!("{}-wire", self.name)
+        format!("{}-wire", self.wire_of.unwrap_or(self.name))
+    }
+
+    /// Returns the node's address, which its containers share.
+    pub(crate) const fn v4(self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(10, 87, self.subnet, 2))
+    }
+
+    /// Returns the node's other address.
+    pub(crate) const fn v6(self) -> IpAddr {
+        IpAddr::V6(Ipv6Addr::new(0xfd87, self.subnet as u16, 0, 0, 0, 0, 0, 2))
+    }
+
+    /// Returns the address of the other end of the wire: the node's gateway, and the world.
+    pub(crate) const fn wire_v4(self) -> IpAddr {
+        IpAddr::V4(Ipv4Addr::new(10, 87, self.subnet, 1))
+    }
+
+    const fn wire_v6(self) -> IpAddr {
+        IpAddr::V6(Ipv6Addr::new(0xfd87, self.subnet as u16, 0, 0, 0, 0, 0, 1))
     }
 
     /// Returns the namespace that the agent is in.
@@ -48,39 +61,47 @@ impl Node {
 
     pub(super) fn create_network(self) -> Result<()> {
         let (node, wire) = (self.node_name(), self.wire_name());
+        let (v4, v6) = (self.v4(), self.v6());
+        let (wire_v4, wire_v6) = (self.wire_v4(), self.wire_v6());
+        let end = format!("wire{}", self.subnet);
+        if self.wire_of.is_none() {
+            read(command("ip").args(["netns", "add", &wire]))?;
+        }
         // The link is born inside: udev, network managers and the machine's routes never see it.
         let lines = [
             format!("netns add {node}"),
-            format!("netns add {wire}"),
-            format!("link add name {UPLINK} netns {node} type veth peer name {WIRE} netns {wire}"),
+            format!("link add name {UPLINK} netns {node} type veth peer name {end} netns {wire}"),
             format!("-n {node} link set lo up"),
             format!("-n {wire} link set lo up"),
-            format!("-n {node} address add 10.87.0.2/24 dev {UPLINK}"),
+            format!("-n {node} address add {v4}/24 dev {UPLINK}"),
             // Without nodad an address is of no use for its first second.
-            format!("-n {node} address add fd87::2/64 dev {UPLINK} nodad"),
-            format!("-n {wire} address add 10.87.0.1/24 dev {WIRE}"),
-            format!("-n {wire} address add fd87::1/64 dev {WIRE} nodad"),
+            format!("-n {node} address add {v6}/64 dev {UPLINK} nodad"),
+            format!("-n {wire} address add {wire_v4}/24 dev {end}"),
+            format!("-n {wire} address add {wire_v6}/64 dev {end} nodad"),
             format!("-n {node} link set {UPLINK} up"),
-            format!("-n {wire} link set {WIRE} up"),
-            format!("-n {node} route add default via 10.87.0.1"),
-            format!("-n {node} -6 route add default via fd87::1"),
+            format!("-n {wire} link set {end} up"),
+            format!("-n {node} route add default via {wire_v4}"),
+            format!("-n {node} -6 route add default via {wire_v6}"),
         ];
         for line in lines {
             read(command("ip").args(line.split(' ')))?;
+        }
+        if self.wire_of.is_some() {
+            // Nodes on one wire reach each other through it.
+            for switch in FORWARDING {
+                inside(self.wire_namespace(), || fs::write(switch, "1"))?
+                    .with_context(|| format!("cannot write to {switch}"))?;
+            }
         }
         Ok(())
     }
 
     pub(super) fn remove_network(self) -> Result<()> {
-        for (name, path) in [
-            (self.node_name(), self.node_namespace()),
-            (self.wire_name(), self.wire_namespace()),
-        ] {
-            if path.exists() {
-                read(command("ip").args(["netns", "delete", &name]))?;
-            }
+        remove_namespace(&self.node_name(), &self.node_namespace())?;
+        match self.wire_of {
+            Some(_other) => Ok(()),
+            None => remove_namespace(&self.wire_name(), &self.wire_namespace()),
         }
-        Ok(())
     }
 
     /// Returns the directory under which the agent pins.
@@ -90,8 +111,7 @@ impl Node {
 
     pub(super) fn mount_bpffs(self) -> Result<()> {
         let path = self.bpffs();
-        std::fs::create_dir_all(&path)
-            .with_context(|| format!("cannot create {}", path.display()))?;
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
         mount(
             Some("bpf"),
             &path,
@@ -113,12 +133,19 @@ impl Node {
     }
 }
 
-fn is_mounted(path: &std::path::Path) -> Result<bool> {
+fn remove_namespace(name: &str, path: &Path) -> Result<()> {
+    if path.exists() {
+        read(command("ip").args(["netns", "delete", name]))?;
+    }
+    Ok(())
+}
+
+fn is_mounted(path: &Path) -> Result<bool> {
     let mounts =
-        std::fs::read_to_string("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
+        fs::read_to_string("/proc/self/mounts").context("cannot read /proc/self/mounts")?;
     Ok(mounts
         .lines()
-        .any(|line| line.split(' ').nth(1).map(std::path::Path::new) == Some(path)))
+        .any(|line| line.split(' ').nth(1).map(Path::new) == Some(path)))
 }
 
 /// Runs `work` in a thread that is in the network namespace at `path`.

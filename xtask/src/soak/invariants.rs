@@ -14,7 +14,7 @@ use super::remains;
 use crate::command::read;
 use crate::http;
 use crate::interrupt::Interrupt;
-use crate::node::{Container, NODE_V4, NODE_V6, Network, Node, Usage, inside};
+use crate::node::{Container, Network, Node, Usage, inside};
 
 /// How long the node may take to become what it was told to be: a server starts, a killed container
 /// has five seconds of grace.
@@ -128,7 +128,7 @@ impl Expected {
                 bail!("{} owns no port", container.name);
             };
             let port = *server.listens.get_or_insert(*first);
-            for ip in [NODE_V4, NODE_V6] {
+            for ip in [node.v4(), node.v6()] {
                 await_answer(node, interrupt, SocketAddr::new(ip, port))
                     .with_context(|| format!("{} does not serve", container.name))?;
                 record.answers += 1;

@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         bail!("a soak makes namespaces and cgroups: run it as root");
     }
     setup::run_for_build()?;
-    node::build(Profile::Debug)?;
+    node::build(Profile::Debug, node::AGENT)?;
     let seed = match arguments.seed {
         Some(seed) => seed,
         None => seed_of_now()?,
@@ -66,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 
     let interrupt = Interrupt::hold()?;
     let _claim = NODE.claim()?;
-    let _safeguard = node::Safeguard(NODE);
+    let _safeguard = node::Safeguard(|| NODE.remove());
     NODE.remove()
         .context("an earlier soak cannot be taken away")?;
     println!("Soaking for {} minutes, seed {seed}.", arguments.minutes);

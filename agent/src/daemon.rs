@@ -14,7 +14,8 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
@@ -45,6 +46,11 @@ use crate::volume::{VolumePlaces, VolumeTask};
 
 /// The file that the running agent holds a lock on.
 const LOCK_FILE: &str = "agent.lock";
+
+/// How long the lock is waited for: an agent that was killed while it started an executor leaves a process that
+/// holds it as well, until that has executed its program.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
 
 /// The database, in the state directory.
 const DATABASE_FILE: &str = "agent.db";
@@ -384,12 +390,22 @@ impl StateLock {
             .write(true)
             .open(&path)
             .map_err(failed("open", &path))?;
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Self(lock)),
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(DaemonError::Running {
-                state_directory: state_directory.to_owned(),
-            }),
-            Err((_, errno)) => Err(failed("lock", &path)(errno.into())),
+        let begun = Instant::now();
+        let mut file = file;
+        loop {
+            match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                Ok(lock) => return Ok(Self(lock)),
+                Err((again, nix::errno::Errno::EWOULDBLOCK)) if begun.elapsed() < LOCK_PATIENCE => {
+                    file = again;
+                    thread::sleep(LOCK_PAUSE);
+                }
+                Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
+                    return Err(DaemonError::Running {
+                        state_directory: state_directory.to_owned(),
+                    });
+                }
+                Err((_, errno)) => return Err(failed("lock", &path)(errno.into())),
+            }
         }
     }
 }

@@ -270,18 +270,7 @@ listen = "{HTTP}"
 
     /// Asks the scheduler over HTTP; nothing if it does not answer well.
     pub(crate) fn ask(&self, path: &str) -> Option<String> {
-        self.nodes[0].on_wire(|| {
-            let mut stream = TcpStream::connect(HTTP).ok()?;
-            stream.set_read_timeout(Some(DEADLINE)).ok()?;
-            write!(
-                stream,
-                "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-            )
-            .ok()?;
-            let mut answer = String::new();
-            stream.read_to_string(&mut answer).ok()?;
-            answer.starts_with("HTTP/1.1 200").then_some(answer)
-        })
+        self.nodes[0].on_wire(|| ask(HTTP, path))
     }
 
     // === the command ===
@@ -365,4 +354,18 @@ fn build_scheduler() {
             "weir-scheduler does not build"
         );
     });
+}
+
+/// Asks over HTTP; nothing if there is no good answer.
+pub(crate) fn ask(address: &str, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(address).ok()?;
+    stream.set_read_timeout(Some(DEADLINE)).ok()?;
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    answer.starts_with("HTTP/1.1 200").then_some(answer)
 }

@@ -18,6 +18,10 @@ mod command;
 #[path = "../agent/node.rs"]
 mod node;
 
+mod certificates;
 mod cluster;
+mod leaving;
+mod lending;
+mod partition;
 mod restarts;
 mod tasks;

@@ -22,6 +22,7 @@ mod certificates;
 mod cluster;
 mod leaving;
 mod lending;
+mod load;
 mod partition;
 mod restarts;
 mod tasks;

@@ -4,6 +4,7 @@ use weir_client::Event;
 use weir_protocol::operator::Weight;
 use weir_protocol::{OperationOutcome, TaskState};
 use weir_resources::Role;
+use weir_transport::session::Disconnect;
 
 use crate::conversations::{answered, heard, launch, offered, task, updated};
 use crate::node::{Kept, Node, task_of};
@@ -33,6 +34,9 @@ async fn nothing_that_was_answered_is_lost_when_the_daemon_is_killed() {
     world.kill();
     world.start();
 
+    // Whoever was connected is told by the new one, and need not wait the idle time out.
+    let end = within(node.session().link().closed()).await;
+    assert!(matches!(end, Disconnect::Restarted), "{end}");
     // The framework comes back by itself, under the id that it had.
     let again = |event| match event {
         Event::Subscribed { id, again, .. } => again.then_some(id),

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use aws_lc_rs::hmac;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::pki_types::UnixTime;
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
@@ -127,6 +128,12 @@ impl Credentials {
     /// Returns what a person should know.
     pub fn warnings(&self) -> &[CredentialWarning] {
         &self.warnings
+    }
+
+    /// Returns what nobody knows who does not have the key: for each purpose something else, for the same
+    /// key always the same.
+    pub(crate) fn secret(&self, purpose: &str) -> hmac::Tag {
+        hmac::sign(&self.own.secret, purpose.as_bytes())
     }
 
     pub(crate) fn key(&self) -> &Arc<CertifiedKey> {

@@ -6,6 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use aws_lc_rs::hmac;
 use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -46,6 +47,8 @@ pub(super) struct Own {
     pub(super) path: PathBuf,
     pub(super) certificate: Certificate,
     pub(super) key: Arc<CertifiedKey>,
+    /// What else only the owner of the key knows is derived with this.
+    pub(super) secret: hmac::Key,
     /// Whether it bears a DNS name or an address.
     pub(super) has_host_names: bool,
     pub(super) warnings: Vec<CredentialWarning>,
@@ -143,6 +146,7 @@ impl Own {
         let has_host_names = certificate::has_host_names(leaf);
         let key_bytes = read_file(key_path, "key", PEM_BYTES_MAX)?;
         let key = PrivateKeyDer::from_pem_slice(&key_bytes).map_err(in_pem(key_path, "key"))?;
+        let secret = hmac::Key::new(hmac::HMAC_SHA256, key.secret_der());
         let key = tls::provider()
             .key_provider
             .load_private_key(key)
@@ -179,6 +183,7 @@ impl Own {
             path: path.to_owned(),
             certificate,
             key: Arc::new(key),
+            secret,
             has_host_names,
             warnings,
         })

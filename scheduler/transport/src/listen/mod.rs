@@ -29,6 +29,7 @@ mod limits;
 mod pace;
 mod places;
 mod refused;
+mod successor;
 mod sweep;
 mod task;
 

@@ -1,10 +1,10 @@
 //! The accept task, and what it shares with the greetings and the sweep.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use quinn::{Endpoint, ServerConfig, ValidationTokenConfig};
+use quinn::{Endpoint, ServerConfig, TokioRuntime, ValidationTokenConfig};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -17,6 +17,7 @@ use super::limits::ListenLimits;
 use super::pace::Pace;
 use super::places::Places;
 use super::refused::{Reason, RefusedPeer};
+use super::successor;
 use super::sweep::sweep;
 use crate::credentials::{CredentialWatch, Credentials};
 use crate::tls::{self, TlsSetupError};
@@ -76,7 +77,15 @@ impl Door {
             .max_incoming(FIRST_PACKETS_MAX)
             .incoming_buffer_size(FIRST_BYTES_MAX)
             .incoming_buffer_size_total(FIRST_BYTES_MAX * FIRST_PACKETS_MAX as u64);
-        let endpoint = Endpoint::server(base.clone(), address).map_err(bind)?;
+        let socket = UdpSocket::bind(address).map_err(bind)?;
+        let bound = socket.local_addr().map_err(bind)?;
+        let endpoint = Endpoint::new(
+            successor::endpoint_config(&opened_with, bound),
+            Some(base.clone()),
+            socket,
+            Arc::new(TokioRuntime),
+        )
+        .map_err(bind)?;
         Ok(Self {
             endpoint,
             base,

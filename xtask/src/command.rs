@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -50,6 +50,19 @@ pub(crate) fn read(command: &mut Command) -> Result<String> {
             output.status,
             complaint.trim()
         );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Shows `command`, runs it in the foreground, and returns what it wrote to its output.
+pub(crate) fn captured(command: &mut Command) -> Result<String> {
+    println!("$ {}", text(command));
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot run `{}`", text(command)))?;
+    if !output.status.success() {
+        bail!("`{}` ended with {}", text(command), output.status);
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -3,7 +3,9 @@
 //! A benchmark is a program of its own, in `benches/` of what it measures; this builds it and what
 //! it starts, runs it, and keeps its tables with all that one needs to compare them later.
 
+mod figures;
 mod record;
+mod scheduler;
 
 use anyhow::{Context as _, Result, bail};
 use nix::unistd::Uid;
@@ -22,6 +24,8 @@ pub(crate) struct Arguments {
 enum Benchmark {
     /// The data plane beside routing, a bridge and Mesos' way; containers and the agent; as root
     Network(NetworkArguments),
+    /// The allocator, and the daemon over real connections with its database on the disk
+    Scheduler(scheduler::SchedulerArguments),
 }
 
 /// How much is measured. What is not said, the benchmark decides.
@@ -48,6 +52,7 @@ struct NetworkArguments {
 pub(crate) fn run_one(arguments: &Arguments) -> Result<()> {
     match &arguments.benchmark {
         Benchmark::Network(arguments) => network(arguments),
+        Benchmark::Scheduler(arguments) => scheduler::run(arguments),
     }
 }
 

@@ -115,6 +115,21 @@ const RULES: &[Rule] = &[
         foreign: None,
         unsafe_code: UnsafeCode::Forbidden,
     },
+    // A whole cluster for tests, so it sees both sides, which never see each other. Nothing that is shipped
+    // may depend on it.
+    Rule {
+        name: "weir-simulation",
+        siblings: &[
+            "weir-agent",
+            "weir-client",
+            "weir-executor",
+            "weir-protocol",
+            "weir-resources",
+            "weir-scheduler",
+        ],
+        foreign: None,
+        unsafe_code: UnsafeCode::Forbidden,
+    },
     // The door must open when the house does not build.
     Rule {
         name: "xtask",

@@ -18,6 +18,7 @@ const TOP: &[&str] = &[
     "ci",
     "rust-toolchain.toml",
     "scheduler",
+    "sim",
     "xtask",
 ];
 

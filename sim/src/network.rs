@@ -1,0 +1,134 @@
+//! The network: connections that keep the order of what is said, and break.
+//!
+//! A connection is one QUIC stream. What one end says arrives at the other in its order, after a delay, or
+//! not at all; each end notices by itself, at its own time, that the connection is gone. A connection that
+//! a peer has given up may still deliver what was on its way while the peer already has another one.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use weir_protocol::{AgentCall, FrameworkCall, Numbered, OperatorCall};
+use weir_scheduler::ledger::{Message, SessionId};
+
+/// After how long without a word from the other side a connection is over: QUIC's idle time-out here.
+pub(crate) const IDLE: Duration = Duration::from_secs(9);
+
+/// Who connects to the scheduler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Party {
+    Agent(usize),
+    Framework(usize),
+    Operator,
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    Peer,
+    Scheduler,
+}
+
+/// What is on its way.
+#[derive(Clone, Debug)]
+pub(crate) enum Frame {
+    Agent(Numbered<AgentCall>),
+    Framework(Numbered<FrameworkCall>),
+    Operator(Numbered<OperatorCall>),
+    Said(Message),
+    /// The other end has closed, after all that it said.
+    Close,
+}
+
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) party: Party,
+    pub(crate) peer_open: bool,
+    pub(crate) scheduler_open: bool,
+    /// Nothing that is said from now on arrives, or that was on its way.
+    pub(crate) is_dead: bool,
+    /// When the last thing that was said arrives: at the peer, and at the scheduler.
+    arrives: [Duration; 2],
+}
+
+/// What keeps a party from the scheduler.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Partition {
+    pub(crate) heals: Duration,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Network {
+    pub(crate) connections: BTreeMap<SessionId, Connection>,
+    pub(crate) partitions: BTreeMap<Party, Partition>,
+    last: u64,
+}
+
+impl Network {
+    pub(crate) fn open(&mut self, party: Party, now: Duration) -> SessionId {
+        self.last += 1;
+        let id = SessionId(self.last);
+        let connection = Connection {
+            party,
+            peer_open: true,
+            scheduler_open: true,
+            is_dead: false,
+            arrives: [now; 2],
+        };
+        self.connections.insert(id, connection);
+        id
+    }
+
+    /// Returns when something arrives that is said now, or `None` if it never does.
+    pub(crate) fn arrival(
+        &mut self,
+        id: SessionId,
+        to: End,
+        now: Duration,
+        delay: Duration,
+    ) -> Option<Duration> {
+        let connection = self.connections.get_mut(&id)?;
+        if connection.is_dead {
+            return None;
+        }
+        let heals = self.partitions.get(&connection.party);
+        let heals = heals.map_or(now, |partition| partition.heals.max(now));
+        let arrives = match to {
+            End::Peer => &mut connection.arrives[0],
+            End::Scheduler => &mut connection.arrives[1],
+        };
+        *arrives = (*arrives).max(heals + delay);
+        Some(*arrives)
+    }
+
+    pub(crate) fn is_cut_off(&self, party: Party, now: Duration) -> bool {
+        let partition = self.partitions.get(&party);
+        partition.is_some_and(|partition| partition.heals > now)
+    }
+
+    /// Returns the connections of a party that are not over at both ends.
+    pub(crate) fn of(&self, party: Party) -> Vec<SessionId> {
+        let all = self.connections.iter();
+        let own = all.filter(|(_, connection)| {
+            connection.party == party && (connection.peer_open || connection.scheduler_open)
+        });
+        own.map(|(id, _)| *id).collect()
+    }
+
+    pub(crate) fn is_open(&self, id: SessionId, end: End) -> bool {
+        self.connections
+            .get(&id)
+            .is_some_and(|connection| match end {
+                End::Peer => connection.peer_open,
+                End::Scheduler => connection.scheduler_open,
+            })
+    }
+
+    pub(crate) fn shut(&mut self, id: SessionId, end: End) {
+        if let Some(connection) = self.connections.get_mut(&id) {
+            match end {
+                End::Peer => connection.peer_open = false,
+                End::Scheduler => connection.scheduler_open = false,
+            }
+        }
+    }
+}

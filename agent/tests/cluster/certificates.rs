@@ -6,6 +6,15 @@ use crate::node::{HTTP, eventually};
 /// Returns a metric of the agent of the first node.
 fn metric(cluster: &Cluster, name: &str) -> f64 {
     let text = cluster.nodes[0].on_node(|| ask(HTTP, "/metrics")).unwrap();
+    read(&text, name)
+}
+
+/// Returns a metric of the scheduler.
+fn metric_of_scheduler(cluster: &Cluster, name: &str) -> f64 {
+    read(&cluster.ask("/metrics").unwrap(), name)
+}
+
+fn read(text: &str, name: &str) -> f64 {
     let line = text
         .lines()
         .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -17,6 +26,8 @@ fn new_certificates_count_without_a_restart_and_without_a_task_noticing() {
     let cluster = Cluster::new();
     let expiry = "weir_agent_certificate_expiry_timestamp_seconds";
     let before = metric(&cluster, expiry);
+    let expiry_of_scheduler = "weir_scheduler_certificate_expiry_timestamp_seconds";
+    let before_of_scheduler = metric_of_scheduler(&cluster, expiry_of_scheduler);
     let running = cluster.start(&["run", "--", "sleep", "1d"]);
     cluster.await_running(1);
     let directory = cluster.certificates();
@@ -50,9 +61,12 @@ fn new_certificates_count_without_a_restart_and_without_a_task_noticing() {
         (metric(&cluster, expiry) > before).then_some(())
     });
     eventually("the scheduler shows the new one", || {
-        let log = cluster.scheduler_log();
-        (log.matches("credentials in force").count() >= 2).then_some(())
+        let now = metric_of_scheduler(&cluster, expiry_of_scheduler);
+        (now > before_of_scheduler).then_some(())
     });
+    // All of it on one connection.
+    let connections = metric(&cluster, "weir_agent_scheduler_connections_total");
+    assert!((connections - 1.0).abs() < 0.5, "{connections}");
     assert_eq!(cluster.list(&["tasks"]).len(), 1);
     drop(running);
 }
@@ -78,6 +92,10 @@ fn a_revoked_agent_is_cut_off_and_cannot_return_and_its_tasks_go_on() {
     assert_eq!(cluster.list(&["agents"])[0]["state"], "disconnected");
     eventually("the agent hears why", || {
         cluster.nodes[0].log().contains("revoked").then_some(())
+    });
+    eventually("the scheduler counts whom it refuses, and why", || {
+        let name = "weir_scheduler_transport_refused_total{check=\"revocation\"}";
+        (metric_of_scheduler(&cluster, name) >= 1.0).then_some(())
     });
     assert_eq!(cluster.nodes[0].containers(false).len(), 1);
 

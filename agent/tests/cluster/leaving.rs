@@ -6,8 +6,9 @@ use crate::cluster::Cluster;
 use crate::node::eventually;
 
 #[test]
-fn a_drained_agent_ends_its_tasks_and_goes() {
-    let cluster = Cluster::new();
+fn a_drained_agent_ends_its_tasks_and_goes_until_it_is_started_again() {
+    let mut cluster = Cluster::new();
+    let before = cluster.list(&["agents"])[0]["id"].clone();
     let running = cluster.start(&["run", "--", "sleep", "1d"]);
     cluster.await_running(1);
     cluster.weir(&["drain", "n1"]).ok();
@@ -16,16 +17,36 @@ fn a_drained_agent_ends_its_tasks_and_goes() {
     eventually("no container runs", || {
         cluster.nodes[0].containers(false).is_empty().then_some(())
     });
+    eventually("the agent has left", || {
+        cluster.list(&["agents"]).is_empty().then_some(())
+    });
     let refused = cluster.weir(&["run", "--timeout", "1s", "--", "true"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
+
+    cluster.nodes[0].stop_daemon();
+    cluster.nodes[0].start();
+    cluster.await_agents(1);
+    assert_ne!(cluster.list(&["agents"])[0]["id"], before);
+    cluster.weir(&["run", "--", "true"]).ok();
 }
 
 #[test]
-fn an_agent_that_is_given_up_comes_back_as_another_without_its_tasks() {
+fn an_agent_that_is_given_up_comes_back_as_another_with_its_volumes_and_without_its_tasks() {
     let mut cluster = Cluster::new();
     let before = cluster.list(&["agents"])[0]["id"].clone();
-    let running = cluster.start(&["run", "--", "sleep", "1d"]);
+    let create = "volume create --agent n1 --role db --size 64 --reserve pgdata";
+    cluster.weir(&create.split(' ').collect::<Vec<_>>()).ok();
+    let script = "echo kept > data/file; exec sleep 1d";
+    let run = ["run", "--role", "db", "--volume", "pgdata:data"];
+    let running = cluster.start(&[&run[..], &["--", "sh", "-c", script]].concat());
     cluster.await_running(1);
+    let file = cluster.nodes[0]
+        .state()
+        .join("volumes/roles/db/pgdata/file");
+    eventually("the task has written", || {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        (text == "kept\n").then_some(())
+    });
     cluster.nodes[0].kill_daemon();
     eventually("it is noticed", || {
         (cluster.list(&["agents"])[0]["state"] == "disconnected").then_some(())
@@ -40,9 +61,14 @@ fn an_agent_that_is_given_up_comes_back_as_another_without_its_tasks() {
     cluster.nodes[0].start();
     cluster.await_agents(1);
     assert_ne!(cluster.list(&["agents"])[0]["id"], before);
-    eventually("no container runs", || {
-        cluster.nodes[0].containers(false).is_empty().then_some(())
-    });
+    // It has registered only when nothing of its tasks was left.
+    assert_eq!(cluster.nodes[0].containers(false).len(), 0);
+    let volumes = cluster.list(&["volume", "list"]);
+    assert_eq!(volumes.len(), 1, "{volumes:?}");
+    let run = ["run", "--role", "db", "--volume", "pgdata:data"];
+    cluster
+        .weir(&[&run[..], &["--", "cat", "data/file"]].concat())
+        .ok();
 }
 
 #[test]
@@ -88,7 +114,7 @@ fn who_is_no_agent_of_this_cluster_is_told_which_check_failed() {
     });
     eventually("the agent hears of it", || {
         let log = cluster.nodes[0].log();
-        log.contains("the scheduler is away").then_some(())
+        log.contains("refused the connection").then_some(())
     });
     assert!(cluster.list(&["agents"]).is_empty());
 }

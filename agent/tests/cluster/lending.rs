@@ -31,7 +31,8 @@ fn a_task_on_what_is_lent_goes_when_that_is_wanted_back_and_is_told_why() {
     cluster.configure_node(0, &lending("cpus:1;mem:512"));
     cluster.nodes[0].start();
     let said = second.wait();
-    assert!(said.stderr.contains("REVOKED"), "{said:?}");
+    assert!(said.stderr.contains("REASON_REVOKED"), "{said:?}");
+    assert!(said.stderr.contains("agent n1 lends"), "{said:?}");
     cluster.await_running(2);
     drop((regular, first));
 }

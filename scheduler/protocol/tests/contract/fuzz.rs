@@ -1,8 +1,8 @@
 //! Any bytes are frames or an error, and any frame is a message or an error; never a panic, and
 //! never another message than it says.
 //!
-//! `cargo test` runs each for a bounded number of inputs; `cargo bolero test` for as long as one
-//! likes.
+//! `cargo test` runs each for a bounded number of inputs; `agent/docs/fuzzing.md` says how to run
+//! them for as long as one likes.
 
 use weir_protocol::bounds::FRAME_BYTES_MAX;
 use weir_protocol::frame::LENGTH_BYTES;

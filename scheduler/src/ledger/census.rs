@@ -21,6 +21,10 @@ pub struct Census {
     pub frameworks_away: usize,
     /// Offers that nobody has answered yet.
     pub offers: usize,
+    /// How often the allocator has looked for who is due what, since the start.
+    pub rounds: u64,
+    /// How often it has granted something, since the start.
+    pub grants: u64,
     /// Tasks by where they are; those whose end is not acknowledged are among them.
     pub tasks: BTreeMap<TaskState, usize>,
     /// ACCEPTs and operators' changes that are not done yet.
@@ -34,6 +38,8 @@ impl Ledger {
     pub fn census(&self) -> Census {
         let mut census = Census {
             offers: self.offers.len(),
+            rounds: self.rounds,
+            grants: self.grants,
             errands: self.errands.by_number.len(),
             backlog: self.backlog(),
             ..Census::default()

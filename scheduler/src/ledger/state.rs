@@ -56,6 +56,9 @@ pub struct Ledger {
     pub(super) timers: Timers,
     pub(super) outbox: Outbox,
     pub(super) allocator: Allocator,
+    /// How often the allocator was asked for grants, and how many it gave: for metrics.
+    pub(super) rounds: u64,
+    pub(super) grants: u64,
 }
 
 impl Ledger {
@@ -84,6 +87,8 @@ impl Ledger {
             timers: Timers::default(),
             outbox: Outbox::default(),
             allocator,
+            rounds: 0,
+            grants: 0,
         }
     }
 
@@ -197,10 +202,15 @@ impl Ledger {
 
     /// Makes offers of what the allocator grants.
     fn make_offers(&mut self) {
-        let grants = self
-            .allocator
-            .poll_grants(self.now.elapsed, AGENTS_PER_STEP);
+        let now = self.now.elapsed;
+        let lapses = self.allocator.next_deadline();
+        if !self.allocator.is_pending() && lapses.is_none_or(|at| at > now) {
+            return;
+        }
+        self.rounds += 1;
+        let grants = self.allocator.poll_grants(now, AGENTS_PER_STEP);
         if !grants.is_empty() {
+            self.grants += u64::try_from(grants.len()).unwrap_or(u64::MAX);
             self.offer(grants);
         }
     }

@@ -78,7 +78,7 @@ impl Refusal for SubscribeError {
                 "have the access rules of the scheduler changed, or use another role"
             }
             Self::RoleUnknown { .. } => {
-                "use a role of the scheduler's configuration, or have it added"
+                "name a role of the scheduler's configuration (`weir run --role`), or have it added to [roles] known"
             }
             Self::TooMany { .. } => "tear down frameworks that are not needed",
         }

@@ -28,7 +28,9 @@ pub struct SessionMetrics {
     errands: IntGauge,
     backlog: IntGauge,
     step_seconds: Histogram,
-    decision_seconds: Histogram,
+    deadline_seconds: Histogram,
+    allocator_rounds: IntCounter,
+    allocator_grants: IntCounter,
 }
 
 /// Counts a session for as long as it lives.
@@ -129,9 +131,17 @@ impl SessionMetrics {
                 "ledger_step_seconds",
                 "How long the ledger took for one call, the offers included that it led to",
             )?,
-            decision_seconds: histogram(
-                "allocator_decision_seconds",
-                "How long one round of offers and of what else was due took",
+            deadline_seconds: histogram(
+                "ledger_deadline_seconds",
+                "How long the ledger took for what was due by the clock: timers, filters that lapse, and offers for which a call left no time",
+            )?,
+            allocator_rounds: counter(
+                "allocator_rounds_total",
+                "How often the allocator looked whether somebody is due something that is free",
+            )?,
+            allocator_grants: counter(
+                "allocator_grants_total",
+                "How often it granted what is free on an agent to a framework; each is an offer that is then made",
             )?,
         };
         for outcome in ["accepted", "finished", "failed"] {
@@ -175,7 +185,7 @@ impl SessionMetrics {
     }
 
     pub(super) fn observe_deadline(&self, took: Duration) {
-        self.decision_seconds.observe(took.as_secs_f64());
+        self.deadline_seconds.observe(took.as_secs_f64());
     }
 
     /// Counts a message that goes out.
@@ -249,6 +259,11 @@ impl SessionMetrics {
                 .set(count(tasks));
         }
         self.offers.set(count(census.offers));
+        // They only grow, and this is the only task that counts them.
+        self.allocator_rounds
+            .inc_by(census.rounds.saturating_sub(self.allocator_rounds.get()));
+        self.allocator_grants
+            .inc_by(census.grants.saturating_sub(self.allocator_grants.get()));
         self.errands.set(count(census.errands));
         self.backlog.set(count(census.backlog));
     }

@@ -110,6 +110,14 @@ async fn a_framework_is_offered_what_an_agent_has_and_runs_a_task_on_it() {
     assert_eq!(tasks.len(), 1);
     assert_eq!(world.metric("weir_scheduler_sessions{kind=\"agent\"}"), 1.0);
     assert!(world.get("/health").ends_with("ok\n"));
+    // Counted every two seconds.
+    within(async {
+        while world.metric("weir_scheduler_allocator_grants_total") < 1.0 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    assert!(world.metric("weir_scheduler_allocator_rounds_total") >= 1.0);
 
     node.update(&launched, TaskState::Finished, 2).await;
     let status = updated(&mut framework).await;

@@ -108,7 +108,14 @@ fn run_tasks(weir: &Weir, worker: u64, mut chance: Chance, is_over: &AtomicBool)
         let code = i32::try_from(chance.below(100)).unwrap();
         let seconds = chance.below(10);
         let script = format!("echo {token}; sleep 0.{seconds}; exit {code}");
-        let said = weir.say(&["run", "--name", &token, "--", "sh", "-c", &script]);
+        // Without it whoever is not yet known to the scheduler gives up when that is killed.
+        let patience = ["--timeout", "120s"];
+        let words = [
+            &["run", "--name", &token],
+            &patience[..],
+            &["--", "sh", "-c", &script],
+        ];
+        let said = weir.say(&words.concat());
         ran.push(Ran { token, code, said });
     }
     ran

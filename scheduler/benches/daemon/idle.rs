@@ -80,12 +80,18 @@ async fn listen(mut framework: weir_client::Framework) -> Result<()> {
 async fn connect(cluster: &Arc<Cluster>, numbers: std::ops::Range<u32>) -> Result<Vec<Node>> {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut connecting = JoinSet::new();
-    for number in numbers {
+    let certified = numbers.map(|number| {
+        let name = format!("n{number}");
+        let credentials = cluster.credentials(PeerKind::Agent, &name)?;
+        Ok((name, credentials))
+    });
+    let certified: Vec<_> = certified.collect::<Result<_>>()?;
+    for (name, credentials) in certified {
         let (cluster, places) = (Arc::clone(cluster), Arc::clone(&places));
         connecting.spawn(async move {
             let _place = places.acquire().await?;
             let has = "cpus:4;mem:4096;disk:10000;ports:[31000-31999]";
-            Node::register(&cluster, &format!("n{number}"), has).await
+            Node::register_as(&cluster, credentials, &name, has).await
         });
     }
     let mut nodes = Vec::new();

@@ -10,7 +10,7 @@ use weir_protocol::{
 };
 use weir_resources::Attributes;
 use weir_transport::connect::ConnectLimits;
-use weir_transport::{Connector, PeerKind, Session};
+use weir_transport::{Connector, CredentialWatch, PeerKind, Session};
 
 use crate::cluster::{Cluster, PATIENCE, within};
 
@@ -26,8 +26,20 @@ pub(crate) struct Node {
 impl Node {
     /// Connects and registers.
     pub(crate) async fn register(cluster: &Cluster, name: &str, resources: &str) -> Result<Self> {
+        let credentials = cluster.credentials(PeerKind::Agent, name)?;
+        Self::register_as(cluster, credentials, name, resources).await
+    }
+
+    /// The same with a certificate that is there: to issue one takes time that others need for their
+    /// handshakes.
+    pub(crate) async fn register_as(
+        cluster: &Cluster,
+        credentials: CredentialWatch,
+        name: &str,
+        resources: &str,
+    ) -> Result<Self> {
         let connector = Connector::new(
-            cluster.credentials(PeerKind::Agent, name)?,
+            credentials,
             ConnectLimits {
                 handshake_patience: PATIENCE,
                 ..ConnectLimits::default()

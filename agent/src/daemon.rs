@@ -162,7 +162,6 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     let executor = executor_path(&config)?;
     let _lock = StateLock::take(&config.agent.state_directory)?;
     let (store, store_thread) = store::open(&config.agent.state_directory.join(DATABASE_FILE))?;
-    let cgroups = CgroupTree::prepare(&config.cgroup, &config.agent.state_directory)?;
     let plan = plan_ports(&config)?;
     tracing::info!(containers = plan.containers(), "ports are planned");
     for check in doctor::of_shared_ports(&config) {
@@ -174,8 +173,18 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         false => Some(Profile::of_node(&config)?),
     };
 
+    // From here on the node is changed: what refuses a configuration comes before.
+    let cgroups = CgroupTree::prepare(&config.cgroup, &config.agent.state_directory)?;
     let settings = network_settings(&config, cgroups.parent().path(), &plan)?;
-    let network = Arc::new(network::start(settings).map_err(DaemonError::Network)?);
+    let network = match network::start(settings) {
+        Ok(network) => Arc::new(network),
+        Err(error) => {
+            if let Err(left) = cgroups.give_back_if_unused() {
+                tracing::warn!(error = %left, "the containers' cgroup stays");
+            }
+            return Err(DaemonError::Network(error));
+        }
+    };
     let cgroup_parent = cgroups.parent().path().to_owned();
     let cgroup_name = cgroups.parent().name()?;
     let settings = Settings {

@@ -62,6 +62,15 @@ impl CgroupTree {
         HierarchyChanges::open(&self.state_directory)?.give_back()
     }
 
+    /// The same, for an agent that cannot start: nothing if a former agent's containers are left.
+    pub(crate) fn give_back_if_unused(&self) -> Result<(), HierarchyError> {
+        if self.parent.children()?.is_empty() {
+            self.give_back()
+        } else {
+            Ok(())
+        }
+    }
+
     /// Returns the cgroup that holds every container's.
     pub fn parent(&self) -> &Cgroup {
         &self.parent

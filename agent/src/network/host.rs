@@ -62,6 +62,10 @@ pub(crate) enum HostError {
         #[source]
         source: io::Error,
     },
+    #[error(
+        "`{}` is not on a bpffs, where programs outlive the agent; mount one there (`mount -t bpf bpf /sys/fs/bpf`), or set [network] pin_directory", pins.display()
+    )]
+    NotBpffs { pins: PathBuf },
     #[error("cannot mount a bpffs on `{}`", path.display())]
     Mount {
         path: PathBuf,
@@ -145,9 +149,14 @@ impl HostChanges {
 
         let place = Path::new("/sys/fs/bpf");
         let nearest = pins.ancestors().find(|path| path.exists()).unwrap_or(place);
-        if is_bpffs(nearest) || !pins.starts_with(place) {
-            // Elsewhere the operator chose, and creating the first directory says what is wrong.
+        if is_bpffs(nearest) {
             return Ok(());
+        }
+        if !pins.starts_with(place) {
+            // Elsewhere the operator chose. Directories can be made anywhere, pins cannot.
+            return Err(HostError::NotBpffs {
+                pins: pins.to_owned(),
+            });
         }
         self.record.bpffs = Some(place.to_owned());
         self.save()?;

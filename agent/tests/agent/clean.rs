@@ -273,6 +273,14 @@ fn a_daemon_that_cannot_serve_leaves_the_node_as_it_was() {
             "agent.executor = \"/nonexistent\"",
             "there is no executor at /nonexistent",
         ),
+        (
+            "network.pin_directory = \"/var/lib/weir-no-bpffs\"",
+            "`/var/lib/weir-no-bpffs` is not on a bpffs",
+        ),
+        (
+            "network.container_ports = \"32768-60999\"",
+            "at least 4096 must be",
+        ),
     ] {
         let mut node = Node::without_daemon(lines);
         let before = Picture::of(&node);
@@ -281,6 +289,7 @@ fn a_daemon_that_cannot_serve_leaves_the_node_as_it_was() {
         assert!(failed.log.contains(message), "{lines}: {}", failed.log);
         before.assert_same(&Picture::of(&node));
     }
+    assert!(!Path::new("/var/lib/weir-no-bpffs").exists());
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub enum Checker {
     Updates,
     /// The scheduler has of every agent what the agent has.
     Agreement,
+    /// What is said is heard, also as bytes of the schema.
+    Wire,
     /// Everybody is back in the end, and all that is idle is offered.
     Idle,
 }

@@ -38,11 +38,13 @@ pub enum Mutation {
     Inflate,
     /// REVIVE is delivered as SUPPRESS.
     SuppressAll,
+    /// A bit of every frame is flipped.
+    Garble,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::SkipSchedulerWrite,
         Self::AnswerBeforeDurable,
         Self::SkipAgentWrite,
@@ -59,6 +61,7 @@ impl Mutation {
         Self::ForgetTasks,
         Self::Inflate,
         Self::SuppressAll,
+        Self::Garble,
     ];
 
     /// Returns the checkers that may catch it first.
@@ -78,6 +81,7 @@ impl Mutation {
             Self::ForgetTasks => &[Checker::NothingLost, Checker::Conservation],
             Self::Inflate => &[Checker::Conservation],
             Self::SuppressAll => &[Checker::Idle],
+            Self::Garble => &[Checker::Wire],
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use weir_protocol::{AgentCall, FrameworkCall, Numbered, OperatorCall};
+use weir_protocol::{AgentCall, Envelope, FrameworkCall, Numbered, OperatorCall, decode, encode};
 use weir_scheduler::ledger::{Message, SessionId};
 
 /// After how long without a word from the other side a connection is over: QUIC's idle time-out here.
@@ -29,7 +29,7 @@ pub(crate) enum End {
 }
 
 /// What is on its way.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Frame {
     Agent(Numbered<AgentCall>),
     Framework(Numbered<FrameworkCall>),
@@ -37,6 +37,42 @@ pub(crate) enum Frame {
     Said(Message),
     /// The other end has closed, after all that it said.
     Close,
+}
+
+impl Frame {
+    /// Returns what arrives of it: as bytes of the schema, and back. `garble` changes the bytes on the way.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be said, or what arrives is not understood.
+    pub(crate) fn over_the_wire(&self, garble: bool) -> Result<Self, String> {
+        Ok(match self.clone() {
+            Self::Agent(call) => Self::Agent(carried(call, garble)?),
+            Self::Framework(call) => Self::Framework(carried(call, garble)?),
+            Self::Operator(call) => Self::Operator(carried(call, garble)?),
+            Self::Said(Message::Agent(event)) => {
+                Self::Said(Message::Agent(carried(event, garble)?))
+            }
+            Self::Said(Message::Framework(event)) => {
+                Self::Said(Message::Framework(carried(event, garble)?))
+            }
+            Self::Said(Message::Operator(answer)) => {
+                Self::Said(Message::Operator(carried(answer, garble)?))
+            }
+            Self::Close => Self::Close,
+        })
+    }
+}
+
+fn carried<E: Envelope>(envelope: E, garble: bool) -> Result<E, String> {
+    let mut bytes = Vec::new();
+    encode(envelope, &mut bytes).map_err(|error| error.to_string())?;
+    // Behind the length of the frame.
+    let payload = bytes.get_mut(4..).unwrap_or_default();
+    if garble && let Some(last) = payload.last_mut() {
+        *last ^= 1;
+    }
+    decode(payload).map_err(|refusal| refusal.to_string())
 }
 
 #[derive(Debug)]

@@ -298,6 +298,17 @@ impl World {
 
     /// Sends something to the other end, if it gets there.
     pub(crate) fn send(&mut self, session: SessionId, to: End, frame: Frame) {
+        match frame.over_the_wire(self.is_mutated(Mutation::Garble)) {
+            Ok(arrives) if arrives == frame => {}
+            Ok(arrives) => {
+                let what = format!("{frame:?} is said, and {arrives:?} is heard");
+                self.violate(Checker::Wire, what);
+            }
+            Err(refusal) => {
+                let what = format!("{frame:?} is said, and refused: {refusal}");
+                self.violate(Checker::Wire, what);
+            }
+        }
         let delay = self.chance.millis(1, 40);
         if let Some(at) = self.network.arrival(session, to, self.now, delay) {
             self.at(at, Event::Deliver { session, to, frame });

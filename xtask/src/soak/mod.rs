@@ -28,6 +28,7 @@ use self::invariants::{AgentUse, Expected};
 use self::record::Record;
 use self::remains::Remains;
 use self::step::{Phase, Step};
+use crate::command;
 use crate::interrupt::Interrupt;
 use crate::node::{self, Node, Profile};
 use crate::setup;
@@ -50,10 +51,17 @@ pub(crate) struct Arguments {
     /// Repeat the steps of an earlier soak; taken from the clock if not given
     #[arg(long)]
     seed: Option<u64>,
+
+    /// Instead of a node, run so many seeds of the simulated cluster
+    #[arg(long, conflicts_with_all = ["minutes", "seed"])]
+    seeds: Option<u64>,
 }
 
 /// Runs the soak, records it, and fails if anything was not as it must be.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if let Some(seeds) = arguments.seeds {
+        return simulate(seeds);
+    }
     if !Uid::effective().is_root() {
         bail!("a soak makes namespaces and cgroups: run it as root");
     }
@@ -87,6 +95,17 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     record.write()?;
     soaked.and(removed)
+}
+
+/// Runs seeds of the simulation; one that fails says how to see it again.
+fn simulate(seeds: u64) -> Result<()> {
+    setup::run_for_build()?;
+    command::run(
+        command::cargo()
+            .args(["test", "--package", "weir-simulation", "--test", "seeds"])
+            .args(["--", "the_laws_hold_in_all_seeds"])
+            .env("WEIR_SIM_SEEDS", format!("0..{seeds}")),
+    )
 }
 
 fn soak(

@@ -114,6 +114,10 @@ impl Refusal for ChangeError {
             Self::ReservationUnknown { .. } => {
                 "name role, principal and labels as they were reserved"
             }
+            Self::Insufficient {
+                kind: OperationKind::Create,
+                ..
+            } => "reserve the disk first, ask for less, or wait until what is in use is given back",
             Self::Insufficient { .. } => "ask for less, or wait until what is in use is given back",
             Self::AgentGone => "use an offer of another agent",
         }
@@ -289,9 +293,15 @@ impl Ledger {
                     }
                 }
             }
-            ResourceOperation::Reserve(_) | ResourceOperation::Create(_) => {
-                insufficient(kind, name(), shortfall)
-            }
+            // Its disk went with the first one: that there is one already is what helps.
+            ResourceOperation::Create(volumes) => match agent.total.checked_add(volumes) {
+                Err(source @ AddError::VolumeTwice { .. }) => ChangeError::VolumeExists {
+                    agent: name(),
+                    source,
+                },
+                Ok(_) | Err(_) => insufficient(kind, name(), shortfall),
+            },
+            ResourceOperation::Reserve(_) => insufficient(kind, name(), shortfall),
         }
     }
 

@@ -2,8 +2,8 @@
 
 use weir_protocol::operator::{AgentState, Holder, Listing, OperatorAnswer, Page, Weight};
 use weir_protocol::{
-    AgentEvent, ErrorCode, FrameworkEvent, OperationId, OperatorCall, Reason, RescindReason,
-    TaskState,
+    AgentEvent, ErrorCode, FrameworkEvent, FrameworkId, OperationId, OperatorCall, Reason,
+    RescindReason, TaskKey, TaskState,
 };
 use weir_resources::{Amount, ResourceOperation};
 use weir_scheduler::ledger::Actor;
@@ -148,6 +148,61 @@ fn operators_are_refused_by_name_and_number() {
         changing("o9", "n1", ResourceOperation::Reserve(cpus)),
     );
     assert_eq!(failed(answer), ErrorCode::AgentDisconnected);
+}
+
+#[test]
+fn a_volume_that_is_there_already_is_named_as_what_is_in_the_way() {
+    let mut world = World::new();
+    world.agent("n1", "cpus:4;mem:1024;disk:100");
+    let disk = make::reserved("disk:60", "web", "ops");
+    let reserve = changing("o1", "n1", ResourceOperation::Reserve(disk));
+    done(world.ask("ops", reserve));
+    let create = |id, size| {
+        let volume = make::volume("data", size, "web", "ops");
+        changing(id, "n1", ResourceOperation::Create(volume))
+    };
+    done(world.ask("ops", create("o2", 60)));
+    let answer = world.ask("ops", create("o3", 10));
+    assert_eq!(failed(answer), ErrorCode::VolumeExists);
+}
+
+#[test]
+fn what_an_operator_is_refused_is_written_down() {
+    let mut world = World::new();
+    let fw = world.framework("f1", "web");
+    world.agent("n1", "cpus:4;mem:1024");
+    let framework = FrameworkId::from_bits(9);
+    let key = |framework| TaskKey {
+        framework,
+        task: make::task_id("t1"),
+    };
+    let cpus = |text| ResourceOperation::Reserve(make::reserved(text, "web", "ops"));
+    done(world.ask("ops", changing("o1", "n1", cpus("cpus:1"))));
+    let calls = [
+        changing("o1", "n1", cpus("cpus:2")),
+        changing("o2", "n9", cpus("cpus:1")),
+        OperatorCall::DrainAgent {
+            agent: "n9".parse().expect("a name"),
+            grace_max: None,
+        },
+        OperatorCall::RemoveAgent {
+            agent: "n9".parse().expect("a name"),
+        },
+        OperatorCall::KillTask {
+            task: key(framework),
+            grace: None,
+        },
+        OperatorCall::KillTask {
+            task: key(world.id(fw)),
+            grace: None,
+        },
+        OperatorCall::TeardownFramework { framework },
+    ];
+    for (index, call) in calls.into_iter().enumerate() {
+        failed(world.ask("ops", call));
+        let refused = world.disk.audit().filter(|entry| entry.refused.is_some());
+        assert_eq!(refused.count(), index + 1, "case {index}");
+    }
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl fmt::Display for Misfit {
                 write!(f, "has {name} {there}{lent}, and {wanted} are wanted")
             }
             Self::Ports { wanted, there } => {
-                write!(f, "has {there} ports, and {wanted} are wanted")
+                write!(f, "has {}, and {wanted} are wanted", ports(*there))
             }
             Self::Volume { id, role } => write!(f, "has no volume `{id}` of role {role} to offer"),
             Self::PortBlock => {
@@ -86,7 +86,7 @@ impl Wanted {
             text.push_str(&format!(", disk {}", self.disk));
         }
         if self.ports > 0 {
-            text.push_str(&format!(", {} ports", self.ports));
+            text.push_str(&format!(", {}", ports(self.ports.into())));
         }
         for volume in &self.volumes {
             text.push_str(&format!(", volume {}", volume.id));
@@ -161,6 +161,12 @@ impl Wanted {
                 role: self.role.clone(),
             })
     }
+}
+
+/// Says how many ports, for people.
+fn ports(count: u128) -> String {
+    let s = if count == 1 { "" } else { "s" };
+    format!("{count} port{s}")
 }
 
 /// Takes so much of a scalar.
@@ -306,6 +312,14 @@ mod tests {
             fit(&wanted, &of_others),
             Err("has no volume `pgdata` of role db to offer".to_owned())
         );
+    }
+
+    #[test]
+    fn one_port_is_not_ports() {
+        let said = |ports| Wanted { ports, ..wanted() }.describe();
+        assert_eq!(said(0), "cpus 1, mem 256");
+        assert_eq!(said(1), "cpus 1, mem 256, 1 port");
+        assert_eq!(said(2), "cpus 1, mem 256, 2 ports");
     }
 
     #[test]

@@ -50,8 +50,7 @@ impl Ledger {
                 return;
             }
             Known::Reused => {
-                let failure = reused(&key);
-                self.fail_operator(asked, failure);
+                self.refuse_change(asked, &agent, &change, reused(&key));
                 return;
             }
         }
@@ -61,16 +60,21 @@ impl Ledger {
                 self.run(errand);
                 self.send_first(agent);
             }
-            Err(failure) => {
-                let what = format!("{} {} on agent {agent}", change.kind(), change.resources());
-                let who = Actor::Operator(asked.principal.clone());
-                self.audit(who, what, Some(&failure));
-                self.fail_operator(asked, failure);
-            }
+            Err(failure) => self.refuse_change(asked, &agent, &change, failure),
         }
     }
 
-    fn fail_operator(&mut self, asked: Asked<'_>, failure: Failure) {
+    /// Writes down that a change was refused, and answers that.
+    fn refuse_change(
+        &mut self,
+        asked: Asked<'_>,
+        agent: &AgentName,
+        change: &ResourceOperation,
+        failure: Failure,
+    ) {
+        let what = format!("{} {} on agent {agent}", change.kind(), change.resources());
+        let who = Actor::Operator(asked.principal.clone());
+        self.audit(who, what, Some(&failure));
         let answer = OperatorAnswer::Failed(failure);
         self.answer_operator(asked.session, asked.call, answer);
     }

@@ -34,6 +34,12 @@ impl Ledger {
         })
     }
 
+    /// Writes down that nothing was done, and why.
+    fn refused(&mut self, asked: Asked<'_>, what: impl fmt::Display, why: Failure) -> Failure {
+        self.audit(Actor::Operator(asked.principal.clone()), what, Some(&why));
+        why
+    }
+
     fn audit_done(&mut self, asked: Asked<'_>, what: impl fmt::Display) {
         self.audit(Actor::Operator(asked.principal.clone()), what, None);
     }
@@ -61,7 +67,8 @@ impl Ledger {
     ) -> Answer {
         self.allow(asked, Act::Drain)?;
         let Some(id) = self.agents.named(name).map(|agent| agent.id) else {
-            return Err(unknown_agent(name));
+            let what = format_args!("drain agent {name}");
+            return Err(self.refused(asked, what, unknown_agent(name)));
         };
         self.allocator
             .set_agent_standing(id, AgentStanding::Inactive)
@@ -86,7 +93,8 @@ impl Ledger {
     pub(super) fn remove_named_agent(&mut self, asked: Asked<'_>, name: &AgentName) -> Answer {
         self.allow(asked, Act::Remove)?;
         let Some(id) = self.agents.named(name).map(|agent| agent.id) else {
-            return Err(unknown_agent(name));
+            let what = format_args!("remove agent {name}");
+            return Err(self.refused(asked, what, unknown_agent(name)));
         };
         let why = Note::cut(format_args!("operator {} removed it", asked.principal));
         self.remove_agent(id, why, Removal::ByOperator(asked.principal.clone()));
@@ -106,18 +114,20 @@ impl Ledger {
                 "`weir tasks` lists those that there are",
             )
         };
+        let what = format_args!("kill task {key}");
         let framework = self.frameworks.by_id.get(&key.framework);
-        let role = framework.map(|framework| framework.info.role.clone());
-        let role = role.ok_or_else(unknown)?;
+        let Some(role) = framework.map(|framework| framework.info.role.clone()) else {
+            return Err(self.refused(asked, what, unknown()));
+        };
         self.allow(asked, Act::Kill(&role))?;
         let order = KillOrder {
             grace,
             reason: Some(Reason::KilledByOperator),
         };
         if !self.kill(&key, order) {
-            return Err(unknown());
+            return Err(self.refused(asked, what, unknown()));
         }
-        self.audit_done(asked, format_args!("kill task {key}"));
+        self.audit_done(asked, what);
         let agent = self.tasks.get(&key).map(|task| task.agent);
         let agent = agent.and_then(|agent| self.agents.by_id.get(&agent));
         let mut notes = Vec::new();
@@ -134,7 +144,7 @@ impl Ledger {
 
     pub(super) fn tear_down_framework(&mut self, asked: Asked<'_>, id: FrameworkId) -> Answer {
         let Some(framework) = self.frameworks.by_id.get(&id) else {
-            return Err(match self.frameworks.ended.get(&id) {
+            let why = match self.frameworks.ended.get(&id) {
                 Some(ended) => Failure::new(
                     ErrorCode::FrameworkRemoved,
                     format_args!("framework {id} has ended: {}", ended.why),
@@ -145,7 +155,8 @@ impl Ledger {
                     format_args!("there is no framework {id}"),
                     "`weir frameworks` lists those that there are",
                 ),
-            });
+            };
+            return Err(self.refused(asked, format_args!("end framework {id}"), why));
         };
         let role = framework.info.role.clone();
         self.allow(asked, Act::Teardown(&role))?;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::address::Address;
+use crate::host::HostName;
 use crate::session::{Disconnect, Refusal};
 use crate::tls::TlsSetupError;
 use crate::verify::Finding;
@@ -39,7 +40,7 @@ pub enum ConnectError {
         source: io::Error,
     },
     /// Nobody answered, or not to the end.
-    #[error("no answer from {address} at {remote} within {} s", patience.as_secs())]
+    #[error("no answer from {} within {} s", place(address, remote), patience.as_secs())]
     NoAnswer {
         /// Whom was wanted.
         address: Address,
@@ -49,7 +50,7 @@ pub enum ConnectError {
         patience: Duration,
     },
     /// The certificate of the other side failed a check of this side.
-    #[error("{address} at {remote} is not believed to be a scheduler")]
+    #[error("{} is not believed to be a scheduler", place(address, remote))]
     NotBelieved {
         /// Whom was wanted.
         address: Address,
@@ -60,7 +61,7 @@ pub enum ConnectError {
         finding: Finding,
     },
     /// The other side refused this side, before the handshake was through.
-    #[error("{address} at {remote} refused the connection")]
+    #[error("{} refused the connection", place(address, remote))]
     Refused {
         /// Whom was wanted.
         address: Address,
@@ -71,7 +72,7 @@ pub enum ConnectError {
         refusal: Refusal,
     },
     /// The connection failed in another way.
-    #[error("the connection to {address} at {remote} failed")]
+    #[error("the connection to {} failed", place(address, remote))]
     Failed {
         /// Whom was wanted.
         address: Address,
@@ -159,5 +160,38 @@ impl ConnectError {
             | Self::Begin { .. }
             | Self::Idle { .. } => false,
         }
+    }
+}
+
+/// Says who was wanted, and where that was tried if the name does not say it.
+fn place(address: &Address, remote: &SocketAddr) -> String {
+    match address.host {
+        HostName::Ip(_) => address.to_string(),
+        HostName::Dns(_) => format!("{address} at {remote}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_said_once() {
+        let said = |address: &str, remote: &str| {
+            let error = ConnectError::NoAnswer {
+                address: address.parse().unwrap(),
+                remote: remote.parse().unwrap(),
+                patience: Duration::from_secs(5),
+            };
+            error.to_string()
+        };
+        assert_eq!(
+            said("127.0.0.1:5151", "127.0.0.1:5151"),
+            "no answer from 127.0.0.1:5151 within 5 s"
+        );
+        assert_eq!(
+            said("weir.example:5151", "[::1]:5151"),
+            "no answer from weir.example:5151 at [::1]:5151 within 5 s"
+        );
     }
 }

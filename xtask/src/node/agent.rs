@@ -1,7 +1,7 @@
 //! The agent of a node: its configuration, its start and end, and its command line.
 
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -18,7 +18,7 @@ use crate::interrupt::Interrupt;
 use crate::tree;
 
 /// Where the agent answers, inside of the node's namespace.
-const LISTEN: &str = "127.0.0.1:9464";
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9464);
 
 /// A container as `weir-agent ps --json` lists it, as far as it is looked at here.
 #[derive(Clone, Debug, Deserialize)]
@@ -151,32 +151,32 @@ impl Node {
     /// Starts the agent in the node's namespace and waits until it is healthy.
     pub(crate) fn start_agent(self, interrupt: &Interrupt) -> Result<()> {
         self.write_config()?;
-        self.agent()?.start(interrupt)
+        self.agent().start(interrupt)
     }
 
     /// Ends the agent, and not its containers; fine if it is not there.
     pub(crate) fn stop_agent(self) -> Result<()> {
-        self.agent()?.stop()
+        self.agent().stop()
     }
 
     /// Kills the agent as a crash would, and waits until it is gone.
     pub(crate) fn kill_agent(self) -> Result<()> {
-        self.agent()?.kill()
+        self.agent().kill()
     }
 
     /// Returns the process of the agent.
     pub(crate) fn agent_process(self) -> Option<Pid> {
-        self.agent().ok()?.process()
+        self.agent().process()
     }
 
-    fn agent(self) -> Result<Daemon> {
-        Ok(Daemon {
+    fn agent(self) -> Daemon {
+        Daemon {
             program: program(),
             namespace: self.node_namespace(),
             config: self.config(),
             log: self.log(),
-            listen: LISTEN.parse().context("the address is a constant")?,
-        })
+            listen: LISTEN,
+        }
     }
 
     /// Has the agent take away what it and its containers left on the node, if it can still be run.

@@ -1,6 +1,7 @@
 //! The scheduler of a few nodes, on their wire: its certificates, its configuration, its start and end.
 
 use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -19,7 +20,7 @@ pub(crate) const PACKAGE: &[&str] = &["weir-scheduler"];
 pub(super) const PORT: u16 = 5151;
 
 /// Where it answers, inside of the wire's namespace.
-const LISTEN: &str = "127.0.0.1:9465";
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9465);
 
 /// A scheduler, there or not: its name says where everything of it is.
 #[derive(Clone, Copy, Debug)]
@@ -72,15 +73,12 @@ listen = "{LISTEN}"
         );
         fs::write(self.config(), text)
             .with_context(|| format!("cannot write {}", self.config().display()))?;
-        self.daemon(node)?.start(interrupt)
+        self.daemon(node).start(interrupt)
     }
 
     /// Takes everything of it away, however much of it is there.
     pub(crate) fn remove(self, node: Node) -> Result<()> {
-        let steps = [
-            self.daemon(node).and_then(|daemon| daemon.stop()),
-            remove_directory(self.home()),
-        ];
+        let steps = [self.daemon(node).stop(), remove_directory(self.home())];
         steps.into_iter().collect()
     }
 
@@ -142,14 +140,14 @@ listen = "{LISTEN}"
         self.home().join("scheduler.log")
     }
 
-    fn daemon(self, node: Node) -> Result<Daemon> {
-        Ok(Daemon {
+    fn daemon(self, node: Node) -> Daemon {
+        Daemon {
             program: tree::target().join("debug").join("weir-scheduler"),
             namespace: node.wire_namespace(),
             config: self.config(),
             log: self.log(),
-            listen: LISTEN.parse().context("the address is a constant")?,
-        })
+            listen: LISTEN,
+        }
     }
 }
 

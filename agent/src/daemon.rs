@@ -42,7 +42,7 @@ use crate::store::{self, StoreError, StoreHandle};
 use crate::telemetry::{
     FollowStatistics, HttpError, HttpServer, NetworkStatistics, ProgramStatistics, Telemetry,
 };
-use crate::volume::{VolumePlaces, VolumeTask};
+use crate::volume::{VolumeHandle, VolumePlaces};
 
 /// The file that the running agent holds a lock on.
 const LOCK_FILE: &str = "agent.lock";
@@ -266,7 +266,7 @@ async fn join(
 ) -> Result<(SessionHandle, SessionTask), SessionError> {
     let places = VolumePlaces::new(&config.agent.state_directory);
     // It ends when the session lets go of it; what it does is on the disk, or asked for again.
-    let (volumes, _volume_task) = VolumeTask::spawn(places.clone());
+    let volumes = VolumeHandle::spawn(places.clone());
     let settings = SessionSettings {
         profile,
         scheduler: config.scheduler.clone(),

@@ -32,4 +32,4 @@ mod task;
 
 pub use error::VolumeError;
 pub use execute::VolumePlaces;
-pub use task::{VolumeHandle, VolumeTask};
+pub use task::VolumeHandle;

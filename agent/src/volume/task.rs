@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 
 use super::error::VolumeError;
 use super::execute::{VolumePlaces, delete, execute, observe, set_aside};
@@ -32,11 +32,15 @@ enum Request {
 #[derive(Clone, Debug)]
 pub struct VolumeHandle(mpsc::Sender<Request>);
 
-/// The task, to be waited for.
-#[derive(Debug)]
-pub struct VolumeTask(JoinHandle<()>);
-
 impl VolumeHandle {
+    /// Starts the task. It ends when no handle is left and nothing is being done; what is being deleted
+    /// then is deleted by the next agent.
+    pub fn spawn(places: VolumePlaces) -> Self {
+        let (requests, received) = mpsc::channel(QUEUE_MAX);
+        tokio::spawn(serve(Arc::new(places), received));
+        Self(requests)
+    }
+
     /// Makes or takes away the directories of volumes: all, or none.
     pub async fn carry_out(
         &self,
@@ -61,24 +65,6 @@ impl VolumeHandle {
     pub async fn sweep(&self) {
         // Without the task, the next agent does it.
         drop(self.0.send(Request::Sweep).await);
-    }
-}
-
-impl VolumeTask {
-    /// Starts the task.
-    pub fn spawn(places: VolumePlaces) -> (VolumeHandle, Self) {
-        let (requests, received) = mpsc::channel(QUEUE_MAX);
-        let task = tokio::spawn(serve(Arc::new(places), received));
-        (VolumeHandle(requests), Self(task))
-    }
-
-    /// Waits until the task has ended: when no handle is left, and nothing is being done.
-    ///
-    /// What is being deleted then is deleted by the next agent.
-    pub async fn ended(self) {
-        if let Err(error) = self.0.await {
-            tracing::error!(%error, "the volume task panicked");
-        }
     }
 }
 
@@ -188,19 +174,17 @@ mod tests {
         state: tempfile::TempDir,
         places: VolumePlaces,
         handle: VolumeHandle,
-        _task: VolumeTask,
     }
 
     impl Lab {
         fn new() -> Self {
             let state = tempfile::tempdir().unwrap();
             let places = VolumePlaces::new(state.path());
-            let (handle, task) = VolumeTask::spawn(places.clone());
+            let handle = VolumeHandle::spawn(places.clone());
             Self {
                 state,
                 places,
                 handle,
-                _task: task,
             }
         }
 

@@ -21,6 +21,10 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// without inotify would be silent for ever.
 const WAKE_UP_MS: u16 = 1000;
 
+/// How often a file that still has a name is looked for: a listing may lack what is renamed meanwhile,
+/// and somebody may have moved it elsewhere.
+const LOOKS_MAX: usize = 10;
+
 /// One of the two streams of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stream {
@@ -126,13 +130,13 @@ impl Tail {
     fn copy_available(&mut self, sink: &mut impl Write) -> io::Result<()> {
         loop {
             if self.open.is_none() {
-                self.open = self.oldest()?;
+                self.open = oldest(&self.path)?;
             }
             let Some(file) = &mut self.open else {
                 return Ok(());
             };
             // Looked up before the copy: what is written into it afterwards is copied next time.
-            let newer = newer_than(&self.path, file.metadata()?.ino())?;
+            let newer = newer_than(&self.path, file)?;
             copy(file, sink)?;
             match newer {
                 Some(next) => self.open = Some(next),
@@ -140,32 +144,87 @@ impl Tail {
             }
         }
     }
+}
 
-    fn oldest(&self) -> io::Result<Option<File>> {
-        for number in (0..=highest(&self.path)).rev() {
-            if let Some(file) = open(&numbered(&self.path, number))? {
-                return Ok(Some(file));
-            }
+/// Returns the oldest file there is.
+fn oldest(path: &Path) -> io::Result<Option<File>> {
+    let mut found = None;
+    loop {
+        let mut last = None;
+        for file in NewestFirst::new(path) {
+            last = Some(file?);
         }
-        Ok(None)
+        let inode = last.as_ref().map(inode).transpose()?;
+        // A listing may lack what is renamed meanwhile, so it is believed when it says so twice.
+        if inode == found {
+            return Ok(last);
+        }
+        found = inode;
     }
 }
 
-/// Returns the file that was begun after the one with this inode; nothing if that is being written.
-fn newer_than(path: &Path, inode: u64) -> io::Result<Option<File>> {
-    for number in 0..=highest(path) {
-        let Some(file) = open(&numbered(path, number))? else {
-            continue;
-        };
-        if file.metadata()?.ino() == inode {
-            return match number.checked_sub(1) {
-                None => Ok(None),
-                Some(next) => open(&numbered(path, next)),
-            };
+/// Returns the file that was begun after this one; nothing if this is being written.
+fn newer_than(path: &Path, file: &File) -> io::Result<Option<File>> {
+    let wanted = inode(file)?;
+    for _ in 0..LOOKS_MAX {
+        let mut newer = None;
+        for other in NewestFirst::new(path) {
+            let other = other?;
+            if inode(&other)? == wanted {
+                return Ok(newer);
+            }
+            newer = Some(other);
+        }
+        if file.metadata()?.nlink() == 0 {
+            break;
         }
     }
     // It was rotated away entirely while it was read: what is left begins with the oldest.
-    Tail::new(path.to_owned()).oldest()
+    oldest(path)
+}
+
+fn inode(file: &File) -> io::Result<u64> {
+    Ok(file.metadata()?.ino())
+}
+
+/// The files of a stream from number 0 upwards, also while they are rotated.
+///
+/// A rotation only ever moves a file to a higher number, so going upwards passes none that was there
+/// at the beginning; it may meet one twice. Downwards, a file could slip by.
+struct NewestFirst<'a> {
+    path: &'a Path,
+    next: u32,
+    highest: u32,
+}
+
+impl<'a> NewestFirst<'a> {
+    fn new(path: &'a Path) -> Self {
+        Self {
+            path,
+            next: 0,
+            highest: 0,
+        }
+    }
+}
+
+impl Iterator for NewestFirst<'_> {
+    type Item = io::Result<File>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if self.next > self.highest {
+                self.highest = highest(self.path);
+                if self.next > self.highest {
+                    return None;
+                }
+            }
+            let number = self.next;
+            self.next += 1;
+            if let Some(found) = open(&numbered(self.path, number)).transpose() {
+                return Some(found);
+            }
+        }
+    }
 }
 
 fn copy(file: &mut File, sink: &mut impl Write) -> io::Result<()> {
@@ -306,6 +365,25 @@ mod tests {
         append(&path, "5");
         tail.copy_available(&mut sink).unwrap();
         assert_eq!(out.text(), "12345");
+    }
+
+    #[test]
+    fn a_rotation_in_the_middle_of_a_look_hides_no_file() {
+        for looked_at in 1..=4 {
+            let directory = tempfile::tempdir().unwrap();
+            let path = directory.path().join("stdout");
+            for (number, text) in [(3, "a"), (2, "b"), (1, "c"), (0, "d")] {
+                append(&numbered(&path, number), text);
+            }
+            let mut files = NewestFirst::new(&path);
+            let read = |file: io::Result<File>| io::read_to_string(file.unwrap()).unwrap();
+            let mut found: Vec<String> = files.by_ref().take(looked_at).map(read).collect();
+            rotate(&path, 4);
+            append(&path, "e");
+            found.extend(files.map(read));
+            found.dedup();
+            assert_eq!(found, ["d", "c", "b", "a"], "after {looked_at}");
+        }
     }
 
     #[test]

@@ -20,6 +20,9 @@ const WAITING_MAX: usize = 32_768;
 /// How many messages are made ready at once.
 const WRITE_MAX: usize = 256;
 
+/// For how many of them a writer keeps room while nothing is to be said.
+const KEPT_MAX: usize = 4;
+
 /// How many calls in a row may make no sense. A program with a mistake makes it again and again, and
 /// every answer costs more than the call.
 const REFUSALS_MAX: u32 = 64;
@@ -101,7 +104,7 @@ pub(super) async fn converse<C: Conversation>(
 async fn read<C: Conversation>(
     mut receiver: Receiver<<C::Call as Envelope>::Wire>,
     id: SessionId,
-    answers: &mpsc::WeakSender<Message>,
+    answers: &mpsc::WeakSender<Box<Message>>,
     core: &CoreHandle,
     metrics: &SessionMetrics,
 ) -> Ended {
@@ -125,7 +128,8 @@ async fn read<C: Conversation>(
                 refusals += 1;
                 if let Some(queue) = answers.upgrade() {
                     // A full queue disconnects the peer by itself.
-                    drop(queue.try_send(C::refused(refusal.call, refusal.failure())));
+                    let refused = C::refused(refusal.call, refusal.failure());
+                    drop(queue.try_send(Box::new(refused)));
                 }
                 if refusals == REFUSALS_MAX {
                     return Ended::Misbehaved;
@@ -138,13 +142,13 @@ async fn read<C: Conversation>(
 /// Sends messages until there are none to come, then has the peer receive all of them and closes.
 async fn write<C: Conversation>(
     mut sender: Sender<<C::Event as Envelope>::Wire>,
-    mut waiting: mpsc::Receiver<Message>,
+    mut waiting: mpsc::Receiver<Box<Message>>,
 ) {
-    let mut messages = Vec::with_capacity(WRITE_MAX);
+    let mut messages = Vec::new();
     while waiting.recv_many(&mut messages, WRITE_MAX).await > 0 {
         let events: Vec<_> = messages
             .drain(..)
-            .filter_map(C::event)
+            .filter_map(|message| C::event(*message))
             .map(Envelope::into_wire)
             .collect();
         if let Err(error) = sender.send_all(&events).await {
@@ -155,6 +159,7 @@ async fn write<C: Conversation>(
             sender.link().close(CloseCode::Internal, &error);
             return;
         }
+        messages.shrink_to(KEPT_MAX);
     }
     if let Err(error) = sender.finish().await {
         tracing::debug!(%error, "a conversation was not finished in order");

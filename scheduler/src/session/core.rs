@@ -48,7 +48,8 @@ pub enum CoreError {
 /// Where the messages of a session go.
 #[derive(Debug)]
 pub(super) struct Outlet {
-    pub(super) queue: mpsc::Sender<Message>,
+    /// Boxed, because a queue sets places aside for messages that most peers never have waiting.
+    pub(super) queue: mpsc::Sender<Box<Message>>,
     pub(super) link: Link,
 }
 
@@ -256,7 +257,8 @@ impl Core {
                         continue;
                     };
                     self.metrics.count_message(&message);
-                    if let Err(mpsc::error::TrySendError::Full(_)) = outlet.queue.try_send(message)
+                    if let Err(mpsc::error::TrySendError::Full(_)) =
+                        outlet.queue.try_send(Box::new(message))
                     {
                         tracing::warn!(
                             session = session.0,

@@ -356,13 +356,14 @@ fn network_settings(
 pub(crate) fn executor_path(config: &Config) -> Result<PathBuf, DaemonError> {
     let path = match &config.agent.executor {
         Some(path) => path.clone(),
-        None => std::env::current_exe()
-            .map_err(|source| DaemonError::File {
+        None => {
+            let own = std::env::current_exe().map_err(|source| DaemonError::File {
                 what: "find",
                 path: "/proc/self/exe".into(),
                 source,
-            })?
-            .with_file_name("weir-executor"),
+            })?;
+            beside(&own)
+        }
     };
     let runs = fs::metadata(&path)
         .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0);
@@ -370,6 +371,20 @@ pub(crate) fn executor_path(config: &Config) -> Result<PathBuf, DaemonError> {
         Ok(path)
     } else {
         Err(DaemonError::NoExecutor { path })
+    }
+}
+
+/// Returns where the executor of an agent is: beside it, or where packages put it.
+fn beside(agent: &Path) -> PathBuf {
+    const NAME: &str = "weir-executor";
+    let beside = agent.with_file_name(NAME);
+    let packaged = agent
+        .parent()
+        .and_then(Path::parent)
+        .map(|prefix| prefix.join("lib/weir").join(NAME));
+    match packaged {
+        Some(packaged) if !beside.exists() && packaged.exists() => packaged,
+        Some(_) | None => beside,
     }
 }
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 use weir_scheduler::config::{Config, DEFAULT_PATH, LogFormat, SchedulerConfig};
 use weir_scheduler::daemon::{self, chain};
@@ -61,6 +61,13 @@ enum Command {
         #[arg(long)]
         without_certificates: bool,
     },
+
+    /// Write the manual pages, for whoever makes packages
+    #[command(hide = true)]
+    Manual {
+        /// Into this directory
+        directory: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -83,6 +90,12 @@ fn main() -> ExitCode {
             config,
             without_certificates,
         } => check_config(&config, without_certificates),
+        Command::Manual { directory } => {
+            match clap_mangen::generate_to(Cli::command(), directory) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => complain(&error, 1),
+            }
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use weir_executor::spec::NetworkMode;
 
 use crate::config::DEFAULT_PATH;
@@ -131,6 +132,22 @@ pub(super) enum Command {
         /// Print what follows from it as JSON
         #[arg(long)]
         json: bool,
+    },
+
+    /// Print what a shell needs to complete these commands
+    #[command(
+        after_help = "Examples:\n  weir-agent completions bash > /etc/bash_completion.d/weir-agent\n  weir-agent completions zsh > ~/.zfunc/_weir-agent"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+
+    /// Write the manual pages, for whoever makes packages
+    #[command(hide = true)]
+    Manual {
+        /// Into this directory
+        directory: PathBuf,
     },
 }
 

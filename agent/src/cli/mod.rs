@@ -14,9 +14,11 @@ mod table;
 
 use std::ffi::OsString;
 use std::future::Future;
+use std::path::Path;
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
+use clap_complete::Shell;
 
 use args::{Cli, Command};
 use exit::{Exit, Failure};
@@ -74,7 +76,29 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Update { name, ports, json } => {
             wait_for(remote::update(remote::socket(socket)?, name, ports, json))
         }
+        Command::Completions { shell } => completions(shell),
+        Command::Manual { directory } => manual(&directory),
     }
+}
+
+fn completions(shell: Shell) -> Result<Exit, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "weir-agent", &mut script);
+    if follow::print(&String::from_utf8_lossy(&script)) {
+        Ok(Exit::Done)
+    } else {
+        Ok(Exit::Failed)
+    }
+}
+
+fn manual(directory: &Path) -> Result<Exit, Failure> {
+    clap_mangen::generate_to(Cli::command(), directory).map_err(|error| {
+        Failure::failed(format!(
+            "cannot write manual pages into {}: {error}",
+            directory.display()
+        ))
+    })?;
+    Ok(Exit::Done)
 }
 
 /// Runs a command that asks the daemon: one thread is enough.

@@ -19,6 +19,7 @@ mod run;
 mod table;
 mod units;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -102,7 +103,21 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         }
         Command::Certs(command) => certs::certs(command),
         Command::Completions { shell } => completions(shell),
+        Command::Manual { directory } => manual(&directory),
     }
+}
+
+fn manual(directory: &Path) -> Result<Exit, Failure> {
+    clap_mangen::generate_to(Cli::command(), directory).map_err(|error| {
+        Failure::failed(
+            format!(
+                "cannot write manual pages into {}: {error}",
+                directory.display()
+            ),
+            "name a directory that is there and can be written",
+        )
+    })?;
+    Ok(Exit::Done)
 }
 
 fn completions(shell: Shell) -> Result<Exit, Failure> {

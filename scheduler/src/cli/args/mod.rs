@@ -236,6 +236,13 @@ pub(crate) enum Command {
         /// The shell
         shell: Shell,
     },
+
+    /// Write the manual pages, for whoever makes packages
+    #[command(hide = true)]
+    Manual {
+        /// Into this directory
+        directory: PathBuf,
+    },
 }
 
 /// How a list is printed.

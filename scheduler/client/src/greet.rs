@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use prost::Message;
+use prost::{Message, Name};
 use tokio::time::timeout;
 use weir_protocol::{
     Envelope, Failure, Hello, HelloAnswer, Line, Refusal, VersionRange, Welcome, wire,
@@ -18,7 +18,7 @@ use super::error::ConversationError;
 const GREETING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Connects and greets. Dropped half-way, it leaves nothing behind.
-pub(crate) async fn greet<Out: Message, In: Message + Default>(
+pub(crate) async fn greet<Out: Message, In: Message + Default + Name>(
     connector: &Connector,
     address: &Address,
     software: &Line,

@@ -28,7 +28,7 @@ pub(crate) struct Kept {
 }
 
 /// Says hello, and returns the answer with the session.
-pub(crate) async fn greet<Out: prost::Message, In: prost::Message + Default>(
+pub(crate) async fn greet<Out: prost::Message, In: prost::Message + Default + prost::Name>(
     world: &World,
     kind: PeerKind,
     name: &str,

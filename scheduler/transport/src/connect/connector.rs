@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use prost::Message;
+use prost::{Message, Name};
 use quinn::{
     ClientConfig, Connecting, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig,
 };
@@ -94,7 +94,7 @@ impl Connector {
     /// Connects to the scheduler at `address`, and opens the stream.
     ///
     /// Needs a tokio runtime. Dropped half-way, it gives the attempt up.
-    pub async fn connect<Out: Message, In: Message + Default>(
+    pub async fn connect<Out: Message, In: Message + Default + Name>(
         &self,
         address: &Address,
     ) -> Result<Session<Out, In>, ConnectError> {

@@ -25,7 +25,7 @@ pub use backoff::Backoff;
 pub use connector::{ConnectLimits, Connector};
 pub use error::ConnectError;
 
-use prost::Message;
+use prost::{Message, Name};
 
 use crate::credentials::CredentialWatch;
 use crate::session::Session;
@@ -33,7 +33,7 @@ use crate::session::Session;
 /// Connects once, with default limits.
 ///
 /// A program that connects more than once makes a [`Connector`], whose sockets are used again.
-pub async fn connect<Out: Message, In: Message + Default>(
+pub async fn connect<Out: Message, In: Message + Default + Name>(
     address: &Address,
     credentials: CredentialWatch,
 ) -> Result<Session<Out, In>, ConnectError> {

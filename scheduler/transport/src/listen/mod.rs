@@ -37,7 +37,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use prost::Message;
+use prost::{Message, Name};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::JoinHandle;
 
@@ -172,7 +172,7 @@ impl Incoming {
     }
 
     /// Starts the conversation.
-    pub fn into_session<Out: Message, In: Message + Default>(self) -> Session<Out, In> {
+    pub fn into_session<Out: Message, In: Message + Default + Name>(self) -> Session<Out, In> {
         let Self {
             link,
             send,

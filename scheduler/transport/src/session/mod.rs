@@ -29,7 +29,7 @@ mod statistics;
 use std::fmt;
 use std::time::Duration;
 
-use prost::Message;
+use prost::{Message, Name};
 
 pub use close::CloseCode;
 pub(crate) use disconnect::alert;
@@ -48,7 +48,7 @@ pub struct Session<Out, In> {
     receiver: Receiver<In>,
 }
 
-impl<Out: Message, In: Message + Default> Session<Out, In> {
+impl<Out: Message, In: Message + Default + Name> Session<Out, In> {
     pub(crate) fn new(
         link: Link,
         send: quinn::SendStream,
@@ -79,7 +79,7 @@ impl<Out: Message, In: Message + Default> Session<Out, In> {
     /// Speaks other messages from here on.
     ///
     /// Frames that have arrived and were not received yet are read as the new kind.
-    pub fn continue_with<NextOut: Message, NextIn: Message + Default>(
+    pub fn continue_with<NextOut: Message, NextIn: Message + Default + Name>(
         self,
     ) -> Session<NextOut, NextIn> {
         Session {

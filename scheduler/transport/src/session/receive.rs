@@ -3,9 +3,10 @@
 use std::marker::PhantomData;
 
 use bytes::{Buf as _, Bytes};
-use prost::{DecodeError, Message};
+use prost::{Message, Name};
 use quinn::{ReadError, RecvStream};
 use weir_protocol::frame::{FrameDecoder, FrameError};
+use weir_protocol::{BurdenError, decode_bounded};
 
 use super::close::CloseCode;
 use super::disconnect::Disconnect;
@@ -29,13 +30,15 @@ pub enum ReceiveError {
     #[error("what came is no frame")]
     Frame(#[source] FrameError),
     /// What came in a frame is no message. The connection was closed.
-    #[error("a frame of {bytes} bytes holds no message of the kind expected here")]
+    #[error("a frame of {bytes} bytes cannot be read as `{expected}`")]
     Message {
+        /// What is said here, as the schema calls it.
+        expected: &'static str,
         /// The frame's length.
         bytes: usize,
         /// Why not.
         #[source]
-        source: DecodeError,
+        source: BurdenError,
     },
     /// The peer gave the stream up.
     #[error("the peer gave the conversation up: {code}")]
@@ -51,7 +54,7 @@ pub enum ReceiveError {
     Over,
 }
 
-impl<In: Message + Default> Receiver<In> {
+impl<In: Message + Default + Name> Receiver<In> {
     pub(super) fn new(link: Link, stream: RecvStream) -> Self {
         Self {
             link,
@@ -96,7 +99,7 @@ impl<In: Message + Default> Receiver<In> {
     }
 
     /// Reads other messages from here on.
-    pub fn continue_with<Next: Message + Default>(self) -> Receiver<Next> {
+    pub fn continue_with<Next: Message + Default + Name>(self) -> Receiver<Next> {
         let Self {
             link,
             stream,
@@ -125,9 +128,11 @@ impl<In: Message + Default> Receiver<In> {
         self.arrived.advance(self.arrived.len() - left);
         match frame {
             Ok(None) => Ok(None),
-            Ok(Some(frame)) => match In::decode(&frame[..]) {
+            // Whatever a peer says, to read it takes a bounded amount of memory.
+            Ok(Some(frame)) => match decode_bounded(&frame[..]) {
                 Ok(message) => Ok(Some(message)),
                 Err(source) => Err(self.garbage(ReceiveError::Message {
+                    expected: In::NAME,
                     bytes: frame.len(),
                     source,
                 })),

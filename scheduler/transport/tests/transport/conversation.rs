@@ -253,7 +253,7 @@ async fn what_is_no_frame_or_no_message_closes_with_what_was_wrong() {
             "no message",
             b"\0\0\0\x02\xff\xff",
             false,
-            "a frame of 2 bytes holds no message",
+            "a frame of 2 bytes cannot be read as `StringValue`",
         ),
     ] {
         let (connection, mut session) = pair.foreign(bytes, finish).await;

@@ -65,12 +65,14 @@ pub use hello::{
 };
 pub use id::{
     AgentId, AgentName, BootId, CallId, CapabilityName, FrameworkId, IdError, Numbered, OfferId,
-    OperationId, OperationKey, OperationOrigin, TaskId, TaskKey, UpdateId,
+    OperationId, OperationKey, OperationOrigin, TaskId, TaskKey, UpdateId, check_name,
 };
 pub use invalid::{Invalid, Problem};
 pub use operator::{Answered, OperatorAnswer, OperatorCall};
 pub use pack::pack;
-pub use resource::{Estimate, PortBlocks, ResourceSet, SetVersion, VolumeSizes, check_size};
+pub use resource::{
+    Estimate, Oversize, PortBlocks, ResourceSet, SetVersion, VolumeSizes, check_size,
+};
 pub use task::{
     Argv, Command, Environment, Exit, NetworkMode, Reason, Run, Shell, Source, TaskSpec, TaskState,
     TaskStatus, WorkingDirectory,

@@ -10,15 +10,13 @@
 use std::fmt;
 use std::str::FromStr;
 
+use weir_protocol::{IdError, check_name};
+
 /// The scheme every identity starts with.
 const SCHEME: &str = "spiffe://";
 
 /// The longest trust domain, in bytes: SPIFFE's own bound.
 pub const TRUST_DOMAIN_BYTES_MAX: usize = 255;
-
-/// The longest name, in bytes: a host name's longest label twice over, and short enough for any log
-/// line or table.
-pub const NAME_BYTES_MAX: usize = 128;
 
 /// One part more than an identity has: enough to see that there are too many.
 const MORE_PARTS: usize = 4;
@@ -109,6 +107,9 @@ pub enum IdentityError {
         /// What is allowed instead.
         allowed: &'static str,
     },
+    /// The name is none that a peer can have.
+    #[error(transparent)]
+    Name(#[from] IdError),
     /// A part is a path's way to say here or above.
     #[error("the {part} `{text}` means a place in a path, and no name")]
     Dots {
@@ -157,15 +158,9 @@ impl FromStr for TrustDomain {
 // === impl PeerName ===
 
 impl PeerName {
-    /// Reads a name: letters, digits, `.`, `-` and `_`.
+    /// Reads a name: one that [the protocol](check_name) has for a peer.
     pub fn new(text: &str) -> Result<Self, IdentityError> {
-        check_part(
-            "name",
-            text,
-            NAME_BYTES_MAX,
-            "a-z, A-Z, 0-9, `.`, `-` and `_`",
-            |byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte),
-        )?;
+        check_name("the name of a peer", text)?;
         Ok(Self(text.into()))
     }
 
@@ -342,6 +337,8 @@ fn shorten(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use weir_protocol::AgentName;
+    use weir_protocol::bounds::ID_BYTES_MAX;
 
     use super::*;
 
@@ -382,15 +379,20 @@ mod tests {
             ),
             ("spiffe://weir.test//n1", "`` is not a kind of peer"),
             ("spiffe:///agent/n1", "the trust domain is empty"),
-            ("spiffe://weir.test/agent/", "the name is empty"),
+            (
+                "spiffe://weir.test/agent/",
+                "the name of a peer cannot be empty",
+            ),
             ("spiffe://Weir.test/agent/n1", "has 'W' at byte 0"),
             ("spiffe://weir.test:443/agent/n1", "has ':' at byte 9"),
             ("spiffe://user@weir.test/agent/n1", "has '@' at byte 4"),
-            ("spiffe://weir.test/agent/n%31", "has '%' at byte 1"),
-            ("spiffe://weir.test/agent/n1?x", "has '?' at byte 2"),
-            ("spiffe://weir.test/agent/n1#x", "has '#' at byte 2"),
-            ("spiffe://weir.test/agent/ñ", "has 'ñ' at byte 0"),
-            ("spiffe://weir.test/agent/..", "means a place in a path"),
+            ("spiffe://weir.test/agent/n%31", "because of '%'"),
+            ("spiffe://weir.test/agent/n1?x", "because of '?'"),
+            ("spiffe://weir.test/agent/n1#x", "because of '#'"),
+            ("spiffe://weir.test/agent/ñ", "because of 'ñ'"),
+            ("spiffe://weir.test/agent/..", "because of '.'"),
+            ("spiffe://weir.test/agent/-n1", "because of '-'"),
+            ("spiffe://weir.test/agent/_n1", "because of '_'"),
             ("spiffe://./agent/n1", "means a place in a path"),
         ];
         for (uri, expected) in cases {
@@ -401,15 +403,15 @@ mod tests {
 
     #[test]
     fn lengths_are_bounded() {
-        let longest = "n".repeat(NAME_BYTES_MAX);
+        let longest = "n".repeat(ID_BYTES_MAX);
         assert!(PeerName::new(&longest).is_ok());
         assert!(matches!(
             PeerName::new(&format!("{longest}n")),
-            Err(IdentityError::TooLong {
-                bytes: 129,
-                bytes_max: 128,
+            Err(IdentityError::Name(IdError::TooLong {
+                length: 129,
+                max: 128,
                 ..
-            })
+            }))
         ));
         let domain = "d".repeat(TRUST_DOMAIN_BYTES_MAX);
         assert!(TrustDomain::new(&domain).is_ok());
@@ -427,7 +429,7 @@ mod tests {
         fn what_is_written_reads_back(
             domain in "[a-z0-9_-][a-z0-9._-]{0,60}",
             kind in prop::sample::select(&PeerKind::ALL[..]),
-            name in "[a-zA-Z0-9_-][a-zA-Z0-9._-]{0,60}",
+            name in "[a-zA-Z0-9][a-zA-Z0-9._-]{0,60}",
         ) {
             let identity = Identity::new(
                 TrustDomain::new(&domain).unwrap(),
@@ -435,6 +437,13 @@ mod tests {
                 PeerName::new(&name).unwrap(),
             );
             prop_assert_eq!(parse(&identity.to_string()).unwrap(), identity);
+        }
+
+        #[test]
+        fn what_a_certificate_may_call_a_peer_is_what_an_agent_may_be_called(
+            name in prop_oneof!["[-_.a-z0-9A-Z]{0,4}", ".{0,6}", "[a-z.]{126,130}"],
+        ) {
+            prop_assert_eq!(PeerName::new(&name).is_ok(), AgentName::new(&name).is_ok());
         }
 
         #[test]

@@ -6,10 +6,13 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use super::IdError;
-use crate::bounds::{ID_BYTES_MAX, LINE_BYTES_MAX};
+use crate::bounds::ID_BYTES_MAX;
+
+/// What else than letters and digits a name may hold.
+const NAME_MARKS: &str = "-_.";
 
 macro_rules! given_id {
-    ($(#[$doc:meta])* $name:ident, $what:literal, $max:expr, $marks:literal) => {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $max:expr, $marks:expr) => {
         $(#[$doc])*
         ///
         /// Letters and digits of ASCII and a few marks, beginning with a letter or digit: never a
@@ -75,8 +78,8 @@ given_id! {
     OperationId, "an operation id", ID_BYTES_MAX, "-_.:@+="
 }
 given_id! {
-    /// An agent, by the name in its certificate.
-    AgentName, "an agent's name", LINE_BYTES_MAX, "-_."
+    /// An agent, by the [name](check_name) in its certificate.
+    AgentName, "an agent's name", ID_BYTES_MAX, NAME_MARKS
 }
 given_id! {
     /// One boot of a node, as its kernel calls it.
@@ -86,6 +89,14 @@ given_id! {
 given_id! {
     /// Something that a peer can do beyond the version that it speaks.
     CapabilityName, "the name of a capability", ID_BYTES_MAX, "-_."
+}
+
+/// Returns nothing if a text can be what a peer is called: in its certificate, and so everywhere else.
+///
+/// Letters and digits of ASCII, `-`, `_` and `.`, beginning with a letter or digit. It is the one rule for
+/// names of certificates and for [`AgentName`]: who has a certificate can be spoken to.
+pub fn check_name(what: &'static str, text: &str) -> Result<(), IdError> {
+    check(what, text, ID_BYTES_MAX, NAME_MARKS)
 }
 
 fn check(what: &'static str, text: &str, max: usize, marks: &'static str) -> Result<(), IdError> {

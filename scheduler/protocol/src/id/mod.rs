@@ -12,7 +12,7 @@ mod given;
 mod issued;
 mod key;
 
-pub use given::{AgentName, BootId, CapabilityName, OperationId, TaskId};
+pub use given::{AgentName, BootId, CapabilityName, OperationId, TaskId, check_name};
 pub use issued::{AgentId, FrameworkId, OfferId, UpdateId};
 pub use key::{CallId, Numbered, OperationKey, OperationOrigin, TaskKey};
 

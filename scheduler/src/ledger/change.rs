@@ -3,7 +3,11 @@
 //! Pure but for the audit. Who may do it is asked once, when the operation is reached; whether it can be
 //! done is asked again whenever time has passed.
 
-use weir_protocol::{AgentName, ErrorCode, Failure, Note, OperationOrigin, TaskKey, VolumeSizes};
+use weir_protocol::resource::ResourceSetError;
+use weir_protocol::{
+    AgentName, ErrorCode, Failure, Note, OperationOrigin, Oversize, ResourceSet, TaskKey,
+    VolumeSizes, check_size,
+};
 use weir_resources::{
     AddError, OperationError, OperationKind, Principal, Resource, ResourceOperation, Resources,
     Role, Shortfall,
@@ -70,6 +74,19 @@ pub(super) enum ChangeError {
         #[source]
         source: Shortfall,
     },
+    #[error("after it, agent {agent} could not say what it has")]
+    SetTooLong {
+        agent: AgentName,
+        #[source]
+        source: ResourceSetError,
+    },
+    #[error("{kind} leaves too many pieces of what is there for it on agent {agent}")]
+    Ragged {
+        kind: OperationKind,
+        agent: AgentName,
+        #[source]
+        source: Oversize,
+    },
     #[error("the agent is gone")]
     AgentGone,
 }
@@ -87,6 +104,7 @@ impl Refusal for ChangeError {
             Self::VolumeExists { .. } => ErrorCode::VolumeExists,
             Self::ReservationUnknown { .. } => ErrorCode::ReservationUnknown,
             Self::Insufficient { .. } => ErrorCode::InsufficientResources,
+            Self::SetTooLong { .. } | Self::Ragged { .. } => ErrorCode::LimitReached,
             Self::AgentGone => ErrorCode::AgentRemoved,
         }
     }
@@ -119,6 +137,8 @@ impl Refusal for ChangeError {
                 ..
             } => "reserve the disk first, ask for less, or wait until what is in use is given back",
             Self::Insufficient { .. } => "ask for less, or wait until what is in use is given back",
+            Self::SetTooLong { source, .. } => source.remedy(),
+            Self::Ragged { .. } => "take numbers that follow one another, and whole sets",
             Self::AgentGone => "use an offer of another agent",
         }
     }
@@ -222,6 +242,19 @@ impl Ledger {
         let explain = |error| self.explain(agent, change, error);
         let pool = errand.pool.apply(change).map_err(explain)?;
         let total = agent.total.apply(change).map_err(explain)?;
+        // What follows is registered and offered, and neither may be longer than a peer takes.
+        let version = agent.checkpointed.version().next();
+        if let Err(source) = ResourceSet::new(version, total.checkpointed()) {
+            let agent = agent.info.name.clone();
+            return Err(ChangeError::SetTooLong { agent, source });
+        }
+        if let Err(source) = check_size(&pool) {
+            return Err(ChangeError::Ragged {
+                kind: change.kind(),
+                agent: agent.info.name.clone(),
+                source,
+            });
+        }
         Ok(PlannedChange {
             total,
             pool,

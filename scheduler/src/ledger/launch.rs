@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use weir_protocol::{
     AgentEvent, AgentName, ErrorCode, Launch, Line, NetworkMode, Note, OperationId,
-    OperationOutcome, Reason, TaskId, TaskKey, TaskSpec, TaskState,
+    OperationOutcome, Oversize, Reason, TaskId, TaskKey, TaskSpec, TaskState, check_size,
 };
 use weir_resources::{
     Amount, Kind, Principal, Resource, ResourceName, ResourceParts, Resources, Role, Shortfall,
@@ -52,6 +52,12 @@ pub(super) enum LaunchError {
         #[source]
         source: Shortfall,
     },
+    #[error("task `{task}` leaves too many pieces of what is accepted")]
+    Ragged {
+        task: TaskId,
+        #[source]
+        source: Oversize,
+    },
     #[error("agent {agent} no longer has what task `{task}` holds")]
     NotThere {
         task: TaskId,
@@ -74,7 +80,8 @@ impl LaunchError {
             | Self::Mixed { .. }
             | Self::PartOfBlock { .. }
             | Self::NoBlock { .. }
-            | Self::Insufficient { .. } => (TaskState::Error, Reason::TaskInvalid),
+            | Self::Insufficient { .. }
+            | Self::Ragged { .. } => (TaskState::Error, Reason::TaskInvalid),
             Self::NotThere { .. } => (TaskState::Lost, Reason::ResourcesUnknown),
             Self::Draining { .. } => (TaskState::Lost, Reason::AgentDraining),
         };
@@ -93,6 +100,7 @@ impl Refusal for LaunchError {
             Self::NoBlock { .. } | Self::Insufficient { .. } | Self::NotThere { .. } => {
                 ErrorCode::InsufficientResources
             }
+            Self::Ragged { .. } => ErrorCode::LimitReached,
             Self::Draining { .. } => ErrorCode::AgentDraining,
         }
     }
@@ -110,6 +118,7 @@ impl Refusal for LaunchError {
             Self::Insufficient { .. } => {
                 "hold what is in the accepted offers, less what others take"
             }
+            Self::Ragged { .. } => "take numbers that follow one another, and whole sets",
             Self::NotThere { .. } => "wait for new offers of that agent",
             Self::Draining { .. } => "use an offer of another agent",
         }
@@ -136,10 +145,22 @@ struct Launchable {
     rest: Resources,
 }
 
-/// Returns the task as its agent gets it: with the user, and with the block of ports that it takes.
+/// Returns the task as its agent gets it, if what it leaves can be offered again.
 ///
 /// Pure.
 fn plan(task: TaskSpec, pool: &Resources, terms: Terms<'_>) -> Result<Launchable, LaunchError> {
+    let launchable = divide(task, pool, terms)?;
+    match check_size(&launchable.rest) {
+        Ok(()) => Ok(launchable),
+        Err(source) => Err(LaunchError::Ragged {
+            task: launchable.task.id,
+            source,
+        }),
+    }
+}
+
+/// Returns the task with the user, and with the block of ports that it takes.
+fn divide(task: TaskSpec, pool: &Resources, terms: Terms<'_>) -> Result<Launchable, LaunchError> {
     let mut task = task;
     if task.resources.is_empty() {
         return Err(LaunchError::Empty { task: task.id });

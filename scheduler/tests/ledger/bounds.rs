@@ -175,3 +175,54 @@ fn fewer_blocks_of_ports_take_back_only_the_offers_that_do_not_fit() {
         make::resources("cpus:3;mem:1024;port_blocks:2")
     );
 }
+
+/// Returns every second number, so many of them.
+fn every_second(count: u64) -> String {
+    let numbers = (1..=count).map(|number| format!("{0}-{0}", 2 * number));
+    format!("ids:[{}]", numbers.collect::<Vec<_>>().join(","))
+}
+
+#[test]
+fn what_a_launch_would_leave_in_more_pieces_than_an_offer_holds_is_not_launched() {
+    let mut world = World::new();
+    let fw = world.framework("f1", "web");
+    world.agent("n1", "cpus:8;mem:64;ids:[1-100000]");
+    let offer = world.offer(fw).id;
+    let pieces = u64::try_from(weir_protocol::bounds::PARTS_MAX).expect("a number");
+    // What it holds are as many pieces as there may be, and what it leaves is one more.
+    let ragged = make::task("t1", &make::resources(&every_second(pieces)));
+    let fits = make::task("t2", &make::resources(&every_second(pieces - 1)));
+    world.accept(
+        fw,
+        &[offer],
+        vec![
+            make::launch("o1", vec![ragged]),
+            make::launch("o2", vec![fits]),
+        ],
+    );
+    let outcomes: Vec<Option<ErrorCode>> = world
+        .outcomes(fw)
+        .iter()
+        .map(|(_, outcome)| match outcome {
+            OperationOutcome::Failed(failure) => Some(failure.code),
+            OperationOutcome::Accepted | OperationOutcome::Finished { .. } => None,
+        })
+        .collect();
+    assert_eq!(outcomes, [Some(ErrorCode::LimitReached), None]);
+}
+
+#[test]
+fn what_would_make_a_set_with_which_no_agent_could_register_is_refused_before_the_agent_is_asked() {
+    let mut world = World::new();
+    let fw = world.framework("f1", "web");
+    let node = world.agent("n1", "cpus:8;mem:64;ids:[1-100000]");
+    let offer = world.offer(fw).id;
+    let ragged = make::reserved(&every_second(20_000), "web", "f1");
+    world.accept(fw, &[offer], vec![make::reserve("o1", ragged)]);
+    let outcomes = world.outcomes(fw);
+    let [(_, OperationOutcome::Failed(failure))] = outcomes.as_slice() else {
+        panic!("{outcomes:?}");
+    };
+    assert_eq!(failure.code, ErrorCode::LimitReached);
+    assert_eq!(world.node(node).set.version().0, 0);
+}

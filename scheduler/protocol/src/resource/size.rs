@@ -1,9 +1,9 @@
 //! How long a list of resources is on the wire.
 
 use prost::Message;
-use weir_resources::Resources;
+use weir_resources::{Resources, Value};
 
-use crate::bounds::{RESOURCES_BYTES_MAX, RESOURCES_MAX};
+use crate::bounds::{PARTS_MAX, RESOURCES_BYTES_MAX, RESOURCES_MAX};
 use crate::wire;
 
 /// Says that a list of resources is longer than peers take.
@@ -12,6 +12,14 @@ pub enum Oversize {
     /// More entries than the bound.
     #[error("{count} entries of resources are too many; at most {max}")]
     Entries {
+        /// How many.
+        count: usize,
+        /// How many there may be.
+        max: usize,
+    },
+    /// More ranges or items in one value than the bound.
+    #[error("{count} ranges or items of one resource are too many; at most {max}")]
+    Parts {
         /// How many.
         count: usize,
         /// How many there may be.
@@ -45,6 +53,17 @@ pub(super) fn check_size_within(
         return Err(Oversize::Entries {
             count: resources.len(),
             max: entries_max,
+        });
+    }
+    let parts = resources.iter().map(|entry| match entry.value() {
+        Value::Scalar(_) => 1,
+        Value::Ranges(ranges) => ranges.ranges().len(),
+        Value::Set(set) => set.items().len(),
+    });
+    if let Some(count) = parts.max().filter(|count| *count > PARTS_MAX) {
+        return Err(Oversize::Parts {
+            count,
+            max: PARTS_MAX,
         });
     }
     let sizes = resources

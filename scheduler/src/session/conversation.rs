@@ -11,6 +11,7 @@ use super::core::{CoreHandle, Outlet, Request};
 use super::greet::Greeting;
 use super::kind::Conversation;
 use super::metrics::SessionMetrics;
+use crate::daemon::chain;
 use crate::ledger::{Input, Message, Peer, SessionId};
 
 /// The most messages that wait for one peer: what a RECONCILE of everything gives a framework with ten
@@ -44,10 +45,7 @@ impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ByPeer => f.write_str("the peer has finished"),
-            Self::Receive(error) => match std::error::Error::source(error) {
-                Some(source) => write!(f, "{error}: {source}"),
-                None => write!(f, "{error}"),
-            },
+            Self::Receive(error) => f.write_str(&chain(error)),
             Self::Misbehaved => write!(f, "{REFUSALS_MAX} calls in a row made no sense"),
             Self::Stopping => f.write_str("the scheduler stops"),
         }

@@ -15,6 +15,7 @@ use super::core::CoreHandle;
 use super::greet::{GreetError, Greeted, Greeting, greet};
 use super::kind::{WithAgent, WithFramework, WithOperator};
 use super::metrics::SessionMetrics;
+use crate::daemon::chain;
 use crate::ledger::{Peer, SessionId};
 
 /// The most connections of one agent: the one that counts, and a few of before whose end has not been
@@ -94,8 +95,8 @@ impl Door {
                 tracing::warn!(
                     peer = %identity,
                     %address,
-                    cause = std::error::Error::source(&error).map(tracing::field::display),
-                    "no conversation: {error}"
+                    error = %chain(&error),
+                    "no conversation"
                 );
                 if let GreetError::Refused(failure) = error {
                     let link = session.link().clone();

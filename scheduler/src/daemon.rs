@@ -108,6 +108,17 @@ pub async fn run(config: Config, path: PathBuf) -> Result<(), DaemonError> {
     let sessions = SessionMetrics::register(&registry)?;
 
     let _lock = StateLock::take(&config.scheduler.state_directory)?;
+    let (stage, stages) = watch::channel(Stage::Starting);
+    let (alive, turns) = watch::channel(Instant::now());
+    let health = Health::new(stages, turns);
+    // Before the database is read, which may take a while: whoever asks is told that it is.
+    let telemetry = Telemetry::new(registry.clone(), transport.clone(), health.clone());
+    let http = match config.http.listen {
+        Some(address) => Some(HttpServer::spawn(address, telemetry).await?),
+        None => None,
+    };
+    let metrics_at = http.as_ref().map(|http| http.address().to_string());
+    tracing::info!(http = metrics_at, "reading the database");
     let (store, store_thread) = open_store(&config, &registry)?;
     let (core, handle) = Core::recover(
         config.ledger_settings(),
@@ -118,10 +129,7 @@ pub async fn run(config: Config, path: PathBuf) -> Result<(), DaemonError> {
     )
     .await?;
 
-    let (stage, stages) = watch::channel(Stage::Starting);
     let (stop, stopping) = watch::channel(false);
-    let (alive, turns) = watch::channel(Instant::now());
-    let health = Health::new(stages, turns);
     let mut core = tokio::spawn(core.run(stopping, alive));
     let door = Door::new(
         DoorSettings {
@@ -131,12 +139,6 @@ pub async fn run(config: Config, path: PathBuf) -> Result<(), DaemonError> {
         handle.clone(),
     );
     let listening = Listening::open(&config, reloader.watch(), &door, &transport)?;
-    let telemetry = Telemetry::new(registry, transport, health.clone());
-    let http = match config.http.listen {
-        Some(address) => Some(HttpServer::spawn(address, telemetry).await?),
-        None => None,
-    };
-    let metrics_at = http.as_ref().map(|http| http.address().to_string());
     tracing::info!(listen = ?listening.addresses, http = metrics_at, "ready");
     stage.send_replace(Stage::Ready);
     tell_systemd(NotifyState::Ready);

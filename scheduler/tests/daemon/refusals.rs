@@ -1,15 +1,19 @@
 //! Who and what is refused, and what they are told.
 
 use weir_client::Event;
-use weir_protocol::{AgentEvent, Envelope as _, ErrorCode, FrameworkEvent, HelloAnswer, wire};
+use weir_protocol::bounds::RECONCILE_MAX;
+use weir_protocol::{
+    AgentEvent, CallId, Envelope as _, ErrorCode, FrameworkCall, FrameworkEvent, HelloAnswer,
+    Numbered, TaskId, TaskQuery, wire,
+};
 use weir_resources::Role;
 use weir_scheduler::daemon::chain;
-use weir_transport::session::CloseCode;
+use weir_transport::session::{CloseCode, Disconnect};
 use weir_transport::{PeerKind, Session};
 
 use crate::conversations::{heard, launch, offered, task};
 use crate::node::{Kept, Node, greet};
-use crate::world::{World, within};
+use crate::world::{World, info, within};
 
 const RULES: &str = r#"
 [access]
@@ -221,4 +225,45 @@ async fn a_framework_cannot_use_what_was_offered_to_another() {
         _ => None,
     };
     assert_eq!(heard(&mut thief, refused).await, ErrorCode::InvalidOffers);
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_disconnected_once_too_much_waits_for_them() {
+    let world = World::running();
+    let (_, mut session) =
+        greet::<wire::FrameworkCall, wire::FrameworkEvent>(&world, PeerKind::Framework, "ci").await;
+    let mut id = CallId::FIRST;
+    let mut say = async |call| {
+        let call = Numbered { id, call };
+        id = id.next();
+        session.send(&call.into_wire()).await
+    };
+    let subscribe = FrameworkCall::Subscribe {
+        framework: info("ci", "web"),
+        id: None,
+        force: false,
+    };
+    within(say(subscribe)).await.unwrap();
+    // Each of them is answered, whether it is known or not; nobody reads what is said of it.
+    let tasks = (0..RECONCILE_MAX).map(|number| TaskQuery {
+        task: TaskId::new(format!("t-{number}")).unwrap(),
+        agent: None,
+    });
+    let reconcile = FrameworkCall::Reconcile {
+        tasks: tasks.collect(),
+        operations: Vec::new(),
+    };
+    within(async { while say(reconcile.clone()).await.is_ok() {} }).await;
+    let why = within(session.link().closed()).await;
+    let Disconnect::ByPeer { code, reason } = why else {
+        panic!("{why}");
+    };
+    assert_eq!(code, CloseCode::NotReading);
+    assert!(reason.contains("read faster"), "{reason}");
+    assert_eq!(
+        world.metric("weir_scheduler_session_slow_readers_total"),
+        1.0
+    );
+    // Others are served all the same.
+    drop(Node::register(&world, "n1", Kept::default()).await);
 }

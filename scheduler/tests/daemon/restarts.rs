@@ -8,7 +8,7 @@ use weir_transport::session::Disconnect;
 
 use crate::conversations::{answered, heard, launch, offered, task, updated};
 use crate::node::{Kept, Node, task_of};
-use crate::world::{World, within};
+use crate::world::{World, get, within};
 
 #[tokio::test]
 async fn nothing_that_was_answered_is_lost_when_the_daemon_is_killed() {
@@ -113,4 +113,20 @@ fn a_damaged_database_and_a_second_scheduler_are_refused_with_what_to_do() {
     let said = world.fails_to_start();
     assert!(said.contains("is damaged"), "{said}");
     assert!(said.contains("move it away"), "{said}");
+}
+
+#[test]
+fn while_the_database_is_read_health_says_that_the_scheduler_is_not_ready() {
+    let mut world = World::new();
+    std::fs::create_dir(world.path("state")).unwrap();
+    let busy = rusqlite::Connection::open(world.path("state/scheduler.db")).unwrap();
+    // Whoever holds it has the daemon wait for it.
+    busy.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    world.start_meeting(|http| {
+        let answer = get(http, "/health");
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(answer.contains("starting"), "{answer}");
+        busy.execute_batch("ROLLBACK").unwrap();
+    });
+    assert!(world.get("/health").ends_with("ok\n"));
 }

@@ -144,6 +144,12 @@ listen = "127.0.0.1:0"
 
     /// Starts the daemon, and returns once it serves.
     pub(crate) fn start(&mut self) {
+        self.start_meeting(|_| {});
+    }
+
+    /// Starts the daemon, and returns once it serves; `meet` sees it with the address of its HTTP server
+    /// before the database is read.
+    pub(crate) fn start_meeting(&mut self, meet: impl FnOnce(&str)) {
         let mut child = self.command("run").stderr(Stdio::piped()).spawn().unwrap();
         let log = BufReader::new(child.stderr.take().unwrap());
         let (tell, ready) = mpsc::channel();
@@ -154,13 +160,18 @@ listen = "127.0.0.1:0"
                     continue;
                 };
                 let fields = &entry["fields"];
-                if fields["message"] == "ready" {
-                    let text = |name: &str| fields[name].as_str().unwrap().to_owned();
-                    drop(tell.send((text("listen"), text("http"))));
-                }
+                let text = |name: &str| fields[name].as_str().unwrap().to_owned();
+                let said = match fields["message"].as_str() {
+                    Some("reading the database") => text("http"),
+                    Some("ready") => text("listen"),
+                    _ => continue,
+                };
+                drop(tell.send(said));
             }
         });
-        let (listen, http) = ready.recv_timeout(PATIENCE).expect("the daemon is ready");
+        let http = ready.recv_timeout(PATIENCE).expect("the daemon starts");
+        meet(&http);
+        let listen = ready.recv_timeout(PATIENCE).expect("the daemon is ready");
         let addresses: Vec<String> = serde_json::from_str(&listen).unwrap();
         self.listen = addresses[0].clone();
         self.daemon = Some(Daemon { child, http });
@@ -262,29 +273,14 @@ listen = "127.0.0.1:0"
 
     /// Starts a framework of a role.
     pub(crate) fn framework(&self, name: &str, role: &str) -> Framework {
-        let info = FrameworkInfo {
-            name: Line::new(name).unwrap(),
-            role: role.parse().unwrap(),
-            user: None,
-            failover_timeout: Millis(600_000),
-            capabilities: [].into(),
-            labels: Labels::none(),
-            weburl: None,
-        };
-        let settings = FrameworkSettings::new(info, Line::new("test").unwrap());
+        let settings = FrameworkSettings::new(info(name, role), Line::new("test").unwrap());
         let credentials = self.credentials(PeerKind::Framework, name);
         Framework::start(self.address(), credentials, settings)
     }
 
     /// Asks the daemon's HTTP server, and returns the whole answer.
     pub(crate) fn get(&self, path: &str) -> String {
-        let http = &self.daemon.as_ref().expect("it runs").http;
-        let mut stream = TcpStream::connect(http).unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer
+        get(&self.daemon.as_ref().expect("it runs").http, path)
     }
 
     /// Returns a metric of the daemon.
@@ -295,6 +291,28 @@ listen = "127.0.0.1:0"
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         value.expect("there is such a metric").parse().unwrap()
     }
+}
+
+pub(crate) fn info(name: &str, role: &str) -> FrameworkInfo {
+    FrameworkInfo {
+        name: Line::new(name).unwrap(),
+        role: role.parse().unwrap(),
+        user: None,
+        failover_timeout: Millis(600_000),
+        capabilities: [].into(),
+        labels: Labels::none(),
+        weburl: None,
+    }
+}
+
+/// Asks an HTTP server, and returns the whole answer.
+pub(crate) fn get(http: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(http).unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 impl Drop for World {

@@ -87,6 +87,8 @@ pub(super) struct Agents {
     pub(super) by_name: BTreeMap<AgentName, AgentId>,
     /// Those that were there before the scheduler started, and have not come back yet.
     pub(super) awaited: BTreeSet<AgentId>,
+    /// Those that are away for too long, and are not given up because most are away.
+    pub(super) spared: BTreeSet<AgentId>,
     pub(super) removed: BTreeMap<AgentId, RemovedAgent>,
     /// The ids of `removed`, the earliest first.
     pub(super) removed_order: VecDeque<AgentId>,

@@ -15,6 +15,8 @@ pub struct Census {
     pub agents_connected: usize,
     /// Agents that are away.
     pub agents_away: usize,
+    /// Agents that were away for too long and are not given up, because most are away.
+    pub agents_spared: usize,
     /// Frameworks that are connected.
     pub frameworks_connected: usize,
     /// Frameworks that are away.
@@ -42,6 +44,7 @@ impl Ledger {
             grants: self.grants,
             errands: self.errands.by_number.len(),
             backlog: self.backlog(),
+            agents_spared: self.agents.spared.len(),
             ..Census::default()
         };
         for agent in self.agents.by_id.values() {

@@ -48,6 +48,7 @@ impl Ledger {
                 | AgentPresence::Recovered { gone_at } => *gone_at = later,
             }
             self.timers.set(later, Timer::AgentGone(id));
+            self.agents.spared.insert(id);
             return;
         }
         let why = match agent.presence {
@@ -95,6 +96,7 @@ impl Ledger {
         };
         self.agents.by_name.remove(&name);
         self.agents.awaited.remove(&id);
+        self.agents.spared.remove(&id);
         if let Some(gone_at) = agent.gone_at() {
             self.timers.cancel(gone_at, Timer::AgentGone(id));
         }

@@ -357,6 +357,7 @@ impl Ledger {
             Standing::Draining { .. } => AgentStanding::Inactive,
         };
         self.agents.awaited.remove(&id);
+        self.agents.spared.remove(&id);
         self.allocator
             .set_agent_standing(id, standing)
             .expect("the allocator has the agents of the ledger");

@@ -89,6 +89,8 @@ pub struct Core {
     /// With the store, the oldest first: they become durable in this order.
     pending: VecDeque<Pending<Batch>>,
     metrics: SessionMetrics,
+    /// Whether agents were kept at the last count because most are away.
+    spares_agents: bool,
 }
 
 /// Counts from a start.
@@ -142,6 +144,7 @@ impl Core {
             outlets: HashMap::new(),
             pending: VecDeque::new(),
             metrics,
+            spares_agents: false,
         };
         Ok((core, CoreHandle(sender)))
     }
@@ -160,7 +163,7 @@ impl Core {
             self.submit().await?;
             self.deliver();
             if Instant::now() >= census_at {
-                self.metrics.set_census(&self.ledger.census());
+                self.count();
                 census_at = Instant::now() + CENSUS_EVERY;
             }
             alive.send_replace(Instant::now());
@@ -220,6 +223,27 @@ impl Core {
             Request::SetPolicy(policy) => self.ledger.set_policy(policy),
         }
         self.metrics.observe_step(began.elapsed());
+    }
+
+    /// Counts everything, and says so when agents begin or cease to be kept because most are away.
+    fn count(&mut self) {
+        let census = self.ledger.census();
+        match (self.spares_agents, census.agents_spared > 0) {
+            (false, true) => tracing::error!(
+                away = census.agents_away,
+                connected = census.agents_connected,
+                "agents are away for too long and none is removed, for more than half are: the scheduler is \
+                 cut off, or most nodes are down; look at its network, and remove by hand what is gone for good"
+            ),
+            (true, false) => tracing::info!(
+                away = census.agents_away,
+                connected = census.agents_connected,
+                "no agent is kept any more that is away for too long"
+            ),
+            (false, false) | (true, true) => {}
+        }
+        self.spares_agents = census.agents_spared > 0;
+        self.metrics.set_census(&census);
     }
 
     /// Does what is due, if anything is.

@@ -22,6 +22,7 @@ pub struct SessionMetrics {
     updates: IntCounterVec,
     operator_answers: IntCounterVec,
     agents: IntGaugeVec,
+    agents_spared: IntGauge,
     frameworks: IntGaugeVec,
     tasks: IntGaugeVec,
     offers: IntGauge,
@@ -111,6 +112,10 @@ impl SessionMetrics {
                 "outcome",
             )?,
             agents: gauges("ledger_agents", "Agents", "presence", &presence)?,
+            agents_spared: gauge(
+                "ledger_agents_spared",
+                "Agents that were away for too long and are kept, because more than half of all are away: more than 0 means that the scheduler is cut off, and that no agent is removed by itself",
+            )?,
             frameworks: gauges("ledger_frameworks", "Frameworks", "presence", &presence)?,
             tasks: gauges(
                 "ledger_tasks",
@@ -258,6 +263,7 @@ impl SessionMetrics {
                 .with_label_values(&[state.as_str()])
                 .set(count(tasks));
         }
+        self.agents_spared.set(count(census.agents_spared));
         self.offers.set(count(census.offers));
         // They only grow, and this is the only task that counts them.
         self.allocator_rounds

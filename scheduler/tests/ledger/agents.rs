@@ -91,12 +91,15 @@ fn no_agent_is_given_up_while_most_are_away_for_then_it_is_the_scheduler_that_is
     for number in [N1, N2, N3] {
         world.cut(number);
     }
+    assert_eq!(world.ledger.census().agents_spared, 0);
     world.advance_secs(600);
     assert_eq!(world.updates(fw), []);
+    assert_eq!(world.ledger.census().agents_spared, 3);
     for number in [N1, N2] {
         world.register(number);
     }
     assert_eq!(world.node(N1).alive().count(), 1);
+    assert_eq!(world.ledger.census().agents_spared, 1);
     // The third alone is given up.
     let lost = world.agent_id(N3);
     world.advance_secs(75);
@@ -106,6 +109,7 @@ fn no_agent_is_given_up_while_most_are_away_for_then_it_is_the_scheduler_that_is
             .iter()
             .any(|event| matches!(event, FrameworkEvent::AgentLost { id, .. } if *id == lost))
     );
+    assert_eq!(world.ledger.census().agents_spared, 0);
 }
 
 #[test]

@@ -233,6 +233,74 @@ fn only_the_last_answers_and_ends_are_kept() {
     assert_eq!(load(&connection).unwrap(), expected);
 }
 
+/// Returns every row of the session's tables, as SQL writes its values.
+fn dump(connection: &Connection) -> Vec<String> {
+    let tables = ["session", "answers", "tasks", "updates", "finished"];
+    let mut lines = Vec::new();
+    for table in tables {
+        let mut rows = connection
+            .prepare(&format!("SELECT * FROM {table} ORDER BY 1, 2"))
+            .unwrap();
+        let columns: Vec<String> = rows
+            .column_names()
+            .iter()
+            .map(|&name| name.to_owned())
+            .collect();
+        let mut rows = rows.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            let values = columns.iter().map(|name| {
+                let value: rusqlite::types::Value = row.get(name.as_str()).unwrap();
+                let text = match value {
+                    rusqlite::types::Value::Null => "NULL".to_owned(),
+                    rusqlite::types::Value::Integer(number) => number.to_string(),
+                    rusqlite::types::Value::Real(number) => number.to_string(),
+                    rusqlite::types::Value::Text(text) => format!("'{text}'"),
+                    rusqlite::types::Value::Blob(bytes) => {
+                        let hex = bytes.iter().map(|byte| format!("{byte:02x}"));
+                        format!("x'{}'", hex.collect::<String>())
+                    }
+                };
+                format!("{name}={text}")
+            });
+            lines.push(format!("{table}: {}", values.collect::<Vec<_>>().join(" ")));
+        }
+    }
+    lines
+}
+
+/// What former versions have written is in databases, so this stays. Lines are added for what is new.
+#[test]
+fn rows_of_every_kind_are_written_as_they_were() {
+    let connection = database();
+    let mut expected = SessionStored::default();
+    // A failure and a success are answered, a change is begun; tasks are in each phase, one with an
+    // update that waits; one is finished.
+    let choices = [
+        (0, 10),
+        (2, 201),
+        (2, 204),
+        (1, 7),
+        (3, 0),
+        (3, 1),
+        (3, 6),
+        (3, 3),
+        (4, 15),
+        (5, 5),
+        (5, 8),
+        (7, 2),
+    ];
+    for choice in choices {
+        let change = change(&expected, choice).unwrap();
+        expected.apply(&change);
+        execute(&change, &connection).unwrap();
+    }
+    let golden = include_str!("rows.txt").lines();
+    let golden = golden.filter(|line| !line.starts_with('#'));
+    let now = dump(&connection);
+    assert_eq!(golden.collect::<Vec<_>>(), now, "\n{}", now.join("\n"));
+    assert_eq!(load(&connection).unwrap(), expected);
+}
+
 #[tokio::test]
 async fn several_changes_are_made_together_or_not_at_all() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
 //! What must be true of the source before any of it is run.
 
 mod crates;
+mod fuzzing;
 mod layout;
 mod manifests;
 mod sources;
@@ -32,13 +33,14 @@ fn hold_rules() -> Result<()> {
     breaches.extend(manifests::check()?);
     breaches.extend(layout::check()?);
     breaches.extend(sources::check()?);
+    breaches.extend(fuzzing::check()?);
     for Breach(text) in &breaches {
         println!("  {text}");
     }
     if !breaches.is_empty() {
         bail!("check: {} rules are broken, named above", breaches.len());
     }
-    println!("check: crates, manifests, layout and sources are as they should be");
+    println!("check: crates, manifests, layout, sources and fuzz targets are as they should be");
     Ok(())
 }
 

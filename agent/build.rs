@@ -11,7 +11,7 @@
 
 use std::env;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
@@ -54,6 +54,10 @@ fn main() {
                 "-Ctarget-cpu=v3",
                 "-Clink-arg=--btf",
             ]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(short_paths(&programs))
+            .collect::<Vec<_>>()
             .join("\x1f"),
         );
     // Clippy's and the outer build's settings are not for this target.
@@ -77,4 +81,30 @@ fn main() {
     let object = target_directory.join(&target).join("release/weir-network");
     fs::copy(&object, out.join("weir-network"))
         .unwrap_or_else(|error| panic!("cannot copy {}: {error}", object.display()));
+}
+
+/// Names source files alike wherever they are built: the names are in the programs, and the same
+/// sources are to give the same bytes.
+fn short_paths(programs: &Path) -> Vec<String> {
+    let workspace = programs
+        .canonicalize()
+        .ok()
+        .and_then(|programs| programs.parent().map(Path::to_owned))
+        .expect("it is a folder of the workspace");
+    let mut known = vec![(workspace, "/weir")];
+    let home = env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    known.extend(home.map(|home| (home, "/cargo")));
+    let compiler = env::var_os("RUSTC").expect("cargo sets it");
+    let asked = Command::new(compiler).args(["--print", "sysroot"]).output();
+    if let Ok(answer) = asked
+        && let Ok(path) = String::from_utf8(answer.stdout)
+    {
+        known.push((PathBuf::from(path.trim()), "/rust"));
+    }
+    known
+        .iter()
+        .map(|(path, name)| format!("--remap-path-prefix={}={name}", path.display()))
+        .collect()
 }

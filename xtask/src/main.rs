@@ -10,6 +10,7 @@ mod cgroup;
 mod check;
 mod command;
 mod demo;
+mod dist;
 mod forgery;
 mod http;
 mod interrupt;
@@ -48,6 +49,8 @@ enum Task {
     Down,
     /// Start, update and kill containers at random for a long time, and record what came of it
     Soak(soak::Arguments),
+    /// Build the Debian packages, the same bytes from the same sources, and have lintian look at them
+    Dist,
     /// Measure what Weir costs, beside what else there is
     Bench(bench::Arguments),
 }
@@ -61,6 +64,7 @@ fn main() -> ExitCode {
         Task::Up(arguments) => demo::up(&arguments),
         Task::Down => demo::down(),
         Task::Soak(arguments) => soak::run(&arguments),
+        Task::Dist => dist::run_all(),
         Task::Bench(arguments) => bench::run_one(&arguments),
     };
     match result {

@@ -48,13 +48,23 @@ pub(crate) fn run_for_build() -> Result<()> {
     install(Report::News).map(drop)
 }
 
-fn install(report: Report) -> Result<usize> {
-    let mut missing = 0;
-    let mut stopping = None;
+/// Installs what only the Debian packages need, and fails without it.
+pub(crate) fn run_for_packages() -> Result<()> {
+    report(vec![toolchain::packaging()], Report::News).map(drop)
+}
+
+fn install(wanted: Report) -> Result<usize> {
     let mut steps = toolchain::steps()?;
     steps.extend(packages::steps());
     // Made with what the packages bring.
     steps.push(python::step());
+    report(steps, wanted)
+}
+
+/// Says what came of the steps, and returns how many failed; fails if one did that is essential.
+fn report(steps: Vec<(String, Outcome)>, wanted: Report) -> Result<usize> {
+    let mut missing = 0;
+    let mut stopping = None;
     let there = steps
         .iter()
         .filter(|(_, outcome)| matches!(outcome, Outcome::Present))
@@ -62,7 +72,7 @@ fn install(report: Report) -> Result<usize> {
     println!("setup: {there} of {} things were there", steps.len());
     for (name, outcome) in steps {
         match outcome {
-            Outcome::Present if report == Report::News => {}
+            Outcome::Present if wanted == Report::News => {}
             Outcome::Present => println!("  {name}: there"),
             Outcome::Installed => println!("  {name}: installed"),
             Outcome::Missing { reason, essential } => {

@@ -112,6 +112,13 @@ const PACKAGES: &[Package] = &[
         way: Way::Install,
         essential: false,
     },
+    Package {
+        name: "lintian",
+        purpose: "a look at our own packages",
+        brings: Brings::Program("lintian"),
+        way: Way::Install,
+        essential: false,
+    },
     // nginx is linked with these two, and is unpacked without what it depends on.
     Package {
         name: "libpcre2-8-0",

@@ -13,6 +13,9 @@ use crate::tree;
 /// must know the bitcode of our rustc: the two versions are chosen together.
 const BPF_LINKER_VERSION: &str = "0.10.3";
 
+/// What makes Debian packages of Cargo's.
+const CARGO_DEB_VERSION: &str = "3.8.0";
+
 /// `rust-toolchain.toml`.
 #[derive(Deserialize)]
 struct ToolchainFile {
@@ -39,8 +42,19 @@ pub(super) fn steps() -> Result<Vec<(String, Outcome)>> {
     );
     Ok(vec![
         (name, rust(&toolchain)),
-        (format!("bpf-linker {BPF_LINKER_VERSION}"), bpf_linker()),
+        (
+            format!("bpf-linker {BPF_LINKER_VERSION}"),
+            program("bpf-linker", BPF_LINKER_VERSION),
+        ),
     ])
+}
+
+/// The same for what only packages need.
+pub(super) fn packaging() -> (String, Outcome) {
+    (
+        format!("cargo-deb {CARGO_DEB_VERSION}"),
+        program("cargo-deb", CARGO_DEB_VERSION),
+    )
 }
 
 fn rust(toolchain: &Toolchain) -> Outcome {
@@ -72,19 +86,13 @@ fn rust(toolchain: &Toolchain) -> Outcome {
     }
 }
 
-fn bpf_linker() -> Outcome {
-    let found = read(command("bpf-linker").arg("--version"));
-    if found.is_ok_and(|version| version.trim().ends_with(&format!(" {BPF_LINKER_VERSION}"))) {
+/// Looks for a program of cargo's at this version, and installs it.
+fn program(name: &str, version: &str) -> Outcome {
+    let found = read(command(name).arg("--version"));
+    if found.is_ok_and(|found| found.split_whitespace().last() == Some(version)) {
         return Outcome::Present;
     }
-    let install = run(cargo().args([
-        "install",
-        "bpf-linker",
-        "--version",
-        BPF_LINKER_VERSION,
-        "--locked",
-        "--force",
-    ]));
+    let install = run(cargo().args(["install", name, "--version", version, "--locked", "--force"]));
     match install {
         Ok(()) => Outcome::Installed,
         Err(error) => missing(format!("{error:#}")),

@@ -167,7 +167,8 @@ pub(crate) enum Command {
     /// End the tasks of an agent, and send it away
     ///
     /// Returns when it has begun. Nothing new is launched there; the agent leaves when its last task
-    /// has ended.
+    /// has ended and every framework has taken note of that. One that stays away, as after `weir run
+    /// --detach`, is waited for: `weir teardown` ends it.
     #[command(after_help = "Examples:\n  weir drain n1\n  weir drain n1 --grace 5m")]
     Drain {
         /// The agent
@@ -181,8 +182,9 @@ pub(crate) enum Command {
 
     /// Give up an agent that does not come back, with its tasks
     ///
-    /// Its tasks are lost at once, its reservations and volumes forgotten. If it does come back, it
-    /// ends what it still runs. To empty an agent that is there, drain it.
+    /// Its tasks are lost at once. If it does come back, it ends what it still runs and is a new agent,
+    /// with the reservations and volumes that are on its node. To empty an agent that is there, drain
+    /// it.
     #[command(after_help = "Examples:\n  weir remove-agent n1")]
     RemoveAgent {
         /// The agent

@@ -10,11 +10,12 @@ use super::*;
 /// Set to write the files anew instead of comparing.
 const REWRITE: &str = "WEIR_REWRITE_GOLDEN";
 
-/// Every command with the words before it, the groups of commands too.
+/// Every command that people are shown, with the words before it, the groups of commands too.
 fn commands() -> Vec<(String, clap::Command)> {
     fn walk(path: &str, command: &clap::Command, found: &mut Vec<(String, clap::Command)>) {
         found.push((path.to_owned(), command.clone()));
-        for next in command.get_subcommands() {
+        let shown = command.get_subcommands().filter(|next| !next.is_hide_set());
+        for next in shown {
             walk(&format!("{path}-{}", next.get_name()), next, found);
         }
     }

@@ -41,7 +41,7 @@ pub struct ConnectLimits {
     pub stall: Duration,
     /// How long nothing may be heard of the scheduler before it is taken for dead.
     pub idle: Duration,
-    /// How often it is asked for a sign of life when it sends none: three times per idle time.
+    /// How often it is asked for a sign of life when it sends none: twice per idle time.
     pub keep_alive: Duration,
     /// How much of the scheduler's data may wait to be read, in bytes.
     pub receive_bytes_max: u32,
@@ -73,7 +73,7 @@ impl Default for ConnectLimits {
             stagger: Duration::from_millis(250),
             handshake_patience: Duration::from_secs(5),
             stall: Duration::from_secs(10),
-            idle: Duration::from_secs(9),
+            idle: Duration::from_secs(6),
             keep_alive: Duration::from_secs(3),
             receive_bytes_max: 1024 * 1024,
             send_bytes_max: 1024 * 1024,

@@ -27,10 +27,14 @@ pub struct ListenLimits {
     /// How long a peer may read nothing of what it is owed.
     pub stall: Duration,
     /// How long nothing may be heard of a peer before it is taken for dead.
+    ///
+    /// QUIC counts it anew when something is sent to a peer for the first time since it was heard, at
+    /// the latest when it is asked for a sign of life. So a peer is found dead `keep_alive` and `idle`
+    /// after it was last heard: by default within 10 s.
     pub idle: Duration,
     /// How often a peer is asked for a sign of life when it sends none.
     ///
-    /// A second more than the connecting side's interval, which therefore does it; this one is for
+    /// A little more than the connecting side's interval, which therefore does it; this one is for
     /// peers of other makes that do not.
     pub keep_alive: Duration,
     /// How much of a peer's data may wait to be read, in bytes. A frame may be larger: it is taken
@@ -50,8 +54,8 @@ impl Default for ListenLimits {
             stream_patience: Duration::from_secs(10),
             waiting_max: 128,
             stall: Duration::from_secs(10),
-            idle: Duration::from_secs(9),
-            keep_alive: Duration::from_secs(4),
+            idle: Duration::from_secs(6),
+            keep_alive: Duration::from_millis(3_500),
             receive_bytes_max: 256 * 1024,
             send_bytes_max: 1024 * 1024,
         }
@@ -110,6 +114,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_dead_peer_is_noticed_within_ten_seconds() {
+        let limits = ListenLimits::default();
+        assert!(limits.keep_alive + limits.idle < Duration::from_secs(10));
+    }
+
+    #[test]
     fn limits_that_serve_nobody_are_refused() {
         let limits = ListenLimits::default();
         assert!(limits.check().is_ok());
@@ -117,7 +127,7 @@ mod tests {
         let error = ListenLimits { idle, ..limits }.check().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the limit `idle` is 4s, and at least 4.001s is needed"
+            "the limit `idle` is 3.5s, and at least 3.501s is needed"
         );
         let waiting_max = 0;
         assert!(

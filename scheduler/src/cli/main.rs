@@ -5,6 +5,7 @@
 //! - `args`: the words. `connection`: where the scheduler is, and as whom.
 //! - `list`: commands that list. `change`: commands that change something. `run`: runs a task.
 //! - `certs`: certificates for development, without a scheduler.
+//! - `mistake`: what to say of words that make no command.
 //! - `exit`, `output`, `table`, `units`: how a command ends, and how it speaks.
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ mod change;
 mod connection;
 mod exit;
 mod list;
+mod mistake;
 mod output;
 mod run;
 mod table;
@@ -34,7 +36,15 @@ fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Help and version are answers; all else is a mistake.
+            let words = std::env::args_os().skip(1);
+            let words: Vec<String> = words
+                .map(|word| word.to_string_lossy().into_owned())
+                .collect();
+            if let Some(failure) = mistake::failure_of(&error, &words) {
+                say(&failure.lines());
+                return failure.exit.into();
+            }
+            // Help and version are answers; that nothing was asked for is a mistake.
             let exit = if error.use_stderr() {
                 Exit::Usage
             } else {

@@ -92,6 +92,8 @@ pub(super) struct Agents {
     pub(super) removed: BTreeMap<AgentId, RemovedAgent>,
     /// The ids of `removed`, the earliest first.
     pub(super) removed_order: VecDeque<AgentId>,
+    /// The latest of `removed` of each name.
+    removed_last: BTreeMap<AgentName, AgentId>,
 }
 
 impl Agent {
@@ -165,6 +167,7 @@ impl Agents {
     /// Remembers that an agent was removed; returns the one that is forgotten for it.
     pub(super) fn remember(&mut self, removed: RemovedAgent, most: usize) -> Option<AgentId> {
         let id = removed.id;
+        self.removed_last.insert(removed.name.clone(), id);
         if self.removed.insert(id, removed).is_none() {
             self.removed_order.push_back(id);
         }
@@ -172,8 +175,17 @@ impl Agents {
             return None;
         }
         let forgotten = self.removed_order.pop_front()?;
-        self.removed.remove(&forgotten);
+        if let Some(removed) = self.removed.remove(&forgotten)
+            && self.removed_last.get(&removed.name) == Some(&forgotten)
+        {
+            self.removed_last.remove(&removed.name);
+        }
         Some(forgotten)
+    }
+
+    /// Returns the agent of a name that was removed last, as far as it is remembered.
+    pub(super) fn last_removed(&self, name: &AgentName) -> Option<&RemovedAgent> {
+        self.removed.get(self.removed_last.get(name)?)
     }
 
     /// Returns why an agent was removed, if it was.

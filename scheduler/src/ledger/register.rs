@@ -21,7 +21,7 @@ use super::agent::{Agent, AgentPresence, Lent};
 use super::errand::Stage;
 use super::input::SessionId;
 use super::outbox::Message;
-use super::record::{Row, Standing};
+use super::record::{Actor, Row, Standing};
 use super::refusal::Refusal;
 use super::removal::Removal;
 use super::session::Conversation;
@@ -246,6 +246,7 @@ impl Ledger {
             self.remove_agent(other, why, Removal::Replaced);
         }
         let agent = Agent { total, ..agent };
+        self.audit_registration(&agent);
         self.agents.by_name.insert(agent.info.name.clone(), id);
         self.put(Row::Agent(agent.row()));
         self.agents.by_id.insert(id, agent);
@@ -257,6 +258,25 @@ impl Ledger {
         }
         self.revoke_excess(id);
         Ok(())
+    }
+
+    /// Writes down that there is a new agent, and whom of its name it follows: one that was removed does
+    /// not come back unnoticed.
+    fn audit_registration(&mut self, agent: &Agent) {
+        let Agent { id, info, .. } = agent;
+        let name = &info.name;
+        let who = Actor::Agent(name.clone());
+        match self.agents.last_removed(name) {
+            None => self.audit(who, format_args!("register agent {name} ({id})"), None),
+            Some(removed) => {
+                let before = removed.id;
+                let what = format!(
+                    "register agent {name} ({id}) anew: {before} was removed, for {}",
+                    removed.why
+                );
+                self.audit(who, what, None);
+            }
+        }
     }
 
     fn agent_from(

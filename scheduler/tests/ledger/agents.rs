@@ -77,6 +77,10 @@ fn an_agent_that_is_away_for_too_long_is_removed_and_may_not_come_back_unnoticed
     world.prompt = true;
     world.register(N1);
     assert_ne!(world.agent_id(N1), id);
+    let last = world.disk.audit().last().expect("it is written down");
+    let what = last.what.as_str();
+    assert!(what.contains("n1") && what.contains("anew"), "{what}");
+    assert!(what.contains(&id.to_string()), "{what}");
     // Also after a restart of the scheduler.
     world.node_mut(N1).id = Some(id);
     world.cut(N1);

@@ -388,17 +388,21 @@ fn insufficient(kind: OperationKind, agent: AgentName, source: Shortfall) -> Cha
 
 /// Returns what to know about a change that is done.
 fn notes(agent: &Agent, change: &ResourceOperation) -> Vec<Note> {
-    match (change, agent.info.volume_sizes) {
-        (ResourceOperation::Create(_), VolumeSizes::Accounted) => vec![Note::cut(format_args!(
+    match change {
+        ResourceOperation::Create(_) => note_on_sizes(agent).into_iter().collect(),
+        ResourceOperation::Reserve(_)
+        | ResourceOperation::Unreserve(_)
+        | ResourceOperation::Destroy(_) => Vec::new(),
+    }
+}
+
+/// Returns what to know of the volumes of an agent, if a task can write beyond their sizes.
+pub(super) fn note_on_sizes(agent: &Agent) -> Option<Note> {
+    match agent.info.volume_sizes {
+        VolumeSizes::Enforced => None,
+        VolumeSizes::Accounted => Some(Note::cut(format_args!(
             "agent {} does not enforce the size of volumes: a task can write beyond it",
             agent.info.name
-        ))],
-        (
-            ResourceOperation::Create(_)
-            | ResourceOperation::Reserve(_)
-            | ResourceOperation::Unreserve(_)
-            | ResourceOperation::Destroy(_),
-            _,
-        ) => Vec::new(),
+        ))),
     }
 }

@@ -14,6 +14,7 @@ use weir_resources::{
     Value,
 };
 
+use super::change::note_on_sizes;
 use super::errand::Errand;
 use super::policy::{Act, Caller};
 use super::record::{Row, Standing};
@@ -236,8 +237,8 @@ fn one_block(held: &Resources, rest: &Resources) -> Option<Resource> {
 impl Ledger {
     /// Launches tasks from the pool of an errand, each that can be; returns what to answer.
     ///
-    /// It is FINISHED if any of them is on its way, with a note on each that is not, and FAILED for the
-    /// reason of the first if none is.
+    /// It is FINISHED if any of them is on its way, with a note on each that is not and one on volumes
+    /// whose size is not enforced, and FAILED for the reason of the first if none is.
     pub(super) fn launch(
         &mut self,
         errand: &mut Errand,
@@ -245,12 +246,16 @@ impl Ledger {
         tasks: Vec<TaskSpec>,
     ) -> OperationOutcome {
         let mut launched = 0_usize;
+        let mut with_volumes = false;
         let mut refused: Vec<LaunchError> = Vec::new();
         let mut seen: BTreeSet<TaskId> = BTreeSet::new();
         for task in tasks {
             let is_new = seen.insert(task.id.clone());
             match self.launch_one(errand, operation, &task, is_new) {
-                Ok(()) => launched += 1,
+                Ok(()) => {
+                    launched += 1;
+                    with_volumes |= !task.resources.volumes().is_empty();
+                }
                 Err(error) => {
                     if let Some(never) = error.never() {
                         let message = Note::cut(chain(&error));
@@ -262,9 +267,13 @@ impl Ledger {
         }
         match refused.first() {
             Some(first) if launched == 0 => OperationOutcome::Failed(first.failure()),
-            Some(_) | None => OperationOutcome::Finished {
-                notes: notes(&refused),
-            },
+            Some(_) | None => {
+                let agent = self.agents.by_id.get(&errand.agent);
+                let on_sizes = agent.filter(|_| with_volumes).and_then(note_on_sizes);
+                OperationOutcome::Finished {
+                    notes: on_sizes.into_iter().chain(notes(&refused)).collect(),
+                }
+            }
         }
     }
 

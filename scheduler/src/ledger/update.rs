@@ -12,7 +12,7 @@
 use weir_protocol::operator::TaskEntry;
 use weir_protocol::{
     AgentEvent, AgentId, AgentName, ErrorCode, Failure, FrameworkEvent, FrameworkId, Note, Reason,
-    Source, TaskId, TaskKey, TaskSpec, TaskState, TaskStatus, UpdateId,
+    Source, TaskId, TaskKey, TaskSpec, TaskState, TaskStatus, UpdateId, VolumeSizes,
 };
 
 use super::launch::Never;
@@ -288,6 +288,7 @@ impl Ledger {
             network: task.network,
             labels: task.labels.clone(),
             status: status.clone(),
+            volume_sizes: agent.and_then(|agent| self.volume_sizes(agent)),
         };
         let key = TaskKey {
             framework,
@@ -327,7 +328,12 @@ impl Ledger {
             network: task.network(),
             labels: task.labels().clone(),
             status: task.status.clone(),
+            volume_sizes: self.volume_sizes(task.agent),
         }
+    }
+
+    fn volume_sizes(&self, agent: AgentId) -> Option<VolumeSizes> {
+        Some(self.agents.by_id.get(&agent)?.info.volume_sizes)
     }
 
     fn with_name(&self, agent: AgentId) -> Option<(AgentId, AgentName)> {

@@ -88,7 +88,9 @@ fn task_entry() -> TaskEntry {
         id: TaskId::new("web.1").unwrap(),
         name: line("web"),
         agent: Some((AGENT, n1())),
-        resources: resources("cpus:0.5;mem:1500;ports:[31000-31001];port_blocks:1"),
+        resources: resources(
+            "cpus:0.5;mem:1500;ports:[31000-31001];port_blocks:1;disk(web, anna)[pgdata:data:rw]:128",
+        ),
         network: NetworkMode::Isolated,
         labels: Labels::none(),
         status: TaskStatus {
@@ -102,6 +104,7 @@ fn task_entry() -> TaskEntry {
             update: None,
             exit: Some(Exit::Code(3)),
         },
+        volume_sizes: Some(VolumeSizes::Accounted),
     }
 }
 

@@ -95,16 +95,28 @@ fn creating_a_volume_says_that_its_size_is_not_enforced() {
     let offer = world.offer(fw).id;
     let disk = make::reserved("disk:500", "web", "f1");
     let data = make::volume("data", 500, "web", "f1");
+    let task = make::and(&make::resources("cpus:1"), &data);
     world.accept(
         fw,
         &[offer],
-        vec![make::reserve("o1", disk), make::create("o2", data)],
+        vec![
+            make::reserve("o1", disk),
+            make::create("o2", data),
+            make::launch("o3", vec![make::task("t1", &task)]),
+            make::launch("o4", vec![make::task("t2", &make::resources("cpus:1"))]),
+        ],
     );
     let outcomes = finals(&mut world, fw);
-    let OperationOutcome::Finished { notes } = &outcomes[1].1 else {
-        panic!("{outcomes:?}");
-    };
-    assert!(notes[0].as_str().contains("does not enforce the size"));
+    let said: Vec<bool> = outcomes
+        .iter()
+        .map(|(_, outcome)| match outcome {
+            OperationOutcome::Finished { notes } => notes
+                .iter()
+                .any(|note| note.as_str().contains("does not enforce the size")),
+            OperationOutcome::Accepted | OperationOutcome::Failed(_) => panic!("{outcomes:?}"),
+        })
+        .collect();
+    assert_eq!(said, [false, true, true, false]);
 }
 
 #[test]

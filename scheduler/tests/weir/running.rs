@@ -28,7 +28,17 @@ fn a_task_finds_the_volume_of_its_role() {
     world.start_agent("n1", 1);
     world.done("volume create --agent n1 --role db --size 1000 --reserve pgdata");
     let words = "run --detach --role db --cpus 1 --volume pgdata:data -- ./server";
-    let detached = world.done(words).trim().to_owned();
+    let output = world.weir(words);
+    assert_exit(&output, 0);
+    let said = stderr(&output);
+    assert!(said.contains("does not enforce the size"), "{said}");
+    let detached = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    let tasks = world.json("tasks");
+    assert_eq!(tasks[0]["size_enforced"], false, "{tasks}");
+    for list in ["tasks", "agents", "volume list"] {
+        let said = world.done(list);
+        assert!(said.contains("not enforced"), "{list}: {said}");
+    }
     let volumes = world.json("volume list");
     let holder = &find(&volumes, "id", "pgdata").unwrap()["holder"];
     assert_eq!(holder["state"], "used");
@@ -42,6 +52,35 @@ fn a_task_finds_the_volume_of_its_role() {
         find(volumes, "id", "pgdata").unwrap()["holder"]["state"] != "used"
     });
     world.done("volume destroy --agent n1 --role db pgdata");
+}
+
+#[test]
+fn a_revocable_task_runs_on_what_is_lent_and_ends_as_any() {
+    let world = World::new("");
+    world.start_lender("n1", 1);
+    let output = world.weir("run --revocable --cpus 2 --mem 512 -- exit 3");
+    assert_exit(&output, 3);
+    world.until("frameworks", all_completed);
+    let words = "run --detach --revocable --cpus 1 --ports 1 -- ./batch";
+    let detached = world.done(words).trim().to_owned();
+    let tasks = world.json("tasks");
+    let held = find(&tasks, "state", "TASK_RUNNING").unwrap()["resources"].clone();
+    for resource in held.as_array().unwrap() {
+        let is_lent = !resource["revocable"].is_null();
+        let name = resource["name"].as_str().unwrap();
+        let kind = format!("{name} {is_lent}");
+        let expected = [
+            "cpus true",
+            "mem true",
+            "ports false",
+            "port_blocks true",
+            "port_blocks false",
+        ];
+        assert!(expected.contains(&kind.as_str()), "{held}");
+    }
+    // All that is regular is there for others, but for the port and at most one block.
+    world.done("run --cpus 4 --mem 4096 --ports 9 -- exit 0");
+    world.done(&format!("kill {detached}"));
 }
 
 #[test]

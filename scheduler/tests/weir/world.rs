@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
+use weir_protocol::{Estimate, Millis};
 use weir_transport::credentials::{CredentialFiles, CredentialState};
 use weir_transport::{Address, Credentials, PeerKind};
 
@@ -22,6 +23,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What every agent has.
 const HAS: &str = "cpus:4;mem:4096;disk:10000;ports:[31000-31009]";
+
+/// What an agent lends twice that lends anything.
+const LENDS: &str = "cpus{REV}:2;mem{REV}:512;port_blocks{REV}:2";
 
 /// How many containers with networks of their own it has room for.
 const PORT_BLOCKS: u32 = 8;
@@ -113,6 +117,19 @@ listen = ""
 
     /// Starts an agent that has a certificate, and returns once it is listed.
     pub(crate) fn start_agent(&self, name: &str, number: u128) -> JoinHandle<()> {
+        self.start_node(name, node(name, number))
+    }
+
+    /// Starts an agent that lends what is idle, too.
+    pub(crate) fn start_lender(&self, name: &str, number: u128) -> JoinHandle<()> {
+        let mut lender = node(name, number);
+        let ttl = Millis(10 * 60 * 1000);
+        let estimate = Estimate::new(1, ttl, make::resources(LENDS)).unwrap();
+        lender.estimate = Some(estimate);
+        self.start_node(name, lender)
+    }
+
+    fn start_node(&self, name: &str, node: Node) -> JoinHandle<()> {
         let files = CredentialFiles {
             certificate: self.path(&format!("certs/agent-{name}.pem")),
             key: self.path(&format!("certs/agent-{name}-key.pem")),
@@ -121,7 +138,6 @@ listen = ""
         };
         let loaded = Credentials::load(&files, &[PeerKind::Agent], SystemTime::now()).unwrap();
         let address: Address = self.address.parse().unwrap();
-        let node = Node::new(name, &make::resources(HAS), number).with_blocks(PORT_BLOCKS);
         let credentials = CredentialState::fixed(loaded);
         let running = self.runtime.spawn(agent::run(node, address, credentials));
         self.until("agents", |agents| find(agents, "name", name).is_some());
@@ -212,6 +228,10 @@ impl Drop for World {
             self.kill_daemon();
         }
     }
+}
+
+fn node(name: &str, number: u128) -> Node {
+    Node::new(name, &make::resources(HAS), number).with_blocks(PORT_BLOCKS)
 }
 
 /// Returns the entry of a listing whose field is `value`.

@@ -141,6 +141,8 @@ pub struct TaskEntry {
     pub labels: Labels,
     /// The latest there is.
     pub status: TaskStatus,
+    /// Whether it can write beyond the sizes of its volumes, if its agent is known.
+    pub volume_sizes: Option<VolumeSizes>,
 }
 
 /// Who has a piece of an agent at the moment.

@@ -320,6 +320,8 @@ impl TryFrom<wire::TaskEntry> for TaskEntry {
             resources: resource::resources(wire.resources).at("resources")?,
             network: NetworkMode::from_number(wire.network).at("network")?,
             labels: resource::labels(wire.labels).at("labels")?,
+            volume_sizes: optional(wire.volume_sizes, VolumeSizes::from_number)
+                .at("volume_sizes")?,
         })
     }
 }

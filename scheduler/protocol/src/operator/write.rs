@@ -10,7 +10,7 @@ use super::entry::{
 };
 use crate::id::TaskKey;
 use crate::invalid::Enumeration;
-use crate::resource;
+use crate::resource::{self, VolumeSizes};
 use crate::text::Note;
 use crate::wire;
 use crate::wire::operator_answer::Answer;
@@ -273,6 +273,7 @@ impl From<TaskEntry> for wire::TaskEntry {
             network,
             labels,
             status,
+            volume_sizes,
         } = entry;
         let (agent_id, agent_name) = agent.unzip();
         Self {
@@ -285,6 +286,7 @@ impl From<TaskEntry> for wire::TaskEntry {
             network: network.number(),
             labels: resource::label_list(&labels),
             status: Some(status.into()),
+            volume_sizes: volume_sizes.map(VolumeSizes::number),
         }
     }
 }

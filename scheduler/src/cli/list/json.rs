@@ -135,6 +135,7 @@ pub(super) fn task(entry: &TaskEntry) -> Value {
         "agent_id": agent_id,
         "agent": agent,
         "resources": resources(&entry.resources),
+        "size_enforced": entry.volume_sizes.map(size_enforced),
         "network": network(entry.network),
         "labels": labels(&entry.labels),
         "state": status.state.as_str(),

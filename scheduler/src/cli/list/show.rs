@@ -5,7 +5,7 @@ use weir_protocol::operator::{
     RoleEntry, TaskEntry, VolumeEntry,
 };
 use weir_protocol::{Exit, TaskState, TaskStatus, UnixMs, VolumeSizes};
-use weir_resources::{Amount, Kind, Reservation, ResourceName, Resources, Value};
+use weir_resources::{Amount, Kind, Reservation, Resource, ResourceName, Resources, Value};
 
 use super::super::output::Colour;
 use super::super::table::{Cell, Table, Tone};
@@ -14,6 +14,9 @@ use super::json::{agent_state, framework_state};
 
 /// What stands where there is nothing.
 const NOTHING: &str = "-";
+
+/// What stands behind a size beyond which a task can write.
+const NOT_ENFORCED: &str = " not enforced";
 
 /// The longest text in a table: the rest of a longer one is in `--json`.
 const TEXT_CHARS_MAX: usize = 60;
@@ -36,7 +39,7 @@ pub(super) fn agents(entries: &[AgentEntry], colour: Colour) -> String {
             entry.tasks.to_string().into(),
             column(ResourceName::CPUS),
             column(ResourceName::MEM),
-            column(ResourceName::DISK),
+            disk(entry),
             column(ResourceName::PORT_BLOCKS),
             brief(&entry.offered).into(),
             brief(&entry.revocable).into(),
@@ -45,8 +48,28 @@ pub(super) fn agents(entries: &[AgentEntry], colour: Colour) -> String {
     table.render(colour)
 }
 
+/// What is used of the disk, and whether a volume can take more of it than it has.
+fn disk(entry: &AgentEntry) -> Cell {
+    let disk = used_of(&entry.used, &entry.total, &ResourceName::DISK);
+    match entry.agent.volume_sizes {
+        VolumeSizes::Enforced => disk.into(),
+        VolumeSizes::Accounted if entry.total.volumes().is_empty() => disk.into(),
+        VolumeSizes::Accounted => {
+            Cell::toned(format!("{disk} volumes not enforced"), Tone::Notable)
+        }
+    }
+}
+
 pub(super) fn offers(entries: &[OfferEntry], now: UnixMs, colour: Colour) -> String {
-    let mut table = Table::new(["AGENT", "FRAMEWORK", "ROLE", "KIND", "AGE", "RESOURCES"]);
+    let mut table = Table::new([
+        "AGENT",
+        "FRAMEWORK",
+        "ROLE",
+        "KIND",
+        "AGE",
+        "RESOURCES",
+        "VOLUMES",
+    ]);
     for entry in entries {
         let kind = match entry.offer.kind {
             Kind::Regular => Cell::from("regular"),
@@ -58,7 +81,8 @@ pub(super) fn offers(entries: &[OfferEntry], now: UnixMs, colour: Colour) -> Str
             entry.role.as_str().into(),
             kind,
             age(entry.offered, now).into(),
-            brief(&entry.offer.resources).into(),
+            brief(&plain(&entry.offer.resources)).into(),
+            held_volumes(&entry.offer.resources, Some(entry.offer.volume_sizes)),
         ]);
     }
     table.render(colour)
@@ -135,6 +159,7 @@ pub(super) fn tasks(entries: &[TaskEntry], now: UnixMs, colour: Colour) -> Strin
         "STATE",
         "SINCE",
         "RESOURCES",
+        "VOLUMES",
         "MESSAGE",
     ]);
     for entry in entries {
@@ -146,7 +171,8 @@ pub(super) fn tasks(entries: &[TaskEntry], now: UnixMs, colour: Colour) -> Strin
             agent.map_or(NOTHING, |(_, name)| name.as_str()).into(),
             Cell::toned(task_state(&entry.status), tone_of(entry.status.state)),
             age(entry.status.timestamp, now).into(),
-            brief(&entry.resources).into(),
+            brief(&plain(&entry.resources)).into(),
+            held_volumes(&entry.resources, entry.volume_sizes),
             message(&entry.status).into(),
         ]);
     }
@@ -185,10 +211,10 @@ pub(super) fn reservations(entries: &[ReservationEntry], colour: Colour) -> Stri
 pub(super) fn volumes(entries: &[VolumeEntry], colour: Colour) -> String {
     let mut table = Table::new(["AGENT", "ROLE", "VOLUME", "SIZE", "PATH", "MODE", "HOLDER"]);
     for entry in entries {
-        let size = mebibytes(entry.volume.amount().unwrap_or(Amount::ZERO));
+        let size = size(&entry.volume);
         let size = match entry.sizes {
             VolumeSizes::Enforced => Cell::from(size),
-            VolumeSizes::Accounted => Cell::toned(format!("{size} not enforced"), Tone::Notable),
+            VolumeSizes::Accounted => Cell::toned(format!("{size}{NOT_ENFORCED}"), Tone::Notable),
         };
         let volume = entry.volume.volume();
         let role = entry.volume.role();
@@ -205,6 +231,35 @@ pub(super) fn volumes(entries: &[VolumeEntry], colour: Colour) -> String {
         ]);
     }
     table.render(colour)
+}
+
+fn size(volume: &Resource) -> String {
+    mebibytes(volume.amount().unwrap_or(Amount::ZERO))
+}
+
+/// Everything but volumes, which have a column of their own.
+fn plain(resources: &Resources) -> Resources {
+    resources.filter(|one| one.volume().is_none())
+}
+
+/// Says which volumes there are, and whether a task can write beyond their sizes.
+fn held_volumes(resources: &Resources, sizes: Option<VolumeSizes>) -> Cell {
+    let there: Vec<String> = resources
+        .volumes()
+        .iter()
+        .filter_map(|one| Some(format!("{}:{}", one.volume()?.id, size(one))))
+        .collect();
+    if there.is_empty() {
+        return NOTHING.into();
+    }
+    let there = shorten(&there.join(" "));
+    match sizes {
+        Some(VolumeSizes::Enforced) => there.into(),
+        // Of an agent that is gone nobody knows that they were.
+        Some(VolumeSizes::Accounted) | None => {
+            Cell::toned(format!("{there}{NOT_ENFORCED}"), Tone::Notable)
+        }
+    }
 }
 
 fn holder(holder: &Holder) -> Cell {

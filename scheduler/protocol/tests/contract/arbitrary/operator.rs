@@ -176,6 +176,7 @@ fn task_entry(dice: &mut Dice<'_>) -> TaskEntry {
         network: network(dice),
         labels: labels(dice),
         status,
+        volume_sizes: dice.maybe(volume_sizes),
     }
 }
 

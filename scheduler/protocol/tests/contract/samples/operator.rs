@@ -122,6 +122,7 @@ fn task_entry() -> TaskEntry {
         network: NetworkMode::Host,
         labels: labels(&[("tier", "front")]),
         status: status(),
+        volume_sizes: None,
     }
 }
 
@@ -224,6 +225,13 @@ pub(crate) fn answers() -> Vec<(&'static str, OperatorAnswer)> {
                     })
                     .into(),
             )),
+        ),
+        (
+            "tasks_with_sizes",
+            OperatorAnswer::Tasks(listing(vec![TaskEntry {
+                volume_sizes: Some(VolumeSizes::Accounted),
+                ..task_entry()
+            }])),
         ),
     ]
 }

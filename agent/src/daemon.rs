@@ -26,8 +26,8 @@ use weir_sys::cgroup::CgroupError;
 
 use crate::config::Config;
 use crate::container::{
-    CgroupTree, ContainerHandle, ContainerTask, HierarchyError, NetworkFault, RecoveryError,
-    Settings, Slot, cgroup_root, chain, read_ports_in_use,
+    CgroupTree, ContainerHandle, ContainerTask, HierarchyError, NetworkFault, Place, RecoveryError,
+    Settings, Slot, chain, read_ports_in_use,
 };
 use crate::doctor;
 use crate::local::{LocalServer, ServeError, Served};
@@ -344,7 +344,7 @@ fn network_settings(
         attach: config.network.attach,
         pins: config.network.pin_directory.clone(),
         uplinks: config.network.uplinks.clone(),
-        cgroup_root: cgroup_root(&config.cgroup)?,
+        cgroup_root: Place::find(&config.cgroup)?.root,
         cgroup_parent: cgroup_parent.to_owned(),
         state_directory: config.agent.state_directory.clone(),
         reserved_ports: reserve.then(|| plan.reserved_after().to_string()),

@@ -12,7 +12,7 @@ use super::remote::{print_json, print_text};
 use super::show;
 use crate::capacity::{Found, capacity};
 use crate::config::Config;
-use crate::container::{HierarchyChanges, cgroup_root, chain};
+use crate::container::{HierarchyChanges, Place, chain};
 use crate::daemon::{DaemonError, StateLock};
 use crate::{doctor, network};
 
@@ -55,8 +55,7 @@ pub(super) fn cleanup(config: Option<&Path>, kill_containers: bool) -> Result<Ex
 
 fn remove_cgroups(config: &Config, kill_containers: bool) -> Result<(), Failure> {
     let failed = |error| Failure::failed(chain(&error));
-    let root = cgroup_root(&config.cgroup).map_err(failed)?;
-    let parent = root.join(&config.cgroup.parent);
+    let parent = Place::find(&config.cgroup).map_err(failed)?.parent;
     if parent.exists() {
         let cgroup = Cgroup::open(&parent).map_err(failed)?;
         if cgroup.is_populated().map_err(failed)? {

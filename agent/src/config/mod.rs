@@ -237,7 +237,12 @@ mod tests {
             assert!(!path.to_string_lossy().contains('\0'), "{path:?}");
         }
         // As the kernel writes it in /proc/<pid>/cgroup, which the socket compares.
-        for name in config.cgroup.parent.split('/') {
+        for name in config
+            .cgroup
+            .parent
+            .iter()
+            .flat_map(|parent| parent.split('/'))
+        {
             assert!(!matches!(name, "" | "." | ".."), "{name:?}");
             assert!(!name.contains(['\0', '\n']), "{name:?}");
         }

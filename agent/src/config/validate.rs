@@ -129,18 +129,15 @@ impl Config {
             absolute("cgroup", "root", root)?;
         }
         // As the kernel writes it, for it is compared with that; the kernel takes no line feed.
-        let plain = cgroup
-            .parent
-            .split('/')
-            .all(|name| !matches!(name, "" | "." | "..") && !name.contains(['\0', '\n']));
-        if !plain {
+        if let Some(parent) = &cgroup.parent
+            && !parent
+                .split('/')
+                .all(|name| !matches!(name, "" | "." | "..") && !name.contains(['\0', '\n']))
+        {
             return Err(invalid(
                 "cgroup",
                 "parent",
-                format!(
-                    "= {:?} is not a path below the root of the cgroups",
-                    cgroup.parent
-                ),
+                format!("= {parent:?} is not a path below the root of the cgroups"),
                 "use a name such as weir, or a path such as weir.slice/containers",
             ));
         }
@@ -300,15 +297,15 @@ mod tests {
 
     #[test]
     fn the_parent_cgroup_stays_below_the_root() {
-        for parent in ["", "/weir", "../weir", "weir/../..", "."] {
+        for parent in ["/", "/weir", "../weir", "weir/../..", "."] {
             assert_eq!(
-                complaint(|c| c.cgroup.parent = parent.to_owned()),
+                complaint(|c| c.cgroup.parent = Some(parent.to_owned())),
                 Some(("cgroup", "parent")),
                 "{parent}"
             );
         }
         assert_eq!(
-            complaint(|c| c.cgroup.parent = "weir.slice/containers".to_owned()),
+            complaint(|c| c.cgroup.parent = Some("weir.slice/containers".to_owned())),
             None
         );
     }

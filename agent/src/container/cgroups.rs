@@ -1,20 +1,20 @@
 //! Where containers' cgroups are, and what can be limited there.
 //!
 //! ```text
-//! <root>                    cgroup v2, found or configured
-//! └── <parent>              "weir": holds nothing else
-//!     └── <container id>
-//!         ├── executor      the supervisor: outside of the container's limits
-//!         └── task          the container: limits, statistics, bind programs, kill
+//! <parent>                  see `place`: holds nothing else
+//! └── <container id>
+//!     ├── executor          the supervisor: outside of the container's limits
+//!     └── task              the container: limits, statistics, bind programs, kill
 //! ```
 
 use std::path::{Path, PathBuf};
 
-use weir_sys::cgroup::{Cgroup, CgroupError, find_hierarchy};
+use weir_sys::cgroup::{Cgroup, CgroupError};
 
 use super::error::Refusal;
 use super::hierarchy::{HierarchyChanges, HierarchyError};
 use super::limits::Limits;
+use super::place::Place;
 use super::spec::Launch;
 use crate::config::CgroupConfig;
 
@@ -42,11 +42,20 @@ impl CgroupTree {
     ///
     /// What that changes is written down in the state directory, for [`Self::give_back`].
     pub fn prepare(config: &CgroupConfig, state_directory: &Path) -> Result<Self, HierarchyError> {
-        let root = root(config)?;
+        let place = Place::find(config)?;
         let mut changes = HierarchyChanges::open(state_directory)?;
-        let parent = changes.make(&root, &root.join(&config.parent))?;
-        let mut pass_down =
-            |controller| controller_of(changes.pass_down(&root, parent.path(), controller));
+        let parent = changes.make(place.top(), &place.parent)?;
+        if let Some(delegated) = &place.delegated
+            && *delegated != place.parent
+        {
+            make_room(&Cgroup::open(delegated)?, &mut changes)?;
+        }
+        let mut pass_down = |controller| {
+            controller_of(
+                changes.pass_down(place.top(), parent.path(), controller),
+                &place,
+            )
+        };
         let (cpu, memory) = (pass_down("cpu")?, pass_down("memory")?);
         Ok(Self {
             state_directory: state_directory.to_owned(),
@@ -143,22 +152,37 @@ pub(crate) enum Enforcement {
     Lacking,
 }
 
-/// Returns where cgroup v2 is.
-pub(crate) fn root(config: &CgroupConfig) -> Result<PathBuf, CgroupError> {
-    match &config.root {
-        Some(root) => Ok(root.clone()),
-        None => find_hierarchy(),
+/// Moves the processes of a delegated cgroup into one below it: controllers act below a cgroup only
+/// where it has no processes of its own.
+fn make_room(delegated: &Cgroup, changes: &mut HierarchyChanges) -> Result<(), HierarchyError> {
+    let processes = delegated.processes()?;
+    if processes.is_empty() {
+        return Ok(());
     }
+    let unit = changes.make(delegated.path(), &delegated.path().join("unit"))?;
+    for process in processes {
+        unit.take_in(process)?;
+    }
+    Ok(())
 }
 
 /// Returns what came of passing a controller down.
-fn controller_of(passed: Result<(), HierarchyError>) -> Result<Controller, HierarchyError> {
+fn controller_of(
+    passed: Result<(), HierarchyError>,
+    place: &Place,
+) -> Result<Controller, HierarchyError> {
     match passed {
         Ok(()) => Ok(Controller::Active),
         Err(HierarchyError::Cgroup(CgroupError::NotAvailable { path, .. })) => {
+            let remedy = match &place.delegated {
+                Some(delegated) if *delegated == path => {
+                    "; Delegate= of its unit says what systemd leaves to it"
+                }
+                Some(_) | None => "",
+            };
             let path = path.display();
             Ok(Controller::Missing(format!(
-                "not in cgroup.controllers of {path}"
+                "not in cgroup.controllers of {path}{remedy}"
             )))
         }
         Err(HierarchyError::Cgroup(CgroupError::Failed { path, source, .. })) => {
@@ -182,6 +206,8 @@ fn controller_of(passed: Result<(), HierarchyError>) -> Result<Controller, Hiera
 
 #[cfg(test)]
 mod tests {
+    use weir_sys::cgroup::find_hierarchy;
+
     use super::*;
 
     fn tree(allow_unenforced: bool) -> CgroupTree {

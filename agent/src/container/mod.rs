@@ -43,6 +43,7 @@ mod id;
 mod kill;
 mod launch;
 mod limits;
+mod place;
 mod plan;
 mod recovery;
 mod sockets;
@@ -62,8 +63,8 @@ pub use spec::{Launch, LaunchRequest, PortsWanted, TaskLaunch, TaskName, TaskPar
 pub use task::{ContainerTask, Settings};
 pub use view::{ContainerView, Listing, State};
 
-pub(crate) use cgroups::root as cgroup_root;
 pub(crate) use diag::{TcpUse, tcp_use};
 pub(crate) use execute::{blocking, chain, now};
+pub(crate) use place::Place;
 pub(crate) use plan::task_cgroup;
 pub(crate) use sockets::read_ports_in_use;

@@ -12,8 +12,11 @@ use weir_sys::pidfd;
 
 use super::{Check, Feature};
 use crate::config::{CgroupConfig, Config};
-use crate::container::{cgroup_root, chain, read_ports_in_use};
+use crate::container::{Place, chain, read_ports_in_use};
 use crate::daemon::{executor_path, plan_ports};
+
+/// Where sd_booted(3) looks.
+const SYSTEMD: &str = "/run/systemd/system";
 
 pub(super) fn checks(config: &Config) -> Vec<Check> {
     let mut checks = vec![root(), kernel()];
@@ -80,13 +83,14 @@ fn cgroups(config: &CgroupConfig) -> Vec<Check> {
         "memory controller",
         "holding containers to their --mem, and counting their memory",
     );
-    let root = match cgroup_root(config) {
-        Ok(root) => root,
+    let place = match Place::find(config) {
+        Ok(place) => place,
         Err(error) => {
             return vec![CGROUPS.missing(chain(&error), "no container can be kept apart")];
         }
     };
-    let cgroup = match Cgroup::open(&root) {
+    let root = &place.root;
+    let cgroup = match Cgroup::open(root) {
         Ok(cgroup) => cgroup,
         Err(error) => {
             let remedy = "no container can be kept apart; set [cgroup] root to where it is mounted";
@@ -114,21 +118,42 @@ fn cgroups(config: &CgroupConfig) -> Vec<Check> {
             feature.degraded("not in cgroup v2", lost)
         });
     }
-    checks.push(kill_file(&root, &config.parent));
+    checks.push(delegation(&place));
+    checks.push(kill_file(root, &place.parent));
     checks
+}
+
+/// Says where containers' cgroups are, and whether systemd leaves them alone there.
+fn delegation(place: &Place) -> Check {
+    const PARENT: Feature = Feature::new(
+        "containers' cgroup",
+        "having a part of the hierarchy that nobody else divides",
+    );
+    let parent = place.parent.display();
+    match &place.delegated {
+        Some(delegated) => PARENT.ok(format!(
+            "{parent}, in {} which systemd delegates",
+            delegated.display()
+        )),
+        None if Path::new(SYSTEMD).exists() => PARENT.degraded(
+            format!("{parent}, which systemd takes for its own"),
+            "it may move containers or undo limits when its units change; start weir-containers.service, or have [cgroup] parent \
+             in a cgroup of a unit with Delegate=yes",
+        ),
+        None => PARENT.ok(parent.to_string()),
+    }
 }
 
 /// Looks where containers are or will be, or in a cgroup that is made to look and taken away.
 ///
 /// The root of the hierarchy has no `cgroup.kill`, whatever the kernel; every other cgroup has.
-fn kill_file(root: &Path, parent: &str) -> Check {
+fn kill_file(root: &Path, parent: &Path) -> Check {
     const KILL: Feature = Feature::new(
         "cgroup.kill",
         "ending all processes of a container at one stroke, also while they fork",
     );
     const LOST: &str = "containers are killed process by process, which takes longer";
     const FILE: &str = "cgroup.kill";
-    let parent = root.join(parent);
     let mut above = parent.ancestors().take_while(|path| path.starts_with(root));
     let found = if above.any(|path| path.join(FILE).exists()) {
         Ok(true)
@@ -275,15 +300,17 @@ mod tests {
 
     #[test]
     fn cgroups_are_looked_into_and_left_as_they_were() {
-        let root = cgroup_root(&CgroupConfig::default()).expect("this test needs cgroup v2");
-        let check = kill_file(&root, "weir-of-nobody/containers");
+        let root = Place::find(&CgroupConfig::default())
+            .expect("this test needs cgroup v2")
+            .root;
+        let check = kill_file(&root, &root.join("weir-of-nobody/containers"));
         assert_eq!(check.status, Status::Ok, "as root on 5.14: {check:?}");
         assert_eq!(check.detail, "there");
         assert!(!root.join(format!("weir-doctor-{}", gettid())).exists());
 
         // A directory that is no cgroup has none, wherever it is looked for.
         let plain = tempfile::tempdir().unwrap();
-        let check = kill_file(plain.path(), "weir");
+        let check = kill_file(plain.path(), &plain.path().join("weir"));
         assert_eq!(check.status, Status::Degraded, "{check:?}");
         assert!(fs::read_dir(plain.path()).unwrap().next().is_none());
     }

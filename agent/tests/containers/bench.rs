@@ -163,7 +163,7 @@ impl Bench {
         let (store, thread) = store::open(&path).unwrap();
         let config = CgroupConfig {
             root: None,
-            parent: self.parent.clone(),
+            parent: Some(self.parent.clone()),
             allow_unenforced_limits: self.allow_unenforced,
         };
         let cgroups = CgroupTree::prepare(&config, self.directory.path()).unwrap();

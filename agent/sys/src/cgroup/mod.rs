@@ -13,6 +13,8 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use rustix::fs::getxattr;
+use rustix::io::Errno as Io;
 
 use self::text::{is_populated, name_at, parse_cpu_statistics, parse_processes};
 use crate::mount;
@@ -47,6 +49,9 @@ pub fn find_hierarchy() -> Result<PathBuf, CgroupError> {
         .map(|mount| mount.path)
         .ok_or(CgroupError::NoHierarchy)
 }
+
+/// How systemd marks what it delegates: the first before systemd 251, the second as well since then.
+const DELEGATED: [&str; 2] = ["trusted.delegate", "user.delegate"];
 
 impl Cgroup {
     /// Makes the group, and those above it that are missing; fine if it is there already.
@@ -122,6 +127,34 @@ impl Cgroup {
     /// Returns the processes in it, without those in groups below.
     pub fn processes(&self) -> Result<Vec<Pid>, CgroupError> {
         Ok(parse_processes(&self.read("cgroup.procs")?))
+    }
+
+    /// Takes a process in; fine if it has ended meanwhile.
+    pub fn take_in(&self, process: Pid) -> Result<(), CgroupError> {
+        match self.write("cgroup.procs", &process.to_string()) {
+            Err(CgroupError::Failed { source, .. })
+                if source.raw_os_error() == Some(libc::ESRCH) =>
+            {
+                Ok(())
+            }
+            written => written,
+        }
+    }
+
+    /// Returns whether systemd leaves this group, and all below, to somebody else: it says so in an
+    /// extended attribute (systemd's CGROUP_DELEGATION.md).
+    pub fn is_delegated(&self) -> Result<bool, CgroupError> {
+        for name in DELEGATED {
+            let mut value = [0; 1];
+            match getxattr(&self.path, name, &mut value) {
+                Ok(1) if value == *b"1" => return Ok(true),
+                Ok(_) => {}
+                // The trusted one is for root to see; the other, for everyone, came with Linux 5.7.
+                Err(Io::NODATA | Io::PERM | Io::OPNOTSUPP | Io::RANGE) => {}
+                Err(errno) => return Err(self.failed("read attributes of", errno.into())),
+            }
+        }
+        Ok(false)
     }
 
     /// Returns whether a process is in it or below.

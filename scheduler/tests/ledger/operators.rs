@@ -1,12 +1,14 @@
 //! Operators: each call answered, and written down.
 
+use std::sync::Arc;
+
 use weir_protocol::operator::{AgentState, Holder, Listing, OperatorAnswer, Page, Weight};
 use weir_protocol::{
     AgentEvent, ErrorCode, FrameworkEvent, FrameworkId, OperationId, OperatorCall, Reason,
     RescindReason, TaskKey, TaskState,
 };
 use weir_resources::{Amount, ResourceOperation};
-use weir_scheduler::ledger::Actor;
+use weir_scheduler::ledger::{Act, Actor, Caller, Policy, Settings, Verdict};
 
 use super::make;
 use super::world::{Fw, NodeNumber, World};
@@ -202,6 +204,36 @@ fn what_an_operator_is_refused_is_written_down() {
         failed(world.ask("ops", call));
         let refused = world.disk.audit().filter(|entry| entry.refused.is_some());
         assert_eq!(refused.count(), index + 1, "case {index}");
+    }
+}
+
+/// Rules that let operators do nothing.
+#[derive(Debug)]
+struct NoOperators;
+
+impl Policy for NoOperators {
+    fn judge(&self, caller: Caller<'_>, _: Act<'_>) -> Verdict {
+        match caller {
+            Caller::Operator(_) => Verdict::Refused,
+            Caller::Framework(_) => Verdict::Allowed,
+        }
+    }
+}
+
+#[test]
+fn what_the_rules_refuse_an_operator_is_written_down_with_what_it_was_about() {
+    let mut world = World::with(Settings::new(make::line("s1")), Arc::new(NoOperators));
+    world.agent("n1", "cpus:4;mem:1024");
+    let agent = || "n1".parse().expect("a name");
+    let drain = OperatorCall::DrainAgent {
+        agent: agent(),
+        grace_max: None,
+    };
+    for call in [drain, OperatorCall::RemoveAgent { agent: agent() }] {
+        assert_eq!(failed(world.ask("ops", call)), ErrorCode::Unauthorized);
+        let last = world.disk.audit().last().expect("it is written down");
+        assert!(last.refused.is_some());
+        assert!(last.what.as_str().contains("n1"), "{}", last.what);
     }
 }
 

@@ -20,18 +20,16 @@ use crate::ledger::removal::Removal;
 use crate::ledger::state::Ledger;
 
 impl Ledger {
-    /// Returns nothing if the rules let an operator do something; if not, it is written down.
-    pub(super) fn allow(&mut self, asked: Asked<'_>, act: Act<'_>) -> Result<(), Failure> {
+    /// Returns nothing if the rules let an operator do something; if not, it is written down, with what
+    /// it would have been done to.
+    pub(super) fn allow(
+        &mut self,
+        asked: Asked<'_>,
+        act: Act<'_>,
+        what: impl fmt::Display,
+    ) -> Result<(), Failure> {
         let judged = self.judge(Caller::Operator(asked.principal), act);
-        judged.map_err(|error| {
-            let failure = error.failure();
-            self.audit(
-                Actor::Operator(asked.principal.clone()),
-                act,
-                Some(&failure),
-            );
-            failure
-        })
+        judged.map_err(|error| self.refused(asked, what, error.failure()))
     }
 
     /// Writes down that nothing was done, and why.
@@ -45,7 +43,8 @@ impl Ledger {
     }
 
     pub(super) fn set_weight(&mut self, asked: Asked<'_>, role: Role, weight: Wanted) -> Answer {
-        self.allow(asked, Act::SetWeight(&role))?;
+        let what = format_args!("set the weight of role `{role}` to {weight}");
+        self.allow(asked, Act::SetWeight(&role), what)?;
         let weight = Weight::try_from(weight.amount())
             .map_err(|error| Failure::new(ErrorCode::InvalidMessage, error, error.remedy()))?;
         self.allocator.set_weight(&role, weight);
@@ -65,9 +64,9 @@ impl Ledger {
         name: &AgentName,
         grace_max: Option<Millis>,
     ) -> Answer {
-        self.allow(asked, Act::Drain)?;
+        let what = format_args!("drain agent {name}");
+        self.allow(asked, Act::Drain, what)?;
         let Some(id) = self.agents.named(name).map(|agent| agent.id) else {
-            let what = format_args!("drain agent {name}");
             return Err(self.refused(asked, what, unknown_agent(name)));
         };
         self.allocator
@@ -91,9 +90,9 @@ impl Ledger {
     }
 
     pub(super) fn remove_named_agent(&mut self, asked: Asked<'_>, name: &AgentName) -> Answer {
-        self.allow(asked, Act::Remove)?;
+        let what = format_args!("remove agent {name}");
+        self.allow(asked, Act::Remove, what)?;
         let Some(id) = self.agents.named(name).map(|agent| agent.id) else {
-            let what = format_args!("remove agent {name}");
             return Err(self.refused(asked, what, unknown_agent(name)));
         };
         let why = Note::cut(format_args!("operator {} removed it", asked.principal));
@@ -119,7 +118,7 @@ impl Ledger {
         let Some(role) = framework.map(|framework| framework.info.role.clone()) else {
             return Err(self.refused(asked, what, unknown()));
         };
-        self.allow(asked, Act::Kill(&role))?;
+        self.allow(asked, Act::Kill(&role), what)?;
         let order = KillOrder {
             grace,
             reason: Some(Reason::KilledByOperator),
@@ -143,6 +142,7 @@ impl Ledger {
     }
 
     pub(super) fn tear_down_framework(&mut self, asked: Asked<'_>, id: FrameworkId) -> Answer {
+        let what = format_args!("end framework {id}");
         let Some(framework) = self.frameworks.by_id.get(&id) else {
             let why = match self.frameworks.ended.get(&id) {
                 Some(ended) => Failure::new(
@@ -156,10 +156,10 @@ impl Ledger {
                     "`weir frameworks` lists those that there are",
                 ),
             };
-            return Err(self.refused(asked, format_args!("end framework {id}"), why));
+            return Err(self.refused(asked, what, why));
         };
         let role = framework.info.role.clone();
-        self.allow(asked, Act::Teardown(&role))?;
+        self.allow(asked, Act::Teardown(&role), what)?;
         let who = Actor::Operator(asked.principal.clone());
         self.end_framework(id, End::TornDownBy, who);
         Ok(done())

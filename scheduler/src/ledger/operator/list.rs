@@ -46,7 +46,7 @@ impl FromStr for TaskPlace {
 
 impl Ledger {
     pub(super) fn list(&mut self, asked: Asked<'_>, call: OperatorCall) -> Answer {
-        self.allow(asked, Act::List)?;
+        self.allow(asked, Act::List, Act::List)?;
         match call {
             OperatorCall::ListAgents(page) => self.list_agents(&page),
             OperatorCall::ListOffers(page) => self.list_offers(&page),

@@ -5,6 +5,9 @@
 
 use std::collections::BTreeSet;
 
+use weir_protocol::bounds::{
+    ID_BYTES_MAX, NOTE_BYTES_MAX, NOTES_MAX as NOTES_PER_ANSWER_MAX, TASKS_PER_LAUNCH_MAX,
+};
 use weir_protocol::{
     AgentEvent, AgentName, ErrorCode, Launch, Line, NetworkMode, Note, OperationId,
     OperationOutcome, Oversize, Reason, TaskId, TaskKey, TaskSpec, TaskState, check_size,
@@ -24,6 +27,15 @@ use super::task::{Revoked, Task, What};
 
 /// How many refused tasks are named in the answer to a LAUNCH; each has an update of its own.
 const NOTES_MAX: usize = 16;
+
+/// How many tasks whose id is in use are named in one note: the longest ids fit, and so do all the tasks
+/// of a LAUNCH in the notes of its answer.
+const IDS_PER_NOTE: usize = 30;
+
+const _: () = assert!(
+    IDS_PER_NOTE * (ID_BYTES_MAX + 4) + 64 <= NOTE_BYTES_MAX
+        && 2 + NOTES_MAX + TASKS_PER_LAUNCH_MAX.div_ceil(IDS_PER_NOTE) <= NOTES_PER_ANSWER_MAX
+);
 
 /// What an isolated task holds of the agent's blocks of ports.
 const ONE_BLOCK: Amount = Amount::from_thousandths(1000);
@@ -403,18 +415,33 @@ impl Ledger {
     }
 }
 
+/// Returns why tasks were not launched: all that have no update of their own, for nothing else tells of
+/// those, and the first of the others.
 fn notes(refused: &[LaunchError]) -> Vec<Note> {
-    let mut notes: Vec<Note> = refused
+    let in_use = refused.iter().filter_map(|error| match error {
+        LaunchError::IdReused { task } => Some(task),
+        LaunchError::Empty { .. }
+        | LaunchError::Mixed { .. }
+        | LaunchError::Unauthorized { .. }
+        | LaunchError::PartOfBlock { .. }
+        | LaunchError::NoBlock { .. }
+        | LaunchError::Insufficient { .. }
+        | LaunchError::Ragged { .. }
+        | LaunchError::NotThere { .. }
+        | LaunchError::Draining { .. } => None,
+    });
+    let in_use: Vec<&TaskId> = in_use.collect();
+    let told: Vec<&LaunchError> = refused
         .iter()
-        .take(NOTES_MAX)
-        .map(|error| Note::cut(chain(error)))
+        .filter(|error| error.never().is_some())
         .collect();
-    if let Some(more) = refused.len().checked_sub(NOTES_MAX)
-        && more > 0
-    {
-        notes.push(Note::cut(format_args!(
-            "{more} more tasks were not launched; each has an update"
-        )));
-    }
-    notes
+    let named = told.iter().take(NOTES_MAX).map(|error| chain(*error));
+    let more = told.len().saturating_sub(NOTES_MAX);
+    let more =
+        (more > 0).then(|| format!("{more} more tasks were not launched; each has an update"));
+    let in_use = in_use.chunks(IDS_PER_NOTE).map(|ids| {
+        let ids: Vec<String> = ids.iter().map(|id| format!("`{id}`")).collect();
+        format!("not launched, as the id is in use: {}", ids.join(", "))
+    });
+    named.chain(more).chain(in_use).map(Note::cut).collect()
 }

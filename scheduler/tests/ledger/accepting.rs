@@ -491,6 +491,45 @@ fn each_task_of_a_launch_is_judged_by_itself() {
 }
 
 #[test]
+fn each_task_whose_id_is_in_use_is_named_however_many_are_refused() {
+    let (mut world, fw) = one_agent("cpus:4;mem:1024");
+    let id = |index: usize| format!("{:x<128}", format!("t{index}"));
+    let offer = world.offer(fw).id;
+    let first = make::task("first", &make::resources("cpus:1"));
+    // What is too much comes first, and then the same id for as many tasks as there may be.
+    let greedy = (0..40).map(|index| make::task(&id(index), &make::resources("cpus:40")));
+    let again = (0..40).map(|_| make::task("first", &make::resources("mem:1")));
+    let again_long = (0..943).map(|index| make::task(&id(index % 40), &make::resources("mem:1")));
+    let tasks: Vec<_> = [first]
+        .into_iter()
+        .chain(greedy)
+        .chain(again)
+        .chain(again_long)
+        .collect();
+    assert_eq!(tasks.len(), 1024);
+    world.accept(fw, &[offer], vec![make::launch("o1", tasks)]);
+    let heard = world.heard(fw);
+    let notes = heard.iter().find_map(|event| match event {
+        FrameworkEvent::Operation {
+            outcome: OperationOutcome::Finished { notes },
+            ..
+        } => Some(notes.clone()),
+        _ => None,
+    });
+    let notes = notes.expect("one is launched");
+    assert!(notes.len() <= weir_protocol::bounds::NOTES_MAX);
+    let named = |id: &str| -> usize {
+        let id = format!("`{id}`");
+        let notes = notes
+            .iter()
+            .filter(|note| note.as_str().starts_with("not launched"));
+        notes.map(|note| note.as_str().matches(&id).count()).sum()
+    };
+    assert_eq!(named("first"), 40);
+    assert_eq!((0..40).map(|index| named(&id(index))).sum::<usize>(), 943);
+}
+
+#[test]
 fn an_isolated_task_takes_a_block_of_ports() {
     let mut world = World::new();
     let fw = world.framework("f1", "web");

@@ -66,10 +66,10 @@ pub const ATTRIBUTES_MAX: usize = 64;
 /// The longest list of attributes in bytes of the wire: beside resources it fits an offer.
 pub const ATTRIBUTES_BYTES_MAX: usize = FRAME_BYTES_MAX / 16;
 
-/// The most capabilities that a hello names, and the longest name of one in bytes.
+/// The most capabilities that a hello or a framework names.
 pub const CAPABILITIES_MAX: usize = 64;
 
-/// The most arguments and variables of a command together: what fits a request with room to spare,
+/// The most arguments of a command, and the most variables: what fits a request with room to spare,
 /// and far below what execve(2) takes.
 pub const WORDS_MAX: usize = 4096;
 

@@ -6,7 +6,8 @@
 //! 4. Take over the containers that a former agent left.
 //! 5. Go on with what the scheduler wants of the node, if there is one.
 //! 6. Serve: the socket for the commands, HTTP for monitoring.
-//! 7. On SIGTERM or SIGINT: finish what is under way, and go. Containers stay. Where there are none,
+//! 7. On SIGHUP: read the certificates again.
+//! 8. On SIGTERM or SIGINT: finish what is under way, and go. Containers stay. Where there are none,
 //!    the node gets its network back.
 
 use std::fs;
@@ -21,6 +22,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{MissedTickBehavior, interval};
 use weir_abi::{Counters, NodeCounters, RttHistogram};
 use weir_sys::cgroup::CgroupError;
 
@@ -231,14 +233,17 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     tracing::info!(socket = %config.agent.socket.display(), http = http_address, "ready");
     tell_systemd(NotifyState::Ready);
 
+    let watchdog = tokio::spawn(feed_watchdog(containers.clone()));
+    let reload = session.as_ref().map(|(session, _)| session.clone());
     let result = tokio::select! {
-        name = signals.wait() => {
+        name = signals.until_stop(reload.as_ref()) => {
             tracing::info!(signal = name, "stopping");
             Ok(())
         }
         () = task.ended() => Err(DaemonError::ContainerTask),
         () = session_ended(session.as_mut()) => Err(DaemonError::SessionTask),
     };
+    watchdog.abort();
     tell_systemd(NotifyState::Stopping);
     local.stop();
     // Before the containers: what becomes of them from here on is seen by the next agent.
@@ -438,6 +443,7 @@ impl StateLock {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
@@ -445,13 +451,38 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
-    async fn wait(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+    /// Reloads as often as it is asked to, until it is asked to stop; returns by what.
+    async fn until_stop(&mut self, session: Option<&SessionHandle>) -> &'static str {
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return "SIGTERM",
+                _ = self.interrupt.recv() => return "SIGINT",
+                _ = self.hangup.recv() => match session {
+                    Some(session) => session.reload(),
+                    None => tracing::info!("there is no scheduler, so there are no certificates to read again"),
+                },
+            }
+        }
+    }
+}
+
+/// Tells systemd that all is well, for as long as containers are served; if it asks to be told.
+async fn feed_watchdog(containers: ContainerHandle) {
+    let Some(patience) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    let mut ticks = interval((patience / 3).max(Duration::from_millis(100)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if containers.turns().await {
+            tell_systemd(NotifyState::Watchdog);
+        } else {
+            tracing::error!("the container task is gone; systemd is not told that all is well");
         }
     }
 }

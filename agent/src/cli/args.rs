@@ -34,7 +34,8 @@ pub(super) struct Cli {
 pub(super) enum Command {
     /// Run the agent of this node
     ///
-    /// Runs until SIGTERM or SIGINT. Containers outlive it, and the next agent takes them over.
+    /// Runs until SIGTERM or SIGINT. SIGHUP reads the certificates again. Containers outlive it, and the next
+    /// agent takes them over.
     Run {
         /// Read the configuration from this file
         #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]

@@ -57,6 +57,9 @@ pub(super) enum Request {
         ports_in_use: PortSet,
         reply: oneshot::Sender<BlockCount>,
     },
+    Turn {
+        reply: oneshot::Sender<()>,
+    },
     Stop {
         reply: oneshot::Sender<()>,
     },
@@ -107,6 +110,13 @@ impl ContainerHandle {
     /// Returns whether the task lives.
     pub fn is_alive(&self) -> bool {
         !self.requests.is_closed()
+    }
+
+    /// Waits until the task has done what was asked before; `false` if it is gone. A task that hangs
+    /// never says anything.
+    pub async fn turns(&self) -> bool {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(Request::Turn { reply }).await.is_ok() && answer.await.is_ok()
     }
 
     /// Returns all containers as they are now.

@@ -228,6 +228,7 @@ impl<N: ContainerNetwork> Owner<N> {
                     .send(self.count_blocks(&ports_in_use))
                     .unwrap_or_default();
             }
+            Request::Turn { reply } => reply.send(()).unwrap_or_default(),
             Request::Stop { .. } => unreachable!("the loop takes these"),
         }
     }

@@ -96,6 +96,8 @@ pub(super) struct Connections {
     pub(super) told: mpsc::Receiver<Told>,
     pub(super) wanted: watch::Sender<Wanted>,
     pub(super) report: watch::Receiver<ConnectionReport>,
+    /// Has the credentials read again.
+    pub(super) reload: mpsc::Sender<()>,
 }
 
 /// Starts the task. It ends when the shell's ends are dropped.
@@ -106,6 +108,8 @@ pub(super) fn spawn(config: &SchedulerConfig) -> Connections {
         is_registered: false,
     });
     let (publish, report) = watch::channel(ConnectionReport::default());
+    // One that waits stands for all that were asked for meanwhile.
+    let (reload, asked) = mpsc::channel(1);
     let task = ConnectionTask {
         addresses: config.checked_addresses(),
         files: CredentialFiles {
@@ -124,11 +128,12 @@ pub(super) fn spawn(config: &SchedulerConfig) -> Connections {
         wanted: watched,
         publish,
     };
-    tokio::spawn(task.run());
+    tokio::spawn(task.run(asked));
     Connections {
         told,
         wanted,
         report,
+        reload,
     }
 }
 
@@ -229,15 +234,35 @@ struct Welcomed {
     name: AgentName,
 }
 
+/// Reads the credentials again whenever that is asked for. Ends with the shell.
+async fn reload_when_asked(reloader: &Reloader, mut asked: mpsc::Receiver<()>) {
+    while asked.recv().await.is_some() {
+        match reloader.reload().await {
+            Ok(()) => tracing::info!("the certificates were read again"),
+            Err(error) => {
+                tracing::error!(error = %chain(&error), "the former certificates stay in force");
+            }
+        }
+    }
+}
+
 impl ConnectionTask {
-    async fn run(mut self) {
-        // Nobody is told: whoever would be is gone.
-        let Err(Gone) = self.serve().await;
+    async fn run(mut self, asked: mpsc::Receiver<()>) {
+        let Ok(reloader) = self.load_credentials().await else {
+            return;
+        };
+        let credentials = reloader.watch();
+        tokio::select! {
+            // Nobody is told: whoever would be is gone.
+            Err(Gone) = self.serve(credentials) => {}
+            () = reload_when_asked(&reloader, asked) => {}
+        }
     }
 
-    async fn serve(&mut self) -> Result<std::convert::Infallible, Gone> {
-        let reloader = self.load_credentials().await?;
-        let credentials = reloader.watch();
+    async fn serve(
+        &mut self,
+        credentials: CredentialWatch,
+    ) -> Result<std::convert::Infallible, Gone> {
         self.publish
             .send_modify(|report| report.credentials = Some(credentials.clone()));
         let connector = Connector::new(credentials.clone(), ConnectLimits::default());

@@ -96,6 +96,7 @@ pub struct SessionReport {
 #[derive(Clone, Debug)]
 pub struct SessionHandle {
     stop: mpsc::Sender<oneshot::Sender<()>>,
+    reload: mpsc::Sender<()>,
     report: watch::Receiver<SessionReport>,
 }
 
@@ -107,6 +108,12 @@ impl SessionHandle {
     /// Returns how the session stands, as it changes.
     pub fn report(&self) -> watch::Receiver<SessionReport> {
         self.report.clone()
+    }
+
+    /// Has the certificates read again, soon; the log says what came of it.
+    pub fn reload(&self) {
+        // Full: it is about to happen. Closed: nothing is left that would use them.
+        let _asked = self.reload.try_send(());
     }
 
     /// Ends the session: what was decided becomes durable, tasks go on, the next agent continues.
@@ -140,6 +147,8 @@ impl SessionTask {
         let session = restore(profile, stored, &states, &mut random)?;
         let (publish, report) = watch::channel(SessionReport::default());
         let (stop, stops) = mpsc::channel(1);
+        let connections = connection::spawn(&scheduler);
+        let reload = connections.reload.clone();
         let shell = Shell {
             session,
             random,
@@ -151,7 +160,7 @@ impl SessionTask {
             told: states,
             launching: BTreeSet::new(),
             jobs: JoinSet::new(),
-            connections: connection::spawn(&scheduler),
+            connections,
             calls: None,
             outgoing: VecDeque::new(),
             is_closing: false,
@@ -162,7 +171,12 @@ impl SessionTask {
         };
         let every = Duration::from_millis(estimate.interval_ms);
         let task = tokio::spawn(shell.run(every, stops));
-        Ok((SessionHandle { stop, report }, Self(task)))
+        let handle = SessionHandle {
+            stop,
+            reload,
+            report,
+        };
+        Ok((handle, Self(task)))
     }
 
     /// Waits until the task has ended: after a stop, or because of a bug.

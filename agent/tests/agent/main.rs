@@ -26,4 +26,5 @@ mod programs;
 mod puppet;
 mod refusals;
 mod remains;
+mod service;
 mod statistics;

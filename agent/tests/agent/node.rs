@@ -334,6 +334,19 @@ impl Node {
         kill(Pid::from_raw(self.daemon_pid().cast_signed()), signal).unwrap();
     }
 
+    /// Waits until the daemon says this to systemd.
+    pub(crate) fn wait_told(&self, state: &str) {
+        let (_, told) = self.daemon.as_ref().expect("the daemon runs");
+        eventually(state, || {
+            let mut message = [0; 256];
+            let length = told.recv(&mut message).ok()?;
+            message[..length]
+                .split(|byte| *byte == b'\n')
+                .any(|line| line == state.as_bytes())
+                .then_some(())
+        });
+    }
+
     fn wait_daemon(&mut self, what: &str) -> ExitStatus {
         let (mut daemon, _told) = self.daemon.take().expect("the daemon runs");
         let deadline = Instant::now() + DEADLINE;

@@ -343,8 +343,6 @@ impl Ledger {
 
     /// Returns everything that is written down, as it is by now: what [`Self::recover`] needs, and what a
     /// database holds once every batch is written.
-    ///
-    /// Of tasks that their agents have the description is left out, which a database may still hold.
     pub fn rows(&self) -> Vec<Row> {
         let agents = self.agents.by_id.values();
         let removed = self.agents.removed.values().cloned();

@@ -9,7 +9,7 @@
 //! | yes | no | it is learned, and its framework with it if that was lost |
 //! | yes | no, for its framework has ended | it is a stray, and is killed |
 //! | no | yes, and the agent has never said anything of it | LAUNCH was lost: it is sent again |
-//! | no | yes, and it was to be killed | it was never launched: TASK_KILLED |
+//! | no | yes, and it was to be killed, or was revoked | it was never launched: TASK_KILLED |
 //! | no | yes, and the agent had it | TASK_LOST |
 //!
 //! A task whose end was acknowledged is in no list: its row went before the agent heard of that.
@@ -256,6 +256,14 @@ impl Ledger {
             (What::Unconfirmed(_), _) if task.kill.is_some() => {
                 Missing::Ends(KILLED_BEFORE, "it was killed before it was launched")
             }
+            (What::Unconfirmed(_), _) if task.revoked == Revoked::Yes => {
+                let state = TaskState::Killed;
+                let reason = Reason::Revoked;
+                Missing::Ends(
+                    Never { state, reason },
+                    "what was lent to it was taken back before it was launched",
+                )
+            }
             (What::Unconfirmed(_), Standing::Draining { .. }) => Missing::Ends(
                 lost(Reason::AgentDraining),
                 "its agent was drained before it was launched",
@@ -291,8 +299,8 @@ impl Ledger {
             };
             if status.state.is_terminal() {
                 task.final_update = status.update;
-                task.confirm();
-                if self.stop_holding(&key, status.state) {
+                let is_new = task.confirm();
+                if self.stop_holding(&key, status.state) || is_new {
                     self.put_task(&key);
                 }
             }
@@ -405,7 +413,7 @@ impl Ledger {
             self.learn(id, named);
             return;
         };
-        task.confirm();
+        let is_new = task.confirm();
         let (kill, is_revoked) = (task.kill, task.revoked == Revoked::Yes);
         if named.status.state.is_terminal() {
             return;
@@ -418,7 +426,7 @@ impl Ledger {
         }
         let had_ended = !task.is_alive();
         task.latest = named.status.state;
-        if had_ended {
+        if had_ended || is_new {
             self.put_task(&key);
         }
         if let Some(order) = kill {

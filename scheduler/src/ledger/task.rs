@@ -106,8 +106,13 @@ impl Task {
         !self.latest.is_terminal()
     }
 
-    /// Writes down that the agent has it: its description is no longer needed, and may be long.
-    pub(super) fn confirm(&mut self) {
+    /// Notes that the agent has it: its description is no longer needed, and may be long.
+    ///
+    /// Returns whether that is new. Then it is to be written down: a ledger that has forgotten it would
+    /// launch the task again, should the agent come back without it.
+    #[must_use]
+    pub(super) fn confirm(&mut self) -> bool {
+        let is_new = matches!(self.what, What::Unconfirmed(_));
         if let What::Unconfirmed(launch) = &self.what {
             self.what = What::Confirmed(Box::new(LearnedTask {
                 id: launch.task.id.clone(),
@@ -117,6 +122,7 @@ impl Task {
                 labels: launch.task.labels.clone(),
             }));
         }
+        is_new
     }
 
     /// Returns the task as it is written down.

@@ -70,6 +70,7 @@ impl Ledger {
     }
 
     fn take_update(&mut self, key: TaskKey, status: TaskStatus, latest: TaskState) {
+        let is_new = self.tasks.get_mut(&key).is_some_and(Task::confirm);
         let status = self.noted(&key, status);
         let is_over = status.state.is_terminal() && status.update.is_none();
         if latest.is_terminal() {
@@ -77,6 +78,8 @@ impl Ledger {
             if has_ended && !is_over {
                 self.put_task(&key);
             }
+        } else if is_new {
+            self.put_task(&key);
         }
         let Some(task) = self.tasks.get_mut(&key) else {
             return;
@@ -94,7 +97,6 @@ impl Ledger {
     fn noted(&mut self, key: &TaskKey, mut status: TaskStatus) -> TaskStatus {
         if let Some(task) = self.tasks.get_mut(key) {
             status.agent = Some(task.agent);
-            task.confirm();
             task.unacknowledged = status.update;
             if status.state.is_terminal() {
                 task.final_update = status.update;

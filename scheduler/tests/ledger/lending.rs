@@ -281,3 +281,24 @@ fn revoking_reaches_an_agent_that_was_away() {
     world.register(N1);
     assert_eq!(world.node(N1).alive().count(), 0);
 }
+
+#[test]
+fn a_task_that_is_revoked_before_its_agent_has_heard_of_it_is_not_launched_again() {
+    let (mut world, regular, greedy) = lending("cpus:2;mem:128");
+    leave_all_to(&mut world, greedy, regular);
+    // LAUNCH is lost with the connection, and the estimate ends while the agent is away.
+    world.prompt = false;
+    run_lent(&mut world, greedy, "t1", "cpus:1;mem:32");
+    world.cut(N1);
+    world.node_mut(N1).tasks.clear();
+    world.heard(greedy);
+    world.advance_secs(61);
+    world.node_mut(N1).estimate = None;
+    world.prompt = true;
+    world.register(N1);
+    let told = world.updates(greedy);
+    let last = told.last().expect("its framework is told");
+    assert_eq!(last.state, TaskState::Killed);
+    assert_eq!(last.reason, Some(Reason::Revoked));
+    assert!(world.node(N1).starts.is_empty());
+}

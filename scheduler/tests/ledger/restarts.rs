@@ -273,3 +273,22 @@ fn interruptions_of_the_network_disrupt_nothing_for_good() {
         .sum();
     assert_eq!(starts, 30, "each round ran its task, once");
 }
+
+#[test]
+fn a_task_that_its_agent_had_and_lost_is_not_launched_again_by_the_next_scheduler() {
+    let mut world = World::new();
+    let fw = world.framework("f1", "web");
+    let node = world.agent("n1", "cpus:4;mem:1024");
+    world.run(fw, "t1", "cpus:1;mem:64");
+    world.acknowledge_all(fw);
+    world.restart();
+    // Its database was put back from a copy of before the task.
+    world.node_mut(node).tasks.clear();
+    world.node_mut(node).starts.clear();
+    world.subscribe(fw);
+    world.register(node);
+    let told = world.updates(fw);
+    let last = told.last().expect("its framework is told");
+    assert_eq!(last.state, TaskState::Lost);
+    assert!(world.node(node).starts.is_empty(), "it may have run");
+}

@@ -42,11 +42,7 @@ impl AgentSession {
             id: self.agent,
             checkpointed: self.set(),
             port_blocks: self.port_blocks,
-            estimate: self
-                .estimate
-                .as_ref()
-                .filter(|lent| lent.at.saturating_add(lent.estimate.ttl().into()) > now)
-                .map(|lent| lent.estimate.clone()),
+            estimate: self.estimate.as_ref().and_then(|lent| lent.rest(now)),
             tasks_total: 0,
         };
         for call in registration_calls(registration, tasks) {

@@ -143,6 +143,18 @@ pub(super) struct Lent {
     pub(super) at: Duration,
 }
 
+impl Lent {
+    /// Returns what is left of it: what was lent for so long is lent no longer for being said again.
+    pub(super) fn rest(&self, now: Duration) -> Option<Estimate> {
+        let ttl = Duration::from(self.estimate.ttl());
+        let rest = self.at.saturating_add(ttl).checked_sub(now)?;
+        let rest = Millis(u64::try_from(rest.as_millis()).unwrap_or(u64::MAX));
+        // None if nothing is left.
+        let resources = self.estimate.resources().clone();
+        Estimate::new(self.estimate.version(), rest, resources).ok()
+    }
+}
+
 /// What every step is taken with.
 pub(super) struct Circumstances<'a> {
     pub(super) now: Now,

@@ -126,6 +126,17 @@ fn estimates_are_said_when_they_change_and_before_they_expire() {
 }
 
 #[test]
+fn an_estimate_lasts_no_longer_for_being_registered_with() {
+    let mut world = World::new();
+    world.tell(Input::Estimated(resources("cpus{REV}:2")));
+    world.wait(40);
+    world.connect();
+    world.settle();
+    let estimate = registration(&mut world).estimate.unwrap();
+    assert_eq!(estimate.ttl(), Millis(20_000));
+}
+
+#[test]
 fn an_estimate_that_has_expired_is_not_registered() {
     let mut world = World::new();
     world.tell(Input::Estimated(resources("cpus{REV}:2")));

@@ -20,6 +20,7 @@ mod setup;
 mod soak;
 mod test;
 mod tree;
+mod vm_test;
 
 use std::process::ExitCode;
 
@@ -41,6 +42,8 @@ enum Task {
     Check,
     /// Set up, check, build, and run every test that fits this machine; as root
     Test(test::Arguments),
+    /// Run the integration tests on the kernels of ci/kernels.toml, each in a guest of QEMU; as root
+    VmTest(vm_test::Arguments),
     /// Do what continuous integration does: `test`, and no test may be skipped without need
     Ci,
     /// Start a demonstration node in network namespaces of its own; as root
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::run(),
         Task::Check => check::run(),
         Task::Test(arguments) => test::run(&arguments),
+        Task::VmTest(arguments) => vm_test::run(&arguments),
         Task::Ci => test::run(&test::Arguments::ci()),
         Task::Up(arguments) => demo::up(&arguments),
         Task::Down => demo::down(),

@@ -7,7 +7,7 @@ const SKIP_MARK: &str = "weir-skip: ";
 
 /// What became of each test.
 #[derive(Debug, Default)]
-pub(super) struct Account {
+pub(crate) struct Account {
     /// What is told in front of every test of this run.
     label: &'static str,
     /// The binary that is running, as cargo calls it.
@@ -22,13 +22,13 @@ pub(super) struct Account {
 
 /// A test that did not run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Skip<'a> {
+pub(crate) struct Skip<'a> {
     /// Of which run.
-    pub(super) label: &'a str,
+    pub(crate) label: &'a str,
     /// Its name, as it says itself.
-    pub(super) test: &'a str,
+    pub(crate) test: &'a str,
     /// What is missing.
-    pub(super) reason: &'a str,
+    pub(crate) reason: &'a str,
 }
 
 /// Where in the output of a test binary we are.
@@ -45,14 +45,14 @@ enum Part {
 
 impl Account {
     /// Begins a run, and tells its tests apart from those of other runs.
-    pub(super) fn begin(&mut self, label: &'static str) {
+    pub(crate) fn begin(&mut self, label: &'static str) {
         self.label = label;
         self.binary.clear();
         self.part = Part::Results;
     }
 
     /// Takes one line into account and returns whether people want to see it.
-    pub(super) fn read(&mut self, line: &str) -> bool {
+    pub(crate) fn read(&mut self, line: &str) -> bool {
         if let Some((_, skip)) = line.split_once(SKIP_MARK) {
             let (test, reason) = skip
                 .split_once(": ")
@@ -108,12 +108,12 @@ impl Account {
     }
 
     /// Returns the tests that failed, each after its binary.
-    pub(super) fn failed(&self) -> &[String] {
+    pub(crate) fn failed(&self) -> &[String] {
         &self.failed
     }
 
     /// Returns the tests that did not run, with the reason.
-    pub(super) fn skipped(&self) -> impl Iterator<Item = Skip<'_>> {
+    pub(crate) fn skipped(&self) -> impl Iterator<Item = Skip<'_>> {
         self.skipped
             .iter()
             .chain(&self.ignored)
@@ -127,7 +127,7 @@ impl Account {
     /// Returns how many passed, failed and were skipped.
     ///
     /// A test that says it was skipped has passed for libtest, and is not counted twice.
-    pub(super) fn numbers(&self) -> (usize, usize, usize) {
+    pub(crate) fn numbers(&self) -> (usize, usize, usize) {
         let skipped = self.skipped.len() + self.ignored.len();
         let passed = self.passed.len().saturating_sub(self.skipped.len());
         (passed, self.failed.len(), skipped)

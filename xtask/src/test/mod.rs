@@ -10,7 +10,7 @@
 //! to standard error. To libtest it has passed; to the summary it is skipped. In continuous
 //! integration a skip fails unless `ci/expected-skips.toml` excuses it on this machine.
 
-mod account;
+pub(crate) mod account;
 mod observe;
 mod run;
 mod skips;

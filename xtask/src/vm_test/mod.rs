@@ -1,0 +1,270 @@
+//! The integration tests on other kernels than this machine's, each in a guest of QEMU.
+//!
+//! 1. [`matrix`] reads `ci/kernels.toml`: kernels, packages with checksums, and what must be found.
+//! 2. [`mirror`] fetches what is not there yet, [`image`] makes of it what a guest boots. Both keep
+//!    what they made by its content, below `target/vm`; nothing is installed.
+//! 3. [`payload`] has cargo build the tests, and packs them with a script that runs them.
+//! 4. [`guest`] boots one guest at a time, and ends it at a deadline.
+//! 5. [`console`] and [`verdict`] read what it left. A pass is only what says that it passed: that
+//!    QEMU ended well says nothing.
+
+mod archive;
+mod console;
+mod guest;
+mod image;
+mod matrix;
+mod mirror;
+mod payload;
+mod verdict;
+
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use nix::unistd::Uid;
+
+use self::archive::Archive;
+use self::guest::{Accelerator, Emulator, End, Left};
+use self::image::Image;
+use self::matrix::{FILE, Kernel, Matrix};
+use self::mirror::Mirror;
+use self::verdict::Verdict;
+use crate::interrupt::Interrupt;
+use crate::tree;
+
+/// On which kernels what is run.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Run on this kernel of ci/kernels.toml only, by its name (6.12)
+    #[arg(long)]
+    kernel: Option<String>,
+    /// Run only tests whose name contains this
+    #[arg(long)]
+    filter: Option<String>,
+    /// Run only this test binary (network)
+    #[arg(long)]
+    test: Option<String>,
+    /// Kill a guest that has not ended after so many minutes
+    #[arg(long, default_value_t = 20)]
+    minutes: u64,
+    /// Show everything that the guests write, not only what went wrong
+    #[arg(long)]
+    show_output: bool,
+}
+
+/// Runs the matrix, and fails if one kernel has a problem.
+pub(crate) fn run(arguments: &Arguments) -> Result<()> {
+    if !Uid::effective().is_root() {
+        bail!("images are made by root (they are looked into with chroot); run it as root");
+    }
+    let mut matrix = Matrix::read()?;
+    if let Some(test) = &arguments.test {
+        matrix.tests.retain(|suite| suite.test == *test);
+        if matrix.tests.is_empty() {
+            bail!("there is no test binary `{test}` in {FILE}");
+        }
+    }
+    let interrupt = Interrupt::hold()?;
+    let started = Instant::now();
+    let bench = Bench::prepare(&matrix, arguments)?;
+    println!(
+        "vm-test: prepared in {:.0} s",
+        started.elapsed().as_secs_f64()
+    );
+
+    let mut verdicts = Vec::new();
+    let mut accelerator = None;
+    for kernel in matrix.select(arguments.kernel.as_deref())? {
+        let image = bench.image(kernel, &matrix)?;
+        let accelerator = match accelerator {
+            Some(known) => known,
+            None => *accelerator.insert(bench.choose(&image, &interrupt)?),
+        };
+        println!("vm-test: kernel {} ({})", kernel.release, word(accelerator));
+        let deadline = Duration::from_secs(arguments.minutes.saturating_mul(60));
+        let mut left = bench.boot(accelerator, &image, deadline, &interrupt)?;
+        if left.boot.is_none() {
+            println!("  it never came up and is tried once more; its last words:");
+            show_tail(&left);
+            left = bench.boot(accelerator, &image, deadline, &interrupt)?;
+        }
+        let verdict = verdict::judge(kernel, &matrix.tests, &left);
+        report(arguments, &left, &verdict);
+        bench.keep(kernel, &left)?;
+        verdicts.push(verdict);
+    }
+    print!("\n{}", verdict::table(&verdicts));
+    println!("logs: {}", bench.below.join("logs").display());
+    let failed = verdicts
+        .iter()
+        .filter(|verdict| !verdict.problems.is_empty())
+        .count();
+    if failed > 0 {
+        bail!(
+            "{failed} of {} kernels have problems: see above",
+            verdicts.len()
+        );
+    }
+    if verdicts.iter().all(|verdict| verdict.passed == 0) {
+        bail!("no test has that in its name");
+    }
+    Ok(())
+}
+
+/// What is the same for all kernels, ready to be used.
+struct Bench {
+    below: PathBuf,
+    work: PathBuf,
+    mirror: Mirror,
+    emulator: Emulator,
+    payload: PathBuf,
+}
+
+impl Bench {
+    fn prepare(matrix: &Matrix, arguments: &Arguments) -> Result<Self> {
+        let below = tree::target().join("vm");
+        let work = below.join("work");
+        for path in [&work, &below.join("logs")] {
+            fs::create_dir_all(path)
+                .with_context(|| format!("cannot create {}", path.display()))?;
+        }
+        let mirror = Mirror::new(&below);
+        let kernels = matrix.select(arguments.kernel.as_deref())?;
+        let wanted: Vec<_> = matrix
+            .emulator
+            .iter()
+            .chain(&matrix.userland)
+            .chain(kernels.iter().flat_map(|kernel| &kernel.packages))
+            .collect();
+        mirror.fetch(&matrix.suites, &wanted)?;
+        let root = below.join("emulator");
+        // By the checksums: another emulator is unpacked anew.
+        let sums: String = matrix
+            .emulator
+            .iter()
+            .map(|one| format!("{}\n", one.sha256))
+            .collect();
+        let stamp = root.join("packages.txt");
+        if !fs::read_to_string(&stamp).is_ok_and(|found| found == sums) {
+            if root.exists() {
+                fs::remove_dir_all(&root)
+                    .with_context(|| format!("cannot remove {}", root.display()))?;
+            }
+            fs::create_dir_all(&root)
+                .with_context(|| format!("cannot create {}", root.display()))?;
+            for package in &matrix.emulator {
+                mirror.unpack(package, &root)?;
+            }
+            fs::write(&stamp, sums).with_context(|| format!("cannot write {}", stamp.display()))?;
+        }
+        let programs = payload::build(&matrix.tests)?;
+        let payload = work.join("payload.cpio");
+        payload::pack(
+            &payload,
+            &work,
+            &matrix.tests,
+            &programs,
+            arguments.filter.as_deref(),
+        )?;
+        Ok(Self {
+            emulator: Emulator::new(&root),
+            below,
+            work,
+            mirror,
+            payload,
+        })
+    }
+
+    fn image(&self, kernel: &Kernel, matrix: &Matrix) -> Result<Image> {
+        image::image(&self.mirror, &self.below, kernel, &matrix.userland)
+    }
+
+    fn choose(&self, image: &Image, interrupt: &Interrupt) -> Result<Accelerator> {
+        // The first process alone: it finds no work, and ends.
+        let idle = self.work.join("idle.cpio");
+        let mut archive = Archive::create(&idle)?;
+        archive.file(Path::new("/init"), 0o755, payload::INIT.as_bytes())?;
+        archive.finish()?;
+        let archive = self.join(image, &idle)?;
+        self.emulator
+            .choose(&image.kernel, &archive, &self.work, interrupt)
+    }
+
+    fn boot(
+        &self,
+        accelerator: Accelerator,
+        image: &Image,
+        deadline: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<Left> {
+        let archive = self.join(image, &self.payload)?;
+        self.emulator.run(
+            accelerator,
+            &image.kernel,
+            &archive,
+            &self.work,
+            deadline,
+            interrupt,
+        )
+    }
+
+    /// Puts two archives behind each other, which to a kernel is one.
+    fn join(&self, image: &Image, more: &Path) -> Result<PathBuf> {
+        let path = self.work.join("initrd");
+        let show = || format!("cannot write {}", path.display());
+        let mut whole = File::create(&path).with_context(show)?;
+        for part in [image.archive.as_path(), more] {
+            let mut part =
+                File::open(part).with_context(|| format!("cannot read {}", part.display()))?;
+            io::copy(&mut part, &mut whole).with_context(show)?;
+        }
+        Ok(path)
+    }
+
+    /// Keeps what a guest wrote, for whoever wants to read all of it.
+    fn keep(&self, kernel: &Kernel, left: &Left) -> Result<()> {
+        for (name, content) in [("console", &left.console), ("output", &left.output)] {
+            let path = self
+                .below
+                .join("logs")
+                .join(format!("{}-{name}.log", kernel.name));
+            fs::write(&path, content)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+}
+
+fn report(arguments: &Arguments, left: &Left, verdict: &Verdict) {
+    if arguments.show_output || verdict.failed > 0 {
+        println!("{}", left.output);
+    }
+    match left.end {
+        End::Own if left.output.contains("weir-vm: done") => {}
+        End::Own | End::NeverReady | End::Deadline => show_tail(left),
+    }
+    for problem in &verdict.problems {
+        println!("  problem: {problem}");
+    }
+}
+
+fn show_tail(left: &Left) {
+    for (name, text) in [
+        ("output", &left.output),
+        ("kernel", &left.console),
+        ("qemu", &left.complaint),
+    ] {
+        for line in console::tail(text) {
+            println!("  {name}| {line}");
+        }
+    }
+}
+
+fn word(accelerator: Accelerator) -> &'static str {
+    match accelerator {
+        Accelerator::Kvm => "with KVM",
+        Accelerator::Tcg => "emulated: no KVM that works",
+    }
+}

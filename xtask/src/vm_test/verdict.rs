@@ -1,0 +1,268 @@
+//! Judges what a guest left: which tests passed, and what else went wrong.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::console;
+use super::guest::{End, Left};
+use super::matrix::{Kernel, Suite};
+use super::payload::MARK;
+use crate::test::account::Account;
+
+/// What came of one kernel.
+#[derive(Debug)]
+pub(super) struct Verdict {
+    pub(super) kernel: String,
+    pub(super) passed: usize,
+    pub(super) failed: usize,
+    pub(super) skipped: usize,
+    pub(super) boot: Option<Duration>,
+    pub(super) whole: Duration,
+    /// Everything for which the run fails.
+    pub(super) problems: Vec<String>,
+}
+
+/// What `weir-agent doctor --json` says, as far as it is looked at.
+#[derive(Deserialize)]
+struct Report {
+    checks: Vec<Check>,
+}
+
+#[derive(Deserialize)]
+struct Check {
+    name: String,
+    status: String,
+    detail: String,
+}
+
+/// Judges. `filtered` runs may leave out any number of tests.
+pub(super) fn judge(kernel: &Kernel, suites: &[Suite], left: &Left) -> Verdict {
+    let mut account = Account::default();
+    let mut problems = Vec::new();
+    let mut labels = suites.iter().map(Suite::label);
+    let (mut ended, mut done, mut ready) = (0, false, false);
+    for line in left.output.lines().map(str::trim_end) {
+        let Some((before, said)) = line.split_once(MARK) else {
+            account.read(line);
+            continue;
+        };
+        if !before.is_empty() {
+            account.read(before);
+        }
+        match said.split_once(' ').unwrap_or((said, "")) {
+            ("ready", release) => {
+                ready = true;
+                if release != kernel.release {
+                    problems.push(format!("it calls itself {release}, not {}", kernel.release));
+                }
+            }
+            ("doctor", report) => problems.extend(examine(kernel, report)),
+            ("suite", _) => account.begin(labels.next().unwrap_or("")),
+            ("exit", status) => {
+                ended += 1;
+                if status != "0" {
+                    problems.push(format!("a test binary ended with status {status}"));
+                }
+            }
+            ("done", _) => done = true,
+            (_, _) => problems.push(format!("unknown line of the guest: {line}")),
+        }
+    }
+    for test in account.failed() {
+        problems.push(format!("test failed: {test}"));
+    }
+    for skip in account.skipped() {
+        let (label, test, reason) = (skip.label, skip.test, skip.reason);
+        if !kernel.skips.iter().any(|excused| excused == test) {
+            problems.push(format!("skipped, and must not be: {label}{test}: {reason}"));
+        }
+    }
+    problems.extend(
+        console::faults(&left.console)
+            .iter()
+            .map(|line| format!("kernel: {line}")),
+    );
+    match left.end {
+        End::NeverReady => problems.push("it never came up, and was killed".to_owned()),
+        End::Deadline => {
+            problems.push("it did not end before the deadline, and was killed".to_owned())
+        }
+        End::Own if !ready => problems.push("it ended before its first process spoke".to_owned()),
+        End::Own if !done || ended != suites.len() => {
+            problems.push(format!(
+                "it ended after {ended} of {} test binaries",
+                suites.len()
+            ));
+        }
+        End::Own => {}
+    }
+    let (passed, failed, skipped) = account.numbers();
+    Verdict {
+        kernel: kernel.name.clone(),
+        passed,
+        failed,
+        skipped,
+        boot: left.boot,
+        whole: left.whole,
+        problems,
+    }
+}
+
+/// Holds what the kernel has against what the matrix says that it has.
+fn examine(kernel: &Kernel, report: &str) -> Vec<String> {
+    let report: Report = match serde_json::from_str(report) {
+        Ok(report) => report,
+        Err(error) => {
+            return vec![format!(
+                "cannot understand weir-agent doctor: {error}: {report}"
+            )];
+        }
+    };
+    let checks: BTreeMap<&str, &Check> = report
+        .checks
+        .iter()
+        .map(|check| (check.name.as_str(), check))
+        .collect();
+    let mut problems = Vec::new();
+    for (names, wanted) in [(&kernel.found, true), (&kernel.without, false)] {
+        for name in names {
+            match checks.get(name.as_str()) {
+                None => problems.push(format!("doctor has no check `{name}`")),
+                Some(check) if (check.status == "ok") != wanted => problems.push(format!(
+                    "feature `{name}` is {} here ({}), and should {}be ok",
+                    check.status,
+                    check.detail,
+                    if wanted { "" } else { "not " }
+                )),
+                Some(_) => {}
+            }
+        }
+    }
+    problems
+}
+
+/// Returns the closing table.
+pub(super) fn table(verdicts: &[Verdict]) -> String {
+    let mut table = format!(
+        "{:<8}{:>8}{:>8}{:>9}{:>9}{:>9}  {}\n",
+        "kernel", "passed", "failed", "skipped", "boot s", "whole s", "verdict"
+    );
+    for verdict in verdicts {
+        let boot = verdict.boot.map_or_else(
+            || "-".to_owned(),
+            |boot| format!("{:.1}", boot.as_secs_f64()),
+        );
+        let word = if verdict.problems.is_empty() {
+            "ok"
+        } else {
+            "FAILED"
+        };
+        table += &format!(
+            "{:<8}{:>8}{:>8}{:>9}{boot:>9}{:>9.1}  {word}\n",
+            verdict.kernel,
+            verdict.passed,
+            verdict.failed,
+            verdict.skipped,
+            verdict.whole.as_secs_f64(),
+        );
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vm_test::matrix::Attach;
+
+    const GOOD: &str = "weir-vm: ready 6.1-x\r
+weir-vm: doctor {\"ready\":true,\"checks\":[{\"name\":\"veth\",\"status\":\"ok\",\"detail\":\"\"},{\"name\":\"tcx\",\"status\":\"degraded\",\"detail\":\"\"}]}\r
+weir-vm: suite \r
+     Running tests/network/main.rs (/t/deps/network-12)\r
+running 1 test\r
+test a ... ok\r
+weir-vm: exit 0\r
+weir-vm: done\r
+";
+
+    fn kernel() -> Kernel {
+        Kernel {
+            name: "6.1".to_owned(),
+            release: "6.1-x".to_owned(),
+            packages: Vec::new(),
+            found: vec!["veth".to_owned()],
+            without: vec!["tcx".to_owned()],
+            skips: vec!["old".to_owned()],
+        }
+    }
+
+    fn judged(output: &str, console: &str, end: End) -> Verdict {
+        let suite = Suite {
+            package: "weir-agent".to_owned(),
+            test: "network".to_owned(),
+            attach: Attach::Auto,
+        };
+        let left = Left {
+            end,
+            output: output.to_owned(),
+            console: console.to_owned(),
+            complaint: String::new(),
+            boot: None,
+            whole: Duration::from_secs(3),
+        };
+        judge(&kernel(), &[suite], &left)
+    }
+
+    #[test]
+    fn a_good_run_is_good() {
+        let verdict = judged(GOOD, "Linux version\n", End::Own);
+        assert_eq!(verdict.problems, Vec::<String>::new());
+        assert_eq!((verdict.passed, verdict.failed, verdict.skipped), (1, 0, 0));
+        assert!(table(&[verdict]).contains("ok"));
+    }
+
+    #[test]
+    fn everything_that_is_not_as_expected_is_a_problem() {
+        for (from, to, complaint) in [
+            ("a ... ok", "a ... FAILED", "test failed"),
+            ("exit 0", "exit 101", "status 101"),
+            ("weir-vm: done", "", "ended after 1 of 1"),
+            ("ready 6.1-x", "ready 6.2", "calls itself 6.2"),
+            ("\"degraded\"", "\"ok\"", "`tcx` is ok here"),
+            (
+                "\"veth\",\"status\":\"ok\"",
+                "\"veth\",\"status\":\"missing\"",
+                "`veth` is missing",
+            ),
+            (
+                "running 1 test",
+                "weir-skip: a: no b",
+                "must not be: a: no b",
+            ),
+        ] {
+            let problems = judged(&GOOD.replace(from, to), "", End::Own).problems;
+            assert!(
+                problems.iter().any(|one| one.contains(complaint)),
+                "{complaint}: {problems:?}"
+            );
+        }
+        let excused = GOOD.replace("running 1 test", "weir-skip: old: no b");
+        assert_eq!(
+            judged(&excused, "", End::Own).problems,
+            Vec::<String>::new()
+        );
+        for (output, console, end, complaint) in [
+            (GOOD, "BUG: bad", End::Own, "kernel: BUG: bad"),
+            (GOOD, "", End::Deadline, "before the deadline"),
+            ("", "", End::Own, "before its first process spoke"),
+            ("", "", End::NeverReady, "never came up"),
+        ] {
+            let problems = judged(output, console, end).problems;
+            assert!(
+                problems.iter().any(|one| one.contains(complaint)),
+                "{complaint}: {problems:?}"
+            );
+        }
+    }
+}

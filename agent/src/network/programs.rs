@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use aya::programs::{Program, ProgramError};
 use aya::{Ebpf, EbpfError, EbpfLoader};
+use nix::sys::stat::fstat;
 use weir_abi::LAYOUT_VERSION;
 use weir_sys::bpf::{self, Hook, Target};
 use weir_sys::netlink::{Netlink, NetlinkError};
@@ -273,8 +274,12 @@ impl Programs {
                 let info = bpf::link_info(pinned.as_fd()).map_err(failed)?;
                 let is_there = match target {
                     Target::Interface(index) => info.target == index,
-                    // A cgroup's link is dead when its cgroup is, and says zero then.
-                    Target::Cgroup(_) => info.target != 0,
+                    // A cgroup's link is dead when its cgroup is, and says zero then. A live one may be
+                    // at the cgroup that held the containers of a former agent.
+                    Target::Cgroup(cgroup) => {
+                        let id = fstat(cgroup).map_err(|errno| failed(errno.into()))?.st_ino;
+                        u64::from(info.target) == id & u64::from(u32::MAX)
+                    }
                 };
                 if is_there {
                     return bpf::replace(pinned.as_fd(), self.program(program)).map_err(failed);

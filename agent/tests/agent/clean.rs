@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Instant;
 
+use weir_abi::LAYOUT_VERSION;
 use weir_executor::record::Outcome;
 use weir_sys::cgroup::find_hierarchy;
 
@@ -365,6 +368,29 @@ fn a_parent_cgroup_with_cgroups_above_it_goes_with_those_that_were_made_for_it()
     assert!(!node.cgroup().join("below").exists());
     fs::remove_dir(&other).unwrap();
     fs::remove_dir(node.cgroup()).unwrap();
+    before.assert_same(&Picture::of(&node));
+}
+
+#[test]
+fn the_program_of_all_containers_is_where_the_containers_are_also_after_they_moved() {
+    let mut node = Node::without_daemon("");
+    let before = Picture::of(&node);
+    let is_at = |node: &Node, cgroup: &Path| {
+        let link = node
+            .pins()
+            .join(format!("v{LAYOUT_VERSION}/links/containers-tcp"));
+        let link = weir_sys::bpf::open_pin(&link).unwrap();
+        let target = weir_sys::bpf::link_info(link.as_fd()).unwrap().target;
+        let id = fs::metadata(cgroup).unwrap().ino();
+        u64::from(target) == id & u64::from(u32::MAX)
+    };
+    node.start();
+    assert!(is_at(&node, &node.cgroup()));
+    node.kill_daemon();
+    node.configure(&format!("cgroup.parent = \"{}/below\"", node.name));
+    node.start();
+    assert!(is_at(&node, &node.cgroup().join("below")));
+    node.stop_daemon();
     before.assert_same(&Picture::of(&node));
 }
 

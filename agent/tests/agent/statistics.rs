@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -482,4 +483,25 @@ fn whoever_abuses_the_http_server_harms_only_himself() {
         .unwrap();
     let kib: u64 = resident.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(kib < 200 * 1024, "the agent has grown to {kib} KiB");
+}
+
+#[test]
+fn alerts_fire_when_they_should_and_not_before() {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (directory, name) in [
+        ("dist/prometheus", "weir-agent"),
+        ("../scheduler/dist/prometheus", "weir-scheduler"),
+    ] {
+        for words in [
+            ["check", "rules", &format!("{name}.rules.yml")],
+            ["test", "rules", &format!("{name}.rules.test.yml")],
+        ] {
+            let said = Command::new(find("promtool"))
+                .args(words)
+                .current_dir(sources.join(directory))
+                .output()
+                .unwrap();
+            assert!(said.status.success(), "{words:?}: {said:?}");
+        }
+    }
 }

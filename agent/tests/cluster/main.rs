@@ -23,6 +23,7 @@ mod cluster;
 mod leaving;
 mod lending;
 mod load;
+mod monitoring;
 mod partition;
 mod restarts;
 mod tasks;

@@ -28,6 +28,11 @@ pub enum Checker {
     Agreement,
     /// What is said is heard, also as bytes of the schema.
     Wire,
+    /// No more of what is lent is used than is lent, for longer than it takes to end a task; only what must
+    /// is revoked; and only who asked for it is offered any.
+    Lending,
+    /// No accepted launch fails for want of a block of ports.
+    Blocks,
     /// Everybody is back in the end, and all that is idle is offered.
     Idle,
 }

@@ -16,7 +16,7 @@ impl World {
         let delay = self.chance.millis(300, 6_000);
         self.after(delay, Event::Fault);
         let party = self.some_party();
-        match self.chance.below(12) {
+        match self.chance.below(17) {
             0 => self.scheduler_crash(),
             1 | 2 => {
                 let node = self.chance.below(NODES);
@@ -32,6 +32,22 @@ impl World {
                 let length = self.chance.millis(500, 30_000);
                 self.partition(party, length);
             }
+            11 | 12 => {
+                let node = self.chance.below(NODES);
+                self.node_reboots(node);
+            }
+            13 | 14 => {
+                let node = self.chance.below(NODES);
+                self.agent_backs_up(node);
+            }
+            15 => match self.chance.below(4) {
+                0 => self.scheduler_loses_database(),
+                1 => {
+                    let node = self.chance.below(NODES);
+                    self.agent_loses_database(node);
+                }
+                _ => {}
+            },
             // Long enough for an agent to be removed.
             _ => {
                 let length = self.chance.millis(30_000, 70_000);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use weir_agent::session::VolumeName;
 use weir_protocol::operator::{AgentEntry, AgentState, OfferEntry, OperatorAnswer, Page};
 use weir_protocol::{CallId, Numbered, OfferId, OperatorCall, TaskKey};
 use weir_resources::{Amount, Resources};
@@ -23,7 +24,9 @@ impl World {
         for index in 0..self.frameworks.len() {
             self.framework_revives(index);
         }
-        self.run_until(self.now + QUIET / 2);
+        self.run_until(self.now + QUIET / 4);
+        self.is_settled = true;
+        self.run_until(self.now + QUIET / 4);
         if self.violation.is_some() {
             return;
         }
@@ -40,6 +43,7 @@ impl World {
         self.check_agents(&agents);
         self.check_offers(&offers);
         self.check_idle(&agents);
+        self.check_lent();
     }
 
     /// Asks the ledger what there is, without a network between.
@@ -164,8 +168,17 @@ impl World {
             };
             let parts: Vec<Resources> = node.running().map(|own| own.holds.clone()).collect();
             let given = Resources::sum(parts.iter().chain([&entry.offered])).unwrap_or_default();
-            for resource in ["cpus", "mem", "disk"] {
-                let (given, has) = (given.amount(resource), crate::node::has().amount(resource));
+            let has = crate::node::has().checked_add(&node.lending.now(self.now));
+            let has = has.unwrap_or_default();
+            let kinds = [
+                (given.regular(), has.regular()),
+                (given.revocable(), has.revocable()),
+            ];
+            let resources = ["cpus", "mem", "disk"].into_iter();
+            for (resource, (given, has)) in
+                resources.flat_map(|name| kinds.clone().map(|kinds| (name, kinds)))
+            {
+                let (given, has) = (given.amount(resource), has.amount(resource));
                 if given > has {
                     let what =
                         format!("{given} {resource} of {name} are given out, and it has {has}");
@@ -196,6 +209,19 @@ impl World {
                     set.resources(),
                     entry.set_version,
                     entry.total.checkpointed(),
+                ));
+            }
+            let volumes = set.resources().volumes();
+            let volumes = volumes.iter().filter_map(|entry| {
+                let (role, volume) = (entry.role()?.clone(), entry.volume()?);
+                let id = volume.id.clone();
+                Some(VolumeName { role, id })
+            });
+            let volumes: BTreeSet<VolumeName> = volumes.collect();
+            if volumes != node.volumes && !node.has_lost {
+                wrong.push(format!(
+                    "agent {name} has the volumes {volumes:?}, and directories {:?}",
+                    node.volumes
                 ));
             }
             let held: Vec<Resources> = node.running().map(|own| own.holds.clone()).collect();
@@ -236,7 +262,8 @@ impl World {
             if entry.state != AgentState::Connected {
                 self.violate(Checker::Idle, format_args!("{name} is {:?}", entry.state));
             }
-            let free = entry.total.checked_sub(&entry.used);
+            let total = entry.total.checked_add(&entry.revocable);
+            let free = total.unwrap_or_default().checked_sub(&entry.used);
             let free = free.and_then(|free| free.checked_sub(&entry.offered));
             match free {
                 Err(shortfall) => self.violate(
@@ -245,8 +272,10 @@ impl World {
                 ),
                 Ok(free) => {
                     // What is smaller is kept back until there is more.
-                    let is_worth_it = free.amount("cpus") >= Amount::from_thousandths(10)
-                        || free.amount("mem") >= Amount::from_thousandths(32_000);
+                    let is_worth_it = [free.regular(), free.revocable()].iter().any(|free| {
+                        free.amount("cpus") >= Amount::from_thousandths(10)
+                            || free.amount("mem") >= Amount::from_thousandths(32_000)
+                    });
                     if is_worth_it {
                         let what = format!("{free} of {name} is idle, and offered to nobody");
                         self.violate(Checker::Idle, what);

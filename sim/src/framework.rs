@@ -6,10 +6,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_protocol::{
-    AgentId, CallId, Filters, FrameworkCall, FrameworkEvent, FrameworkId, Millis, Numbered, Offer,
-    OfferId, Operation, OperationId, OperationOutcome, TaskId, TaskQuery, TaskState, TaskStatus,
+    AgentId, CallId, Filters, FrameworkCall, FrameworkEvent, FrameworkId, Millis, NetworkMode,
+    Numbered, Offer, OfferId, Operation, OperationId, OperationOutcome, TaskId, TaskQuery,
+    TaskState, TaskStatus,
 };
-use weir_resources::{Kind, Principal, ResourceOperation};
+use weir_resources::{Kind, Principal, ResourceOperation, Resources};
 use weir_scheduler::ledger::{Message, SessionId};
 
 use crate::checker::Checker;
@@ -45,10 +46,24 @@ pub(crate) struct Belief {
     pub(crate) is_killed: bool,
 }
 
+/// Returns what a task holds.
+fn small(kind: Kind) -> Resources {
+    let regular = make::resources("cpus:0.5;mem:64");
+    match kind {
+        Kind::Regular => regular,
+        Kind::Revocable => regular.to_revocable().expect("nothing of it is reserved"),
+    }
+}
+
 impl Belief {
     pub(crate) fn is_over(&self) -> bool {
         self.state.is_some_and(TaskState::is_terminal)
     }
+}
+
+/// Returns whether a framework takes what is lent.
+pub(crate) fn takes_lent(index: usize) -> bool {
+    index != 2
 }
 
 impl Framework {
@@ -95,7 +110,7 @@ impl World {
         own.next_call = CallId::FIRST;
         let role = own.role();
         let call = FrameworkCall::Subscribe {
-            framework: make::framework_info(&format!("f{index}"), &role),
+            framework: make::framework_info(&format!("f{index}"), &role, takes_lent(index)),
             id: own.id,
             force: true,
         };
@@ -213,6 +228,11 @@ impl World {
         if !tasks.is_empty() || !operations.is_empty() {
             self.framework_says(index, FrameworkCall::Reconcile { tasks, operations });
         }
+        if self.has_lost {
+            // Also what is not over by whoever knows, and was said to be.
+            let (tasks, operations) = (Vec::new(), Vec::new());
+            self.framework_says(index, FrameworkCall::Reconcile { tasks, operations });
+        }
         for task in killed {
             self.framework_kills(index, task);
         }
@@ -228,7 +248,8 @@ impl World {
             let what = format!("framework {index} hears of task {}", status.task);
             return self.violate(Checker::Owners, what);
         };
-        // An end is an end: what comes after was said before.
+        // An end is an end: what comes after was said before, or by somebody who has lost it.
+        let is_undead = belief.is_over() && !status.state.is_terminal();
         if !belief.is_over() {
             belief.state = Some(status.state);
             belief.agent = status.agent.or(belief.agent);
@@ -239,6 +260,14 @@ impl World {
                 agent,
                 task,
                 update,
+            };
+            self.framework_says(index, call);
+        }
+        if is_undead && self.has_lost {
+            let call = FrameworkCall::Kill {
+                task: status.task.clone(),
+                agent: status.agent,
+                grace: None,
             };
             self.framework_says(index, call);
         }
@@ -341,13 +370,19 @@ impl World {
     }
 
     fn framework_accepts(&mut self, index: usize, offer: &Offer) {
-        let small = make::resources("cpus:0.5;mem:64");
         let role = self.frameworks[index].role();
         let by = format!("f{index}");
         let mut operations: Vec<Operation> = Vec::new();
         let mut tasks: Vec<(TaskId, OperationId)> = Vec::new();
         for _ in 0..=self.chance.below(2) {
-            let kind = self.chance.below(12);
+            let kind = match offer.kind {
+                Kind::Regular => self.chance.below(12),
+                Kind::Revocable => 0,
+            };
+            let network = match self.chance.percent(30) {
+                true => NetworkMode::Isolated,
+                false => NetworkMode::Host,
+            };
             let own = &mut self.frameworks[index];
             let reserved = make::reserved("disk:50", &role, &by);
             let volume = make::volume("v1", 50, &role, &by);
@@ -356,7 +391,7 @@ impl World {
                 .filter(|entry| entry.reservation().is_dynamic() && entry.volume().is_none());
             let operation = match kind {
                 0..8 => {
-                    let spec = make::task(&own.fresh("t"), &small);
+                    let spec = make::task(&own.fresh("t"), &small(offer.kind), network);
                     let task = spec.id.clone();
                     let operation = make::launch(&own.fresh("l"), vec![spec]);
                     tasks.push((task, operation.id.clone()));
@@ -373,9 +408,6 @@ impl World {
                 _ => make::change(&own.fresh("r"), ResourceOperation::Reserve(reserved)),
             };
             operations.push(operation);
-        }
-        if offer.kind == Kind::Revocable {
-            return;
         }
         // Stored before it is said.
         let own = &mut self.frameworks[index];

@@ -17,7 +17,8 @@
 //!   `WEIR_SIM_SEEDS=1..2000` runs others than the usual ones.
 //! - [`Checker`]: the laws. [`Mutation`]: what the wiring may do wrong, so that each law is seen to fail.
 //! - `world`: the order of things. `scheduler`, `node`, `framework`, `operator`: the processes. `network`,
-//!   `fault`: what is between them, and breaks. `witness`, `finish`: when the laws are asserted.
+//!   `fault`, `loss`: what is between them, breaks and is lost. `lending`: what is idle and lent. `witness`,
+//!   `finish`: when the laws are asserted.
 #![forbid(unsafe_code)]
 
 mod chance;
@@ -25,6 +26,8 @@ mod checker;
 mod fault;
 mod finish;
 mod framework;
+mod lending;
+mod loss;
 mod make;
 mod mutation;
 mod network;

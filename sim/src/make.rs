@@ -1,12 +1,12 @@
 //! Things to say, made short.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::lending::ESTIMATE_TTL;
 use weir_agent::session::Profile;
 use weir_protocol::{
-    Action, Argv, BootId, Command, Environment, FrameworkInfo, Line, Millis, NetworkMode,
-    Operation, Run, TaskSpec,
+    Action, Argv, BootId, Command, Environment, FrameworkCapability, FrameworkInfo, Line, Millis,
+    NetworkMode, Operation, Run, TaskSpec,
 };
 use weir_resources::{
     Attributes, Labels, Principal, Reservation, Resource, ResourceOperation, Resources, Role,
@@ -56,8 +56,8 @@ pub(crate) fn volume(id: &str, size: u64, for_role: &str, by: &str) -> Resources
     Resources::from(disk.with_volume(Some(volume)).expect("reserved disk"))
 }
 
-/// Returns a task in the network of its node, which needs no block of ports.
-pub(crate) fn task(id: &str, held: &Resources) -> TaskSpec {
+/// Returns a task. In a network of its own it needs a block of ports, which is added to what it holds.
+pub(crate) fn task(id: &str, held: &Resources, network: NetworkMode) -> TaskSpec {
     TaskSpec {
         id: id.parse().expect("a task id"),
         name: line(id),
@@ -68,7 +68,7 @@ pub(crate) fn task(id: &str, held: &Resources) -> TaskSpec {
             working_directory: None,
         },
         resources: held.clone(),
-        network: NetworkMode::Host,
+        network,
         kill_grace: Millis(5_000),
         labels: Labels::none(),
     }
@@ -88,26 +88,27 @@ pub(crate) fn change(id: &str, change: ResourceOperation) -> Operation {
     }
 }
 
-pub(crate) fn framework_info(name: &str, of_role: &str) -> FrameworkInfo {
+pub(crate) fn framework_info(name: &str, of_role: &str, takes_lent: bool) -> FrameworkInfo {
+    let lent = FrameworkCapability::RevocableResources;
     FrameworkInfo {
         name: line(name),
         role: role(of_role),
         user: None,
         // Longer than any simulation: a framework that comes back finds its tasks.
         failover_timeout: Millis(3_600_000),
-        capabilities: BTreeSet::new(),
+        capabilities: takes_lent.then_some(lent).into_iter().collect(),
         labels: Labels::none(),
         weburl: None,
     }
 }
 
-pub(crate) fn profile(name: &str, resources: &Resources) -> Profile {
+pub(crate) fn profile(name: &str, resources: &Resources, boot: u64) -> Profile {
     Profile {
         hostname: line(name),
         addresses: Arc::new([]),
         attributes: Attributes::default(),
         resources: resources.clone(),
-        boot: BootId::new("boot-1").expect("a boot id"),
-        estimate_ttl: Millis(60_000),
+        boot: BootId::new(format!("boot-{boot}")).expect("a boot id"),
+        estimate_ttl: ESTIMATE_TTL,
     }
 }

@@ -40,11 +40,19 @@ pub enum Mutation {
     SuppressAll,
     /// A bit of every frame is flipped.
     Garble,
+    /// A node that restarts loses the directories of its volumes.
+    WipeVolumes,
+    /// REVOKE is never delivered to an agent.
+    LoseRevoke,
+    /// A registration says that nothing is lent, and some estimates are never delivered.
+    UnderstateEstimate,
+    /// An agent says that it has more blocks of ports than it has.
+    InventBlocks,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 21] = [
         Self::SkipSchedulerWrite,
         Self::AnswerBeforeDurable,
         Self::SkipAgentWrite,
@@ -62,6 +70,10 @@ impl Mutation {
         Self::Inflate,
         Self::SuppressAll,
         Self::Garble,
+        Self::WipeVolumes,
+        Self::LoseRevoke,
+        Self::UnderstateEstimate,
+        Self::InventBlocks,
     ];
 
     /// Returns the checkers that may catch it first.
@@ -82,6 +94,9 @@ impl Mutation {
             Self::Inflate => &[Checker::Conservation],
             Self::SuppressAll => &[Checker::Idle],
             Self::Garble => &[Checker::Wire],
+            Self::WipeVolumes => &[Checker::Agreement],
+            Self::LoseRevoke | Self::UnderstateEstimate => &[Checker::Lending],
+            Self::InventBlocks => &[Checker::Blocks],
         }
     }
 }

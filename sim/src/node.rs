@@ -2,33 +2,40 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_agent::container::ContainerId;
 use weir_agent::session::{
-    AgentSession, ContainerState, Input, Output, VolumeName, VolumeOrder, WriteId,
+    AgentSession, ContainerState, Input, Now, Output, VolumeName, VolumeOrder, WriteId,
 };
 use weir_agent::store::{SessionChange, SessionStored};
 use weir_executor::record::Outcome;
 use weir_protocol::{
-    AgentCall, AgentName, CallId, Launch, Numbered, OperationKey, ResourceSet, TaskKey,
+    AgentCall, AgentName, CallId, Launch, NetworkMode, Numbered, OperationKey, PortBlocks,
+    ResourceSet, TaskKey,
 };
 use weir_resources::Resources;
 use weir_scheduler::ledger::SessionId;
 
 use crate::checker::Checker;
+use crate::lending::Lending;
 use crate::make;
 use crate::mutation::Mutation;
 use crate::network::{End, Frame, Party};
-use crate::world::{Event, Life, World};
+use crate::world::{BEGIN, Event, Life, World, unix};
 
 /// What a node has.
 const HAS: &str = "cpus:4;mem:4096;disk:1000";
+
+/// How many blocks of ports a node has: fewer than it has room for isolated tasks.
+const BLOCKS: u32 = 2;
 
 /// A container: it is the kernel's, and goes on while the agent is down.
 #[derive(Clone, Debug)]
 pub(crate) struct Container {
     pub(crate) task: TaskKey,
     pub(crate) holds: Resources,
+    network: NetworkMode,
     pub(crate) state: ContainerState,
 }
 
@@ -43,7 +50,16 @@ pub(crate) struct Node {
     /// The write that is under way.
     writing: Option<Arc<[SessionChange]>>,
     pub(crate) containers: BTreeMap<ContainerId, Container>,
-    volumes: BTreeSet<VolumeName>,
+    /// Their directories.
+    pub(crate) volumes: BTreeSet<VolumeName>,
+    /// How often the node was started, and when it last was.
+    pub(crate) boot: u64,
+    pub(crate) booted_at: Duration,
+    /// A copy of the disk, of some time ago.
+    pub(crate) backup: Option<SessionStored>,
+    /// Whether the disk was lost, or put back from a copy.
+    pub(crate) has_lost: bool,
+    pub(crate) lending: Lending,
     pub(crate) connection: Option<SessionId>,
     next_call: CallId,
 }
@@ -63,6 +79,12 @@ impl Node {
             writing: None,
             containers: BTreeMap::new(),
             volumes: BTreeSet::new(),
+            boot: 1,
+            // Not all at once.
+            booted_at: BEGIN / (2 + u32::try_from(index).unwrap_or(0)),
+            backup: None,
+            has_lost: false,
+            lending: Lending::default(),
             connection: None,
             next_call: CallId::FIRST,
         }
@@ -78,17 +100,35 @@ impl Node {
             .values()
             .filter(|container| container.is_running())
     }
+
+    /// Returns the blocks of ports that containers have.
+    fn blocks_held(&self) -> u32 {
+        let held = self.containers.values().filter(|own| own.has_block());
+        u32::try_from(held.count()).unwrap_or(u32::MAX)
+    }
 }
 
 impl Container {
     fn is_running(&self) -> bool {
         matches!(self.state, ContainerState::Running { .. })
     }
+
+    fn has_block(&self) -> bool {
+        self.network == NetworkMode::Isolated && !matches!(self.state, ContainerState::Ended { .. })
+    }
 }
 
 impl World {
+    /// Returns the clocks of a node.
+    pub(crate) fn clock_of(&self, index: usize) -> Now {
+        Now {
+            since_boot: self.now.saturating_sub(self.nodes[index].booted_at),
+            unix: unix(self.now),
+        }
+    }
+
     pub(crate) fn agent_start(&mut self, index: usize) {
-        let now = self.clock();
+        let now = self.clock_of(index);
         let chance = &mut self.chance;
         let node = &mut self.nodes[index];
         if node.session.is_some() {
@@ -98,7 +138,7 @@ impl World {
         let states = node.containers.iter();
         let states = states.map(|(id, container)| (id.clone(), container.state.clone()));
         let restored = AgentSession::restore(
-            make::profile(node.agent_name().as_str(), &has()),
+            make::profile(node.agent_name().as_str(), &has(), node.boot),
             node.stored.clone(),
             &states.collect(),
             now,
@@ -110,8 +150,22 @@ impl World {
         }
         self.note(format_args!("agent {index} starts"));
         self.carry_out(index);
-        self.tell(index, Input::PortBlocksCounted { free: 8, held: 0 });
+        // The agent connects only once it has counted and estimated, or tried to.
+        self.count_blocks(index);
+        self.estimate(index);
         self.connect(Party::Agent(index));
+    }
+
+    /// Has an agent count its blocks of ports.
+    pub(crate) fn count_blocks(&mut self, index: usize) {
+        let held = self.nodes[index].blocks_held();
+        let free = BLOCKS.saturating_sub(held);
+        self.tell(index, Input::PortBlocksCounted { free, held });
+    }
+
+    fn count_blocks_soon(&mut self, index: usize) {
+        let delay = self.chance.millis(0, 30);
+        self.after(delay, Event::CountBlocks { node: index });
     }
 
     /// Ends an agent at once. What it was writing may have been written; it was not told.
@@ -122,6 +176,7 @@ impl World {
             return;
         }
         node.life += 1;
+        node.lending.forget();
         let written = node.writing.take().filter(|_| chance.percent(50));
         for change in written.iter().flat_map(|changes| changes.iter()) {
             node.stored.apply(change);
@@ -160,7 +215,7 @@ impl World {
     }
 
     pub(crate) fn tell(&mut self, index: usize, input: Input) {
-        let now = self.clock();
+        let now = self.clock_of(index);
         let chance = &mut self.chance;
         let Some(session) = &mut self.nodes[index].session else {
             return;
@@ -173,7 +228,8 @@ impl World {
     pub(crate) fn agent_deadline(&mut self, index: usize) {
         let session = self.nodes[index].session.as_ref();
         let deadline = session.and_then(AgentSession::deadline);
-        if deadline.is_some_and(|at| at <= self.now) {
+        let now = self.clock_of(index).since_boot;
+        if deadline.is_some_and(|at| at <= now) {
             self.tell(index, Input::Tick);
         }
     }
@@ -263,6 +319,7 @@ impl World {
                         // Somebody starts it again, some time later.
                         self.nodes[index].session = None;
                         self.nodes[index].life += 1;
+                        self.nodes[index].lending.forget();
                         let delay = self.chance.millis(1_000, 20_000);
                         self.after(delay, Event::AgentStart { node: index });
                     }
@@ -293,7 +350,13 @@ impl World {
             if node.containers.contains_key(&container) {
                 continue;
             }
+            let network = launch.task.network;
+            if network == NetworkMode::Isolated && node.blocks_held() >= BLOCKS {
+                let what = format!("node {index} has no block of ports left for task {key}");
+                return self.violate(Checker::Blocks, what);
+            }
             let own = Container {
+                network,
                 task: key.clone(),
                 holds: launch.task.resources.clone(),
                 state: ContainerState::Changing,
@@ -307,6 +370,7 @@ impl World {
                     container,
                 },
             );
+            self.count_blocks_soon(index);
         }
     }
 
@@ -335,7 +399,7 @@ impl World {
     }
 
     pub(crate) fn container_runs(&mut self, index: usize, id: &ContainerId) {
-        let started_at = self.clock().unix;
+        let started_at = self.clock_of(index).unix;
         let node = &mut self.nodes[index];
         // Only the agent tells a program to go.
         if node.session.is_none() {
@@ -368,7 +432,7 @@ impl World {
     }
 
     pub(crate) fn container_ends(&mut self, index: usize, id: &ContainerId, killed: bool) {
-        let ended_at = self.clock().unix;
+        let ended_at = self.clock_of(index).unix;
         let code = i32::from(self.chance.percent(30));
         let Some(container) = self.nodes[index].containers.get_mut(id) else {
             return;
@@ -389,6 +453,7 @@ impl World {
         let state = container.state.clone();
         let key = container.task.clone();
         self.note(format_args!("task {key} has ended on node {index}"));
+        self.count_blocks_soon(index);
         let id = id.clone();
         self.tell(index, Input::Container { id, state });
     }
@@ -418,6 +483,7 @@ impl World {
     pub(crate) fn agent_connected(&mut self, index: usize, session: SessionId) {
         let node = &mut self.nodes[index];
         node.connection = Some(session);
+        node.lending.excuse();
         node.next_call = CallId::FIRST;
         let name = node.agent_name();
         self.tell(index, Input::Connected { name });
@@ -452,6 +518,20 @@ impl World {
                 registration.agent.resources = make::resources("cpus:8;mem:8192;disk:1000");
                 AgentCall::Register(registration)
             }
+            (AgentCall::Register(mut registration), Some(Mutation::InventBlocks)) => {
+                registration.port_blocks = invented(registration.port_blocks);
+                AgentCall::Register(registration)
+            }
+            (AgentCall::PortBlocks(blocks), Some(Mutation::InventBlocks)) => {
+                AgentCall::PortBlocks(invented(blocks))
+            }
+            (AgentCall::Register(mut registration), Some(Mutation::UnderstateEstimate)) => {
+                registration.estimate = None;
+                AgentCall::Register(registration)
+            }
+            (AgentCall::Estimate(_), Some(Mutation::UnderstateEstimate)) if id.0.get() % 2 == 0 => {
+                return None;
+            }
             (AgentCall::Register(mut registration), Some(Mutation::ForgetTasks)) => {
                 registration.tasks_total = 0;
                 AgentCall::Register(registration)
@@ -460,6 +540,14 @@ impl World {
             (call, _) => call,
         };
         Some(Numbered { id, call })
+    }
+}
+
+/// Returns a count of twice as many blocks as are free.
+fn invented(blocks: PortBlocks) -> PortBlocks {
+    PortBlocks {
+        free: blocks.free * 2 + 1,
+        ..blocks
     }
 }
 

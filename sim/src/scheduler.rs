@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir_protocol::FrameworkEvent;
+use weir_protocol::{AgentCall, FrameworkEvent};
 use weir_scheduler::ledger::{
     Batch, Image, Input, Ledger, Message, Moment, Outgoing, Peer, Permissive, Record, Seed,
     SessionId, Settings,
@@ -88,10 +88,13 @@ impl World {
 
     pub(crate) fn ledger_hears(&mut self, session: SessionId, frame: Frame) {
         let input = match frame {
-            Frame::Agent(call) => match self.mutate_agent_call(session, call) {
-                Some(call) => Input::Agent { session, call },
-                None => return,
-            },
+            Frame::Agent(call) => {
+                self.witness_heard(session, &call.call);
+                match self.mutate_agent_call(session, call) {
+                    Some(call) => Input::Agent { session, call },
+                    None => return,
+                }
+            }
             Frame::Framework(call) => {
                 let (session, call) = self.mutate_framework_call(session, call);
                 Input::Framework { session, call }
@@ -100,6 +103,13 @@ impl World {
             Frame::Said(_) | Frame::Close => return,
         };
         self.input(input);
+    }
+
+    fn witness_heard(&mut self, session: SessionId, call: &AgentCall) {
+        let connection = self.network.connections.get(&session);
+        if let Some(Party::Agent(node)) = connection.map(|connection| connection.party) {
+            self.witness_lending(node, call);
+        }
     }
 
     pub(crate) fn ledger_deadline(&mut self) {
@@ -211,6 +221,9 @@ impl World {
         if self.scheduler.ledger.is_some() {
             return;
         }
+        for node in &mut self.nodes {
+            node.lending.forget_revoked();
+        }
         let seed = Seed(self.chance.wide());
         let rows: Vec<_> = self.scheduler.disk.rows().cloned().collect();
         self.note(format_args!(
@@ -237,7 +250,8 @@ impl World {
                 Message::Framework(FrameworkEvent::Operation { outcome, .. }),
                 Some(Mutation::LoseAnswer),
             ) => outcome.is_final(),
-            (Message::Agent(AgentEvent::Kill { .. }), Some(Mutation::LoseKill))
+            (Message::Agent(AgentEvent::Revoke { .. }), Some(Mutation::LoseRevoke))
+            | (Message::Agent(AgentEvent::Kill { .. }), Some(Mutation::LoseKill))
             | (Message::Agent(AgentEvent::Launch(_)), Some(Mutation::LoseLaunch))
             | (
                 Message::Agent(AgentEvent::Acknowledge { .. }),

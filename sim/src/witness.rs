@@ -6,9 +6,11 @@ use weir_protocol::{
     AgentCall, AgentEvent, ApplyOutcome, FrameworkEvent, FrameworkId, OfferId, OperationKey,
     OperationOrigin, OperationOutcome, TaskKey,
 };
+use weir_resources::Kind;
 use weir_scheduler::ledger::{Message, Row, SessionId};
 
 use crate::checker::Checker;
+use crate::framework::takes_lent;
 use crate::network::Party;
 use crate::world::World;
 
@@ -20,6 +22,8 @@ pub(crate) struct Witness {
     pub(crate) offered: BTreeMap<OfferId, usize>,
     /// Whose id is whose.
     pub(crate) names: BTreeMap<FrameworkId, usize>,
+    /// Tasks that may run once more: the disk that knew that they had run was put back from a copy.
+    pub(crate) excused: BTreeSet<TaskKey>,
 }
 
 impl World {
@@ -31,9 +35,16 @@ impl World {
             (Some(Party::Framework(index)), Message::Framework(event)) => {
                 self.witness_framework_event(index, event);
             }
-            (Some(Party::Agent(_)), Message::Agent(AgentEvent::Launch(launch))) => {
+            (Some(Party::Agent(index)), Message::Agent(AgentEvent::Revoke { task, .. })) => {
+                self.witness_revoke(index, task);
+            }
+            (Some(Party::Agent(index)), Message::Agent(AgentEvent::Launch(launch))) => {
                 let key = launch.key();
-                self.note(format_args!("the ledger says LAUNCH {key}"));
+                self.witness_lent(index, key.clone(), &launch.task.resources);
+                self.note(format_args!(
+                    "the ledger says LAUNCH {key}, which holds {}",
+                    launch.task.resources
+                ));
                 self.assert_asked_for(&key, &launch.operation);
                 let is_written = self.scheduler.disk.rows().any(|row| match row {
                     Row::Task(row) => row.key() == key,
@@ -70,6 +81,10 @@ impl World {
             }
             FrameworkEvent::Offers(offers) => {
                 for offer in offers {
+                    if offer.kind == Kind::Revocable && !takes_lent(index) {
+                        let what = format!("what is lent is offered to framework {index}");
+                        self.violate(Checker::Lending, what);
+                    }
                     let before = self.witness.offered.insert(offer.id, index);
                     if before.is_some() {
                         let what = format!("offer {} is made twice", offer.id);
@@ -182,7 +197,7 @@ impl World {
     pub(crate) fn witness_run(&mut self, key: &TaskKey) {
         let runs = self.witness.runs.entry(key.clone()).or_default();
         *runs += 1;
-        if *runs > 1 {
+        if *runs > 1 && !self.witness.excused.remove(key) {
             self.violate(Checker::RunsOnce, format_args!("task {key} runs again"));
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_agent::container::ContainerId;
-use weir_agent::session::{Now, VolumeName, VolumeOrder, WriteId};
+use weir_agent::session::{VolumeName, VolumeOrder, WriteId};
 use weir_agent::store::SessionChange;
 use weir_protocol::{OperationKey, UnixMs};
 use weir_scheduler::ledger::{Moment, SessionId};
@@ -28,7 +28,7 @@ pub(crate) const FRAMEWORKS: usize = 3;
 const TRACE_MAX: usize = 80;
 
 /// Where the clock begins.
-const BEGIN: Duration = Duration::from_secs(1000);
+pub(crate) const BEGIN: Duration = Duration::from_secs(1000);
 
 /// How many processes of one kind there were: what was meant for one that is gone does nothing.
 pub(crate) type Life = u64;
@@ -74,6 +74,12 @@ pub(crate) enum Event {
         order: VolumeOrder,
         volumes: Vec<VolumeName>,
     },
+    CountBlocks {
+        node: usize,
+    },
+    Estimate {
+        node: usize,
+    },
     FrameworkActs(usize),
     OperatorActs,
     Fault,
@@ -101,6 +107,8 @@ pub struct Report {
     pub operations: usize,
     /// Ends of scheduler and agents, without warning.
     pub crashes: u64,
+    /// Nodes that were restarted, and databases that were lost or put back from a copy.
+    pub losses: u64,
     /// Connections that broke.
     pub cuts: u64,
 }
@@ -142,6 +150,10 @@ pub(crate) struct World {
     pub(crate) witness: Witness,
     /// Whether things still break, and anybody still wants anything new.
     pub(crate) is_restless: bool,
+    /// Whether nothing changes any more by itself.
+    pub(crate) is_settled: bool,
+    /// Whether a database was lost: what was said to be over may come back.
+    pub(crate) has_lost: bool,
     pub(crate) violation: Option<Violation>,
     pub(crate) report: Report,
     pub(crate) trace: VecDeque<String>,
@@ -165,6 +177,8 @@ impl World {
             operator: Operator::default(),
             witness: Witness::default(),
             is_restless: true,
+            is_settled: false,
+            has_lost: false,
             violation: None,
             report: Report::default(),
             trace: VecDeque::new(),
@@ -173,6 +187,7 @@ impl World {
         };
         for node in 0..NODES {
             world.after(Duration::ZERO, Event::AgentStart { node });
+            world.after(Duration::from_secs(5), Event::Estimate { node });
         }
         for index in 0..FRAMEWORKS {
             world.after(Duration::ZERO, Event::Connect(Party::Framework(index)));
@@ -188,13 +203,6 @@ impl World {
 
     pub(crate) fn moment(&self) -> Moment {
         moment(self.now)
-    }
-
-    pub(crate) fn clock(&self) -> Now {
-        Now {
-            since_boot: self.now,
-            unix: unix(self.now),
-        }
     }
 
     pub(crate) fn after(&mut self, delay: Duration, event: Event) {
@@ -251,7 +259,7 @@ impl World {
         let ledger = ledger.and_then(weir_scheduler::ledger::Ledger::next_deadline);
         let agents = self.nodes.iter().filter_map(|node| {
             let session = node.session.as_ref()?;
-            session.deadline()
+            Some(node.booted_at + session.deadline()?)
         });
         agents.chain(ledger).min()
     }
@@ -290,6 +298,8 @@ impl World {
                 order,
                 volumes,
             } => self.volumes_done(node, life, operation, order, volumes),
+            Event::CountBlocks { node } => self.count_blocks(node),
+            Event::Estimate { node } => self.ask_estimator(node),
             Event::FrameworkActs(index) => self.framework_acts(index),
             Event::OperatorActs => self.operator_acts(),
             Event::Fault => self.fault(),
@@ -393,6 +403,6 @@ fn moment(now: Duration) -> Moment {
     }
 }
 
-fn unix(now: Duration) -> UnixMs {
+pub(crate) fn unix(now: Duration) -> UnixMs {
     UnixMs(1_700_000_000_000 + u64::try_from(now.as_millis()).unwrap_or(u64::MAX / 2))
 }

@@ -4,11 +4,17 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::ops::Range;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use weir_simulation::{Checker, Mutation, Plan, partitions, run};
 
 /// How many seeds a mutation has to be caught in.
 const PATIENCE: u64 = 40;
+
+/// With how many failed seeds no more are run.
+const FAILURES_MAX: usize = 20;
 
 fn seeds() -> Range<u64> {
     if let Ok(seed) = env::var("WEIR_SIM_SEED") {
@@ -36,16 +42,48 @@ fn without_misfortune_everything_is_offered_runs_and_is_answered() {
 
 #[test]
 fn the_laws_hold_in_all_seeds() {
-    let mut crashes = 0;
-    for seed in seeds() {
-        let plan = Plan {
-            seed,
-            faults: true,
-            mutation: None,
-        };
-        let report = run(plan).unwrap_or_else(|failure| panic!("{failure}"));
-        crashes += report.crashes;
+    // Each seed is a world of its own, so they run beside each other; the first that fails is told.
+    let seeds = Mutex::new(seeds());
+    let next = || seeds.lock().expect("nobody panics with it").next();
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    let crashes = AtomicU64::new(0);
+    let failed: Mutex<BTreeMap<u64, String>> = Mutex::default();
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(seed) = next() {
+                    let plan = Plan {
+                        seed,
+                        faults: true,
+                        mutation: None,
+                    };
+                    match run(plan) {
+                        Ok(report) => drop(crashes.fetch_add(report.crashes, Ordering::Relaxed)),
+                        Err(failure) => {
+                            let mut failed = failed.lock().expect("nobody panics with it");
+                            failed.insert(seed, failure.to_string());
+                            if failed.len() == FAILURES_MAX {
+                                return;
+                            }
+                        }
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().expect("nobody panics with it");
+    if let Some((_, first)) = failed.first_key_value() {
+        let verdicts: Vec<&str> = failed
+            .values()
+            .filter_map(|text| text.lines().rev().nth(1))
+            .collect();
+        panic!(
+            "{first}\nfailed: {:?}\n{}",
+            failed.keys(),
+            verdicts.join("\n")
+        );
     }
+    let crashes = crashes.into_inner();
     assert!(crashes > 0, "something has ended without warning");
 }
 

@@ -212,6 +212,11 @@ impl AgentSession {
                 Waiting::Launch(launch) => self.take(*launch, circumstances),
             }
         }
+        if !self.is_changing_now()
+            && let Some(name) = self.arrived.take()
+        {
+            self.handle_connected(name, circumstances);
+        }
     }
 
     /// Makes the set what a change makes of it, and answers.
@@ -248,7 +253,7 @@ impl AgentSession {
         self.is_changing_now() || !self.waiting.is_empty()
     }
 
-    fn is_changing_now(&self) -> bool {
+    pub(super) fn is_changing_now(&self) -> bool {
         self.begun.is_some()
     }
 }

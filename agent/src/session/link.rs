@@ -16,6 +16,12 @@ use crate::store::SessionChange;
 
 impl AgentSession {
     pub(super) fn handle_connected(&mut self, name: AgentName, circumstances: &Circumstances<'_>) {
+        if self.is_changing_now() {
+            // Whoever is registered with takes the set for what it is told: a scheduler that has lost
+            // its database could make nothing of the answer to a change that it knows nothing of.
+            self.arrived = Some(name);
+            return;
+        }
         self.connection = Connection(self.connection.0 + 1);
         self.link = Link::Registering;
         match &self.duty {
@@ -52,6 +58,7 @@ impl AgentSession {
 
     pub(super) fn handle_disconnected(&mut self) {
         self.link = Link::Down;
+        self.arrived = None;
         for task in self.tasks.values_mut() {
             task.delivery = None;
         }

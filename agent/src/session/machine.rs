@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir_protocol::{
-    AgentEvent, AgentId, ApplyOutcome, BootId, Estimate, Failure, Launch, Line, Millis,
+    AgentEvent, AgentId, AgentName, ApplyOutcome, BootId, Estimate, Failure, Launch, Line, Millis,
     OperationKey, PortBlocks, ResourceSet, SetVersion, TaskKey, TaskStatus,
 };
 use weir_resources::{
@@ -86,6 +86,8 @@ pub struct AgentSession {
     pub(super) version: SetVersion,
     /// A change whose directories are being made or taken away.
     pub(super) begun: Option<BegunChange>,
+    /// A connection on which to register as this, once that change has come to its end.
+    pub(super) arrived: Option<AgentName>,
     /// What came while that was so, and builds on it.
     pub(super) waiting: VecDeque<Waiting>,
     pub(super) answers: Remembered<OperationKey, ApplyOutcome>,
@@ -207,6 +209,7 @@ impl AgentSession {
             total,
             version: set.version(),
             begun,
+            arrived: None,
             waiting: VecDeque::new(),
             answers: Remembered::new(ANSWERS_MAX, answers),
             containers: by_container.collect(),

@@ -54,6 +54,30 @@ fn a_registration_names_every_task() {
     assert_eq!((total, named), (150, 150));
 }
 
+/// The scheduler may have lost its database meanwhile: it knows nothing of the change.
+#[test]
+fn a_registration_waits_for_a_change_that_is_under_way_and_shows_what_it_makes() {
+    let mut world = World::registered();
+    let volume = "disk(db)[data:data:rw]:10";
+    world.hear(apply(
+        "create",
+        0,
+        ResourceOperation::Create(resources(volume)),
+    ));
+    // As far as the record that it has begun, and not the directory.
+    while world.stored.begun.is_none() {
+        assert!(world.step());
+    }
+    world.crash();
+    world.connect();
+    assert!(world.heard.is_empty());
+    world.settle();
+    let shown = registration(&mut world).checkpointed;
+    assert_eq!(shown.version(), SetVersion(1));
+    assert_eq!(*shown.resources(), resources(volume));
+    assert_eq!(world.volumes.len(), 1);
+}
+
 #[test]
 fn a_registration_shows_nothing_that_is_not_durable() {
     let mut world = World::registered();

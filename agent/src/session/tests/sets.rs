@@ -283,6 +283,9 @@ fn a_volume_whose_disk_is_gone_when_it_was_begun_leaves_no_directory() {
     world.resources = resources("cpus:4;disk(db):5");
     world.restart().unwrap();
     world.register();
+    // The scheduler asks again for what nobody has answered.
+    world.hear(apply("create", 0, create(VOLUME)));
+    world.settle();
     let outcomes = world.outcomes();
     assert!(
         matches!(outcomes[..], [ApplyOutcome::Failed(_)]),

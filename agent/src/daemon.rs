@@ -7,8 +7,8 @@
 //! 5. Go on with what the scheduler wants of the node, if there is one.
 //! 6. Serve: the socket for the commands, HTTP for monitoring.
 //! 7. On SIGHUP: read the certificates again.
-//! 8. On SIGTERM or SIGINT: finish what is under way, and go. Containers stay. Where there are none,
-//!    the node gets its network back.
+//! 8. On SIGTERM or SIGINT: finish what is under way, for 20 s at most, and go. Containers stay. Where
+//!    there are none, the node gets its network back.
 
 use std::fs;
 use std::io;
@@ -53,6 +53,10 @@ const LOCK_FILE: &str = "agent.lock";
 /// holds it as well, until that has executed its program.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
+/// How long the agent finishes what is under way before it goes: less than the 30 s of `TimeoutStopSec=`,
+/// and more than an executor has to become ready. What is not finished is the next agent's, as after a crash.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The database, in the state directory.
 const DATABASE_FILE: &str = "agent.db";
@@ -246,11 +250,12 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     watchdog.abort();
     tell_systemd(NotifyState::Stopping);
     local.stop();
-    // Before the containers: what becomes of them from here on is seen by the next agent.
-    if let Some((session, _)) = &session {
-        session.stop().await;
-    }
-    containers.stop().await;
+    stop(
+        session.as_ref().map(|(session, _)| session),
+        &containers,
+        STOP_PATIENCE,
+    )
+    .await;
     if let Some(http) = http {
         http.stop();
     }
@@ -260,6 +265,29 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     drop(store_thread);
     tracing::info!("stopped");
     result
+}
+
+/// Finishes what is under way, as long as that is worth waiting for; returns whether all of it was.
+async fn stop(
+    session: Option<&SessionHandle>,
+    containers: &ContainerHandle,
+    patience: Duration,
+) -> bool {
+    let finished = tokio::time::timeout(patience, async {
+        // Before the containers: what becomes of them from here on is seen by the next agent.
+        if let Some(session) = session {
+            session.stop().await;
+        }
+        containers.stop().await;
+    });
+    let is_finished = finished.await.is_ok();
+    if !is_finished {
+        tracing::warn!(
+            waited_ms = patience.as_millis(),
+            "what is under way is not finished; the next agent goes on with it"
+        );
+    }
+    is_finished
 }
 
 /// Goes on with what the scheduler wants of the node.
@@ -532,4 +560,17 @@ impl NetworkStatistics for NetworkHandle {
 /// Logs an error that ends the process, with its sources.
 pub fn report(error: &DaemonError) {
     tracing::error!(error = %chain(error), "the agent cannot go on");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stop_has_a_bound_also_where_something_never_ends() {
+        let (containers, task) = ContainerHandle::without_task();
+        assert!(!stop(None, &containers, Duration::from_millis(10)).await);
+        drop(task);
+        assert!(stop(None, &containers, STOP_PATIENCE).await);
+    }
 }

@@ -6,8 +6,8 @@
 //!    have time to.
 //! 4. Listen, serve metrics, and tell systemd.
 //! 5. On SIGHUP: read certificates and rules of access again. What cannot be used changes nothing.
-//! 6. On SIGTERM or SIGINT: take nothing new, make durable what is under way, tell the peers, and go.
-//!    They come back by themselves.
+//! 6. On SIGTERM or SIGINT: take nothing new, make durable what is under way, tell the peers, and go,
+//!    after 20 s at most. They come back by themselves.
 //!
 //! What fails on the way ends the process with a reason and what to do: whatever was answered is
 //! durable, so the next start goes on from there.
@@ -23,7 +23,7 @@ use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Duration, Instant, MissedTickBehavior, interval};
+use tokio::time::{Duration, Instant, MissedTickBehavior, interval, timeout};
 use weir_transport::credentials::CredentialError;
 use weir_transport::listen::{ListenError, ListenLimits};
 use weir_transport::{CloseCode, CredentialWatch, Listener, PeerKind, Reloader};
@@ -41,6 +41,13 @@ const DATABASE_FILE: &str = "scheduler.db";
 
 /// How long peers may take to hear that the scheduler stops.
 const GOODBYE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long what is under way may take to become durable: with the goodbye and the end of the database's
+/// thread less than the 30 s of `TimeoutStopSec=`. What is not durable was answered to nobody.
+const DURABLE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long the database's thread may take to close its file.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Says why the daemon did not start, or stopped.
 #[derive(Debug, thiserror::Error)]
@@ -72,6 +79,12 @@ pub enum DaemonError {
     /// A bug.
     #[error("metrics cannot be made")]
     Metrics(#[from] prometheus::Error),
+    /// The disk, most likely.
+    #[error(
+        "what was under way did not become durable within {} s; what was answered is",
+        DURABLE_PATIENCE.as_secs()
+    )]
+    Slow,
     /// A bug.
     #[error("a task of the scheduler has ended by itself")]
     Task,
@@ -89,6 +102,7 @@ impl DaemonError {
                 "set [scheduler] listen to addresses of this machine with free ports".to_owned()
             }
             Self::Http(_) => "set [http] listen to a free address, or to \"\"".to_owned(),
+            Self::Slow => "look at the disk of [scheduler] state_directory".to_owned(),
             Self::Signals(_) | Self::Random(_) | Self::Metrics(_) | Self::Task => {
                 "start it again; the log says more".to_owned()
             }
@@ -161,8 +175,10 @@ pub async fn run(config: Config, path: PathBuf) -> Result<(), DaemonError> {
     let result = match result {
         Ok(()) => {
             stop.send_replace(true);
-            core.await
-                .map_or(Err(DaemonError::Task), |ended| Ok(ended?))
+            match timeout(DURABLE_PATIENCE, core).await {
+                Ok(ended) => ended.map_or(Err(DaemonError::Task), |ended| Ok(ended?)),
+                Err(_late) => Err(DaemonError::Slow),
+            }
         }
         Err(error) => Err(error),
     };
@@ -172,11 +188,13 @@ pub async fn run(config: Config, path: PathBuf) -> Result<(), DaemonError> {
         http.stop();
     }
     // The core had the last handle, so what it gave is written, and the file is closed.
-    if tokio::task::spawn_blocking(|| store_thread.join())
-        .await
-        .is_err()
-    {
-        tracing::error!("the database's thread cannot be waited for");
+    let closed = tokio::task::spawn_blocking(|| store_thread.join());
+    match timeout(CLOSE_PATIENCE, closed).await {
+        Ok(Ok(())) => {}
+        Ok(Err(_)) => tracing::error!("the database's thread cannot be waited for"),
+        Err(_late) => {
+            tracing::error!("the database is not closed; the next start looks through it")
+        }
     }
     tracing::info!("stopped");
     result
@@ -270,7 +288,7 @@ impl Listening {
     async fn close(mut self) {
         self.stop.send_replace(true);
         let all = async { while self.doors.join_next().await.is_some() {} };
-        if tokio::time::timeout(GOODBYE_PATIENCE, all).await.is_err() {
+        if timeout(GOODBYE_PATIENCE, all).await.is_err() {
             tracing::debug!("some peers have not heard that the scheduler stops");
         }
     }

@@ -52,7 +52,7 @@ enum Task {
     Down,
     /// Start, update and kill containers at random for a long time, and record what came of it
     Soak(soak::Arguments),
-    /// Build the Debian packages, the same bytes from the same sources, and have lintian look at them
+    /// Build the Debian packages, and have lintian look at them
     Dist,
     /// Measure what Weir costs, beside what else there is
     Bench(bench::Arguments),

@@ -1,7 +1,7 @@
 //! `cargo xtask dist`: the Debian packages.
 //!
-//! The same sources give the same bytes, whoever builds them and wherever: paths of the machine are
-//! kept out of the programs, and the time in the packages is that of the newest change in their
+//! The same sources are to give the same bytes, whoever builds them and wherever: paths of the machine
+//! are kept out of the programs, and the time in the packages is that of the newest change in their
 //! changelogs.
 
 mod changelog;

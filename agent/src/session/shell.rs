@@ -112,8 +112,7 @@ impl SessionHandle {
 
     /// Has the certificates read again, soon; the log says what came of it.
     pub fn reload(&self) {
-        // Full: it is about to happen. Closed: nothing is left that would use them.
-        let _asked = self.reload.try_send(());
+        let _full_when_it_is_about_to_happen = self.reload.try_send(());
     }
 
     /// Ends the session: what was decided becomes durable, tasks go on, the next agent continues.
@@ -148,7 +147,11 @@ impl SessionTask {
         let (publish, report) = watch::channel(SessionReport::default());
         let (stop, stops) = mpsc::channel(1);
         let connections = connection::spawn(&scheduler);
-        let reload = connections.reload.clone();
+        let handle = SessionHandle {
+            stop,
+            reload: connections.reload.clone(),
+            report,
+        };
         let shell = Shell {
             session,
             random,
@@ -171,11 +174,6 @@ impl SessionTask {
         };
         let every = Duration::from_millis(estimate.interval_ms);
         let task = tokio::spawn(shell.run(every, stops));
-        let handle = SessionHandle {
-            stop,
-            reload,
-            report,
-        };
         Ok((handle, Self(task)))
     }
 

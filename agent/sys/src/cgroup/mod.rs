@@ -1,5 +1,6 @@
 //! Control groups, version 2: directories of files that hold, count, limit and kill processes.
 
+mod delegation;
 mod text;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -13,8 +14,6 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use rustix::fs::getxattr;
-use rustix::io::Errno as Io;
 
 use self::text::{is_populated, name_at, parse_cpu_statistics, parse_processes};
 use crate::mount;
@@ -49,9 +48,6 @@ pub fn find_hierarchy() -> Result<PathBuf, CgroupError> {
         .map(|mount| mount.path)
         .ok_or(CgroupError::NoHierarchy)
 }
-
-/// How systemd marks what it delegates: the first before systemd 251, the second as well since then.
-const DELEGATED: [&str; 2] = ["trusted.delegate", "user.delegate"];
 
 impl Cgroup {
     /// Makes the group, and those above it that are missing; fine if it is there already.
@@ -139,22 +135,6 @@ impl Cgroup {
             }
             written => written,
         }
-    }
-
-    /// Returns whether systemd leaves this group, and all below, to somebody else: it says so in an
-    /// extended attribute (systemd's CGROUP_DELEGATION.md).
-    pub fn is_delegated(&self) -> Result<bool, CgroupError> {
-        for name in DELEGATED {
-            let mut value = [0; 1];
-            match getxattr(&self.path, name, &mut value) {
-                Ok(1) if value == *b"1" => return Ok(true),
-                Ok(_) => {}
-                // The trusted one is for root to see; the other, for everyone, came with Linux 5.7.
-                Err(Io::NODATA | Io::PERM | Io::OPNOTSUPP | Io::RANGE) => {}
-                Err(errno) => return Err(self.failed("read attributes of", errno.into())),
-            }
-        }
-        Ok(false)
     }
 
     /// Returns whether a process is in it or below.

@@ -153,8 +153,9 @@ pub async fn run(config: Config, path: PathBuf) -> Result<(), DaemonError> {
         handle.clone(),
     );
     let listening = Listening::open(&config, reloader.watch(), &door, &transport)?;
-    tracing::info!(listen = ?listening.addresses, http = metrics_at, "ready");
+    // In this order: who reads that it is ready may ask at once.
     stage.send_replace(Stage::Ready);
+    tracing::info!(listen = ?listening.addresses, http = metrics_at, "ready");
     tell_systemd(NotifyState::Ready);
     let watchdog = tokio::spawn(feed_watchdog(health));
 

@@ -96,6 +96,7 @@ pub(crate) fn framework_info(name: &str, of_role: &str, takes_lent: bool) -> Fra
         user: None,
         // Longer than any simulation: a framework that comes back finds its tasks.
         failover_timeout: Millis(3_600_000),
+        unattended: false,
         capabilities: takes_lent.then_some(lent).into_iter().collect(),
         labels: Labels::none(),
         weburl: None,

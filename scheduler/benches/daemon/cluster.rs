@@ -92,6 +92,7 @@ impl Cluster {
             role: role.parse()?,
             user: None,
             failover_timeout: Millis(600_000),
+            unattended: false,
             capabilities: [].into(),
             labels: Labels::none(),
             weburl: None,

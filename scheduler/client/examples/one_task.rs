@@ -39,6 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         role: "demo".parse()?,
         user: None,
         failover_timeout: Millis(60_000),
+        unattended: false,
         capabilities: [].into(),
         labels: Labels::none(),
         weburl: None,

@@ -69,6 +69,7 @@ impl World {
             role: "test".parse().unwrap(),
             user: None,
             failover_timeout: Millis(60_000),
+            unattended: false,
             capabilities: [].into(),
             labels: Labels::none(),
             weburl: None,

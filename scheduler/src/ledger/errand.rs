@@ -452,6 +452,7 @@ impl Ledger {
 
     /// Gives back what is left of the pool of an errand of which all is done.
     fn finish(&mut self, errand: Errand) {
+        let framework = errand.framework();
         match errand.stage {
             Stage::Fresh => {}
             Stage::Queued | Stage::Sent { .. } | Stage::Doubtful => {
@@ -471,6 +472,9 @@ impl Ledger {
                     self.now.elapsed,
                 )
                 .expect("what is in a pool is held"),
+        }
+        if let Some(framework) = framework {
+            self.hasten_end(framework, self.settings.framework_return);
         }
     }
 

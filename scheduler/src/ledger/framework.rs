@@ -71,6 +71,16 @@ impl Framework {
         }
     }
 
+    /// Returns whether nobody is there to acknowledge what its tasks do, and nobody will be.
+    pub(super) fn is_unattended(&self) -> bool {
+        self.info.unattended && self.session().is_none()
+    }
+
+    /// Returns whether it has left its tasks alone, and they and all its operations are over.
+    pub(super) fn is_left_over(&self) -> bool {
+        self.is_unattended() && self.tasks.is_empty() && self.errands.is_empty()
+    }
+
     /// Returns its state as operators see it.
     pub(super) fn state(&self) -> FrameworkState {
         match (self.presence, self.past) {
@@ -103,6 +113,7 @@ impl Framework {
             principal: self.principal.clone(),
             role: self.info.role.clone(),
             failover_timeout: self.info.failover_timeout,
+            unattended: self.info.unattended,
         }
     }
 
@@ -153,6 +164,7 @@ pub(super) fn info_from_task(owner: &TaskOwner) -> FrameworkInfo {
         role: owner.role.clone(),
         user: None,
         failover_timeout: owner.failover_timeout,
+        unattended: owner.unattended,
         capabilities: BTreeSet::new(),
         labels: Labels::none(),
         weburl: None,

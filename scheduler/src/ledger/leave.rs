@@ -9,7 +9,7 @@ use weir_protocol::{
 };
 
 use super::agent::Stray;
-use super::framework::FrameworkPresence;
+use super::framework::{Framework, FrameworkPresence};
 use super::input::SessionId;
 use super::outbox::Message;
 use super::record::{Actor, EndedFramework, Row, RowKey};
@@ -22,6 +22,7 @@ pub(super) enum End {
     TornDown,
     TornDownBy,
     NotBack,
+    NothingLeft,
 }
 
 impl fmt::Display for End {
@@ -30,6 +31,7 @@ impl fmt::Display for End {
             Self::TornDown => "it was torn down by itself",
             Self::TornDownBy => "it was torn down by an operator",
             Self::NotBack => "it did not come back in time",
+            Self::NothingLeft => "nobody attends to it, and it has no task left",
         })
     }
 }
@@ -80,7 +82,68 @@ impl Ledger {
             .expect("the allocator has the frameworks of the ledger");
         self.end_offers_of(id, None);
         if timeout == Millis(0) {
-            self.end_framework(id, End::NotBack, Actor::Scheduler);
+            return self.end_framework(id, End::NotBack, Actor::Scheduler);
+        }
+        self.acknowledge_unattended(id);
+        self.hasten_end(id, self.settings.framework_return);
+    }
+
+    /// Returns whether a framework is away that has left its tasks alone.
+    pub(super) fn is_unattended(&self, id: FrameworkId) -> bool {
+        let framework = self.frameworks.by_id.get(&id);
+        framework.is_some_and(Framework::is_unattended)
+    }
+
+    /// Acknowledges what a framework has been told of its tasks, and has left alone.
+    fn acknowledge_unattended(&mut self, id: FrameworkId) {
+        let framework = self.frameworks.by_id.get(&id);
+        let Some(framework) = framework.filter(|framework| framework.is_unattended()) else {
+            return;
+        };
+        let open = framework.tasks.iter().filter_map(|task| {
+            let key = TaskKey {
+                framework: id,
+                task: task.clone(),
+            };
+            let task = self.tasks.get(&key)?;
+            Some((task.agent, key.task, task.unacknowledged?))
+        });
+        let open: Vec<_> = open.collect();
+        for (agent, task, update) in open {
+            self.handle_acknowledge(id, agent, task, update);
+        }
+    }
+
+    /// Waits no longer than so for a framework that has left its tasks alone and has none any more: its
+    /// time to fail over is that of its tasks.
+    pub(super) fn hasten_end(&mut self, id: FrameworkId, patience: Duration) {
+        let framework = self.frameworks.by_id.get(&id);
+        if framework.is_some_and(Framework::is_left_over) {
+            let soon = self.now.elapsed.saturating_add(patience);
+            self.move_end(id, |before| before.min(soon));
+        }
+    }
+
+    /// Waits for a framework as long as it asked for, counted from now, for it has a task after all.
+    pub(super) fn put_off_end(&mut self, id: FrameworkId) {
+        let framework = self.frameworks.by_id.get(&id);
+        if let Some(framework) = framework.filter(|framework| framework.is_unattended()) {
+            let timeout = framework.info.failover_timeout;
+            let later = self.framework_gone_at(timeout, self.settings.framework_return);
+            self.move_end(id, |before| before.max(later));
+        }
+    }
+
+    /// Has the end of a framework that is away come at another time.
+    fn move_end(&mut self, id: FrameworkId, to: impl FnOnce(Duration) -> Duration) {
+        let framework = self.frameworks.by_id.get_mut(&id);
+        match framework.map(|framework| &mut framework.presence) {
+            Some(FrameworkPresence::Away { gone_at }) => {
+                self.timers.cancel(*gone_at, Timer::FrameworkGone(id));
+                *gone_at = to(*gone_at);
+                self.timers.set(*gone_at, Timer::FrameworkGone(id));
+            }
+            Some(FrameworkPresence::Connected { .. }) | None => {}
         }
     }
 
@@ -92,7 +155,12 @@ impl Ledger {
     }
 
     pub(super) fn handle_framework_gone(&mut self, id: FrameworkId) {
-        self.end_framework(id, End::NotBack, Actor::Scheduler);
+        let framework = self.frameworks.by_id.get(&id);
+        let end = match framework.is_some_and(Framework::is_left_over) {
+            true => End::NothingLeft,
+            false => End::NotBack,
+        };
+        self.end_framework(id, end, Actor::Scheduler);
     }
 
     pub(super) fn handle_teardown(&mut self, id: FrameworkId) {

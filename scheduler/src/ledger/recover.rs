@@ -166,6 +166,15 @@ impl Ledger {
         for agent in agents.into_values() {
             ledger.recover_agent(agent)?;
         }
+        let frameworks: Vec<FrameworkId> = ledger.frameworks.by_id.keys().copied().collect();
+        // Whose database was put back from a copy is told of tasks by agents, as they come.
+        let patience = ledger
+            .settings
+            .framework_return
+            .max(ledger.settings.agent_return);
+        for framework in frameworks {
+            ledger.hasten_end(framework, patience);
+        }
         ledger.check();
         Ok(ledger)
     }

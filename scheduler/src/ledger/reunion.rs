@@ -496,6 +496,8 @@ impl Ledger {
             latest,
         };
         self.put(Row::Task(Box::new(task.row())));
+        let framework = key.framework;
         self.add_task(key, task);
+        self.put_off_end(framework);
     }
 }

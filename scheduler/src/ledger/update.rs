@@ -7,6 +7,9 @@
 //!    update the task is over: its row goes before the agent hears of it, so that a task which the agent
 //!    has forgotten is never launched again.
 //!
+//! For a framework that leaves its tasks alone (`unattended`) the ledger acknowledges in its place while it
+//! is away: else its tasks would never be over, and no agent that has them could leave.
+//!
 //! Updates that the ledger makes itself, and answers to RECONCILE, have no id and need no acknowledgement.
 
 use weir_protocol::operator::TaskEntry;
@@ -72,7 +75,8 @@ impl Ledger {
     fn take_update(&mut self, key: TaskKey, status: TaskStatus, latest: TaskState) {
         let is_new = self.tasks.get_mut(&key).is_some_and(Task::confirm);
         let status = self.noted(&key, status);
-        let is_over = status.state.is_terminal() && status.update.is_none();
+        let update = status.update;
+        let is_over = status.state.is_terminal() && update.is_none();
         if latest.is_terminal() {
             let has_ended = self.stop_holding(&key, latest);
             if has_ended && !is_over {
@@ -87,9 +91,14 @@ impl Ledger {
         if task.is_alive() {
             task.latest = latest;
         }
+        let agent = task.agent;
         self.tell_framework(key.framework, FrameworkEvent::Update(status));
         if is_over {
             self.finish_task(&key, None);
+        } else if let Some(update) = update
+            && self.is_unattended(key.framework)
+        {
+            self.handle_acknowledge(key.framework, agent, key.task, update);
         }
     }
 
@@ -130,6 +139,8 @@ impl Ledger {
             self.send_away(agent, failure);
         } else if self.tasks.contains_key(&key) {
             // Another of its name runs elsewhere, for which its framework would take it.
+            self.acknowledge_oneself(agent, key, status.update);
+        } else if self.is_unattended(key.framework) {
             self.acknowledge_oneself(agent, key, status.update);
         } else {
             status.agent = Some(agent);
@@ -240,6 +251,7 @@ impl Ledger {
             framework.tasks.remove(&key.task);
         }
         self.remember_ended_task(&task, update);
+        self.hasten_end(key.framework, self.settings.framework_return);
     }
 
     /// Ends a task of which its agent will say nothing more, and tells its framework.

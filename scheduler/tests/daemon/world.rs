@@ -299,6 +299,7 @@ pub(crate) fn info(name: &str, role: &str) -> FrameworkInfo {
         role: role.parse().unwrap(),
         user: None,
         failover_timeout: Millis(600_000),
+        unattended: false,
         capabilities: [].into(),
         labels: Labels::none(),
         weburl: None,

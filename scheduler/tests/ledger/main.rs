@@ -21,4 +21,5 @@ mod offers;
 mod operators;
 mod restarts;
 mod tasks;
+mod unattended;
 mod waiting;

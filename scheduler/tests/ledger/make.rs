@@ -148,6 +148,7 @@ pub(crate) fn framework_info(name: &str, of_role: &str) -> FrameworkInfo {
         role: role(of_role),
         user: None,
         failover_timeout: Millis(60_000),
+        unattended: false,
         capabilities: BTreeSet::new(),
         labels: Labels::none(),
         weburl: None,

@@ -55,6 +55,22 @@ fn a_task_finds_the_volume_of_its_role() {
 }
 
 #[test]
+fn a_node_can_be_drained_of_tasks_that_were_left_running() {
+    let world = World::new("");
+    world.start_agent("n1", 1);
+    world.done("run --detach -- ./server");
+    let ended = world.done("run --detach -- ./server").trim().to_owned();
+    world.done(&format!("kill {ended}"));
+    // Nobody is there to take note of what becomes of them.
+    world.until("tasks", |tasks| tasks.as_array().unwrap().len() == 1);
+    world.done("drain n1");
+    world.until("agents", is_empty);
+    let frameworks = world.json("frameworks");
+    let mut frameworks = frameworks.as_array().unwrap().iter();
+    assert!(frameworks.all(|framework| framework["tasks"] == 0));
+}
+
+#[test]
 fn a_revocable_task_runs_on_what_is_lent_and_ends_as_any() {
     let world = World::new("");
     world.start_lender("n1", 1);

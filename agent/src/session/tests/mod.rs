@@ -106,6 +106,7 @@ pub(super) fn launch(name: &str, holds: &str) -> Launch {
             principal: Principal::new("tester").unwrap(),
             role: Role::new("db").unwrap(),
             failover_timeout: Millis(0),
+            unattended: false,
         },
         task: TaskSpec {
             id: TaskId::new(name).unwrap(),

@@ -65,6 +65,7 @@ fn launch(key: &TaskKey, number: u8) -> Launch {
             principal: Principal::new("alice").unwrap(),
             role: Role::new("db").unwrap(),
             failover_timeout: Millis(60_000),
+            unattended: false,
         },
         task: TaskSpec {
             id: key.task.clone(),

@@ -21,7 +21,7 @@ pub(super) struct Era(pub(super) u64);
 #[derive(Debug)]
 pub(super) enum Told {
     /// A call, meant for one subscription.
-    Call(Era, wire::FrameworkCall),
+    Call(Era, Box<wire::FrameworkCall>),
     /// Everything that was told before is to be sent, and then the connection closed.
     Close,
 }
@@ -110,7 +110,7 @@ impl Calls {
         if bytes > FRAME_BYTES_MAX {
             return Err(NotSent::TooLarge { call: name, bytes });
         }
-        match self.queue.send(Told::Call(era, message)).await {
+        match self.queue.send(Told::Call(era, Box::new(message))).await {
             Ok(()) => Ok(id),
             Err(mpsc::error::SendError(_)) => Err(NotSent::Ended { call: name }),
         }

@@ -200,7 +200,7 @@ impl Task {
                 }
                 told = self.told.recv() => match told {
                     Some(Told::Call(meant_for, call)) => {
-                        if let Err(stop) = self.send(&mut sender, era, meant_for, call).await {
+                        if let Err(stop) = self.send(&mut sender, era, meant_for, *call).await {
                             return stop;
                         }
                     }
@@ -220,7 +220,7 @@ impl Task {
     async fn finish(&mut self, mut sender: Sender<wire::FrameworkCall>, era: Era) -> Stop {
         // What is in the queue now; a handle that goes on making calls must not keep this open.
         while let Ok(Told::Call(meant_for, call)) = self.told.try_recv() {
-            if let Err(stop) = self.send(&mut sender, era, meant_for, call).await {
+            if let Err(stop) = self.send(&mut sender, era, meant_for, *call).await {
                 return stop;
             }
         }

@@ -155,6 +155,7 @@ impl TryFrom<wire::TaskOwner> for TaskOwner {
             principal: Principal::new(wire.principal).at("principal")?,
             role: Role::new(wire.role).at("role")?,
             failover_timeout: duration(wire.failover_timeout_ms).at("failover_timeout_ms")?,
+            unattended: wire.unattended,
         })
     }
 }

@@ -20,6 +20,8 @@ pub struct TaskOwner {
     pub role: Role,
     /// How long its tasks outlive its connection.
     pub failover_timeout: Millis,
+    /// Whether the scheduler acknowledges for the framework while it is away.
+    pub unattended: bool,
 }
 
 /// A task that an agent has: alive, or ended with updates that are not acknowledged.

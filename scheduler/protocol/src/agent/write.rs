@@ -115,6 +115,7 @@ impl From<TaskOwner> for wire::TaskOwner {
             principal,
             role,
             failover_timeout,
+            unattended,
         } = owner;
         Self {
             framework_id: framework.into(),
@@ -122,6 +123,7 @@ impl From<TaskOwner> for wire::TaskOwner {
             principal: principal.into(),
             role: role.into(),
             failover_timeout_ms: failover_timeout.0,
+            unattended,
         }
     }
 }

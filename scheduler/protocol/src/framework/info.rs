@@ -19,6 +19,9 @@ pub struct FrameworkInfo {
     pub user: Option<Line>,
     /// How long its tasks outlive its connection.
     pub failover_timeout: Millis,
+    /// Whether it leaves its tasks alone: while it is away the scheduler acknowledges their updates, and
+    /// ends it when it has none left.
+    pub unattended: bool,
     /// What it can do beyond the least.
     pub capabilities: BTreeSet<FrameworkCapability>,
     /// What it wants others to see.

@@ -148,6 +148,7 @@ impl TryFrom<wire::FrameworkInfo> for FrameworkInfo {
             capabilities,
             labels,
             weburl,
+            unattended,
         } = wire;
         let capabilities = each(
             capabilities,
@@ -159,6 +160,7 @@ impl TryFrom<wire::FrameworkInfo> for FrameworkInfo {
             role: Role::new(role).at("role")?,
             user: optional(user, Line::new).at("user")?,
             failover_timeout: duration(failover_timeout_ms).at("failover_timeout_ms")?,
+            unattended,
             capabilities: BTreeSet::from_iter(capabilities.at("capabilities")?),
             labels: resource::labels(labels).at("labels")?,
             weburl: optional(weburl, Line::new).at("weburl")?,

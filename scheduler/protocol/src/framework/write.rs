@@ -96,6 +96,7 @@ impl From<FrameworkInfo> for wire::FrameworkInfo {
             role,
             user,
             failover_timeout,
+            unattended,
             capabilities,
             labels,
             weburl,
@@ -109,6 +110,7 @@ impl From<FrameworkInfo> for wire::FrameworkInfo {
             capabilities: capabilities.map(FrameworkCapability::number).collect(),
             labels: resource::label_list(&labels),
             weburl: weburl.map(String::from),
+            unattended,
         }
     }
 }

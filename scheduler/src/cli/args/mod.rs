@@ -167,8 +167,8 @@ pub(crate) enum Command {
     /// End the tasks of an agent, and send it away
     ///
     /// Returns when it has begun. Nothing new is launched there; the agent leaves when its last task
-    /// has ended and every framework has taken note of that. One that stays away, as after `weir run
-    /// --detach`, is waited for: `weir teardown` ends it.
+    /// has ended and every framework has taken note of that. One that stays away is waited for:
+    /// `weir teardown` ends it. Tasks of `weir run --detach` wait for nobody.
     #[command(after_help = "Examples:\n  weir drain n1\n  weir drain n1 --grace 5m")]
     Drain {
         /// The agent

@@ -103,6 +103,7 @@ pub(super) fn framework(entry: &FrameworkEntry) -> Value {
         "state": framework_state(entry.state),
         "user": info.user.as_ref().map(Line::as_str),
         "failover_timeout_ms": info.failover_timeout.0,
+        "unattended": info.unattended,
         "revocable_resources": info.capabilities.contains(&FrameworkCapability::RevocableResources),
         "labels": labels(&info.labels),
         "weburl": info.weburl.as_ref().map(Line::as_str),

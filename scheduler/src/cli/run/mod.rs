@@ -240,6 +240,7 @@ fn order(arguments: RunArguments) -> Result<(FrameworkInfo, Order), Failure> {
         } else {
             ATTACHED_FAILOVER
         },
+        unattended: detach,
         capabilities: capabilities.into_iter().collect(),
         labels: Labels::none(),
         weburl: None,

@@ -16,6 +16,7 @@ pub(crate) fn info(dice: &mut Dice<'_>) -> FrameworkInfo {
         role: role(dice),
         user: dice.maybe(line),
         failover_timeout: duration(dice),
+        unattended: dice.pick(&[false, true]),
         capabilities: dice
             .maybe(|_| FrameworkCapability::RevocableResources)
             .into_iter()

@@ -379,6 +379,7 @@ pub(crate) fn owner(dice: &mut Dice<'_>) -> TaskOwner {
         principal: principal(dice),
         role: role(dice),
         failover_timeout: duration(dice),
+        unattended: dice.pick(&[false, true]),
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) fn info() -> FrameworkInfo {
         role: "web".parse().unwrap(),
         user: Some(line("www-data")),
         failover_timeout: Millis(604_800_000),
+        unattended: false,
         capabilities: [FrameworkCapability::RevocableResources].into(),
         labels: labels(&[("team", "shop")]),
         weburl: Some(line("https://shop.example/framework")),
@@ -85,6 +86,7 @@ pub(crate) fn calls() -> Vec<(&'static str, FrameworkCall)> {
                 framework: FrameworkInfo {
                     user: None,
                     failover_timeout: Millis(0),
+                    unattended: false,
                     capabilities: [].into(),
                     labels: Labels::none(),
                     weburl: None,
@@ -151,6 +153,17 @@ pub(crate) fn calls() -> Vec<(&'static str, FrameworkCall)> {
             },
         ),
         ("teardown", FrameworkCall::Teardown),
+        (
+            "subscribe-unattended",
+            FrameworkCall::Subscribe {
+                framework: FrameworkInfo {
+                    unattended: true,
+                    ..info()
+                },
+                id: None,
+                force: false,
+            },
+        ),
     ]
 }
 

@@ -191,5 +191,6 @@ pub(crate) fn owner() -> TaskOwner {
         principal: "shop".parse().unwrap(),
         role: "web".parse().unwrap(),
         failover_timeout: Millis(604_800_000),
+        unattended: false,
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use weir_scheduler::ledger::SessionId;
 
-use crate::network::{End, IDLE, Partition, Party};
+use crate::network::{End, Partition, Party, patience};
 use crate::node::gone_at_scheduler;
 use crate::world::{Event, FRAMEWORKS, NODES, World};
 
@@ -83,8 +83,10 @@ impl World {
         connection.is_dead = true;
         self.report.cuts += 1;
         for at in [End::Peer, End::Scheduler] {
-            let latest = if is_quick { 300 } else { 9_000 };
-            let delay = self.chance.millis(1, latest);
+            let delay = match is_quick {
+                true => self.chance.millis(1, 300),
+                false => self.until_noticed(at),
+            };
             self.after(delay, Event::Gone { session, at });
         }
     }
@@ -95,7 +97,7 @@ impl World {
         for session in self.network.of(party) {
             self.report.cuts += 1;
             self.notice_gone(session, End::Peer);
-            let delay = self.chance.millis(1, 9_000);
+            let delay = self.until_noticed(End::Scheduler);
             self.after(delay, gone_at_scheduler(session));
         }
     }
@@ -108,21 +110,32 @@ impl World {
         self.note(format_args!("{party:?} is cut off for {length:?}"));
         let heals = self.now + length;
         self.network.partitions.insert(party, Partition { heals });
-        if length < IDLE {
-            return;
-        }
         for session in self.network.of(party) {
+            let silence = [End::Peer, End::Scheduler].map(|at| (at, self.silence(at)));
             let Some(connection) = self.network.connections.get_mut(&session) else {
                 continue;
             };
+            if silence.iter().all(|(_, silence)| *silence > length) {
+                continue;
+            }
             connection.is_dead = true;
             self.report.cuts += 1;
-            for at in [End::Peer, End::Scheduler] {
-                // Counted from the last that each end has heard.
-                let idle = IDLE - self.chance.millis(0, 3_000);
-                self.after(idle, Event::Gone { session, at });
+            for (at, silence) in silence {
+                self.after(silence, Event::Gone { session, at });
             }
         }
+    }
+
+    /// Returns after how long an end that hears nothing any more takes the connection for over.
+    fn silence(&mut self, end: End) -> Duration {
+        let (least, most) = patience(end);
+        self.chance.millis(millis(least), millis(most))
+    }
+
+    /// Returns after how long an end has noticed that the connection is over: at the latest by silence.
+    pub(crate) fn until_noticed(&mut self, end: End) -> Duration {
+        let (_, most) = patience(end);
+        self.chance.millis(1, millis(most))
     }
 
     /// Everything is mended: what is cut off comes back, what is down starts.
@@ -131,4 +144,8 @@ impl World {
         self.note("nothing breaks any more, and nobody wants anything new");
         self.network.partitions.clear();
     }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -136,7 +136,7 @@ impl World {
         self.note(format_args!("framework {index} fails over"));
         self.report.crashes += 1;
         self.notice_gone(session, End::Peer);
-        let delay = self.chance.millis(1, 9_000);
+        let delay = self.until_noticed(End::Scheduler);
         self.after(delay, crate::node::gone_at_scheduler(session));
     }
 

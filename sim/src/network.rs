@@ -9,9 +9,23 @@ use std::time::Duration;
 
 use weir_protocol::{AgentCall, Envelope, FrameworkCall, Numbered, OperatorCall, decode, encode};
 use weir_scheduler::ledger::{Message, SessionId};
+use weir_transport::connect::ConnectLimits;
+use weir_transport::listen::ListenLimits;
 
-/// After how long without a word from the other side a connection is over: QUIC's idle time-out here.
-pub(crate) const IDLE: Duration = Duration::from_secs(9);
+/// Between which times of silence an end takes a connection for over, by the shipped limits.
+///
+/// QUIC counts the idle time from the first packet that is not answered: at the earliest one that was sent
+/// right after the last that was heard, which may have been an interval ago already; at the latest one that
+/// asks for a sign of life.
+pub(crate) fn patience(end: End) -> (Duration, Duration) {
+    let (listening, connecting) = (ListenLimits::default(), ConnectLimits::default());
+    let (idle, asks) = match end {
+        End::Peer => (connecting.idle, connecting.keep_alive),
+        End::Scheduler => (listening.idle, listening.keep_alive),
+    };
+    // It is the connecting side that speaks if there is nothing to say.
+    (idle.saturating_sub(connecting.keep_alive), idle + asks)
+}
 
 /// Who connects to the scheduler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -165,6 +179,20 @@ impl Network {
                 End::Peer => connection.peer_open = false,
                 End::Scheduler => connection.scheduler_open = false,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_silent_is_taken_for_dead_after_seconds_and_within_ten() {
+        for end in [End::Peer, End::Scheduler] {
+            let (least, most) = patience(end);
+            assert!(least >= Duration::from_secs(1), "{end:?}: {least:?}");
+            assert!(least < most && most < Duration::from_secs(10), "{most:?}");
         }
     }
 }

@@ -207,7 +207,7 @@ impl World {
         ));
         if let Some(session) = connection {
             self.network.shut(session, End::Peer);
-            let delay = self.chance.millis(1, 9_000);
+            let delay = self.until_noticed(End::Scheduler);
             self.after(delay, gone_at_scheduler(session));
         }
         let delay = self.chance.millis(200, 20_000);

@@ -23,10 +23,17 @@ fn what_is_not_there_is_named() {
         "volume create --agent n9 --role db --size 10 v",
         "drain n9",
         "remove-agent n9",
+        "tasks --agent n9",
+        "tasks --all --agent n9",
+        "reservations --agent n9",
+        "volume list --agent n9",
     ] {
         let said = world.fails(line, 2);
-        assert!(said.contains("n9"), "{said}");
+        assert!(said.contains("there is no agent n9"), "{line}: {said}");
+        assert!(said.contains("weir agents"), "{line}: {said}");
     }
+    let said = world.fails("tasks --framework aaaaaaaaaaaaaaaaaaaaaaaaah", 2);
+    assert!(said.contains("weir frameworks"), "{said}");
     let said = world.fails("kill nothing.1", 2);
     assert!(said.contains("nothing.1"), "{said}");
     let said = world.fails("reserve --agent n1 --role db cpus:many", 64);

@@ -150,11 +150,7 @@ impl Ledger {
                     format_args!("framework {id} has ended: {}", ended.why),
                     "there is nothing to do",
                 ),
-                None => Failure::new(
-                    ErrorCode::FrameworkUnknown,
-                    format_args!("there is no framework {id}"),
-                    "`weir frameworks` lists those that there are",
-                ),
+                None => unknown_framework(id),
             };
             return Err(self.refused(asked, what, why));
         };
@@ -164,6 +160,15 @@ impl Ledger {
         self.end_framework(id, End::TornDownBy, who);
         Ok(done())
     }
+}
+
+/// Returns what whoever names a framework is told that is not there.
+pub(super) fn unknown_framework(id: FrameworkId) -> Failure {
+    Failure::new(
+        ErrorCode::FrameworkUnknown,
+        format_args!("there is no framework {id}"),
+        "`weir frameworks` lists those that there are",
+    )
 }
 
 fn done() -> OperatorAnswer {

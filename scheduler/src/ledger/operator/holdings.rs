@@ -61,6 +61,7 @@ impl Ledger {
             entries.collect()
         });
         let listing = Listing::page::<wire::ReservationEntry>(with_places(entries), page.limit);
+        self.check_agent(page, agent, &listing)?;
         Ok(OperatorAnswer::Reservations(listing))
     }
 
@@ -90,6 +91,7 @@ impl Ledger {
             entries.collect()
         });
         let listing = Listing::page::<wire::VolumeEntry>(with_places(entries), page.limit);
+        self.check_agent(page, agent, &listing)?;
         Ok(OperatorAnswer::Volumes(listing))
     }
 

@@ -9,9 +9,13 @@ use weir_protocol::operator::{
     AgentEntry, FrameworkEntry, FrameworkState, Listing, OfferEntry, OperatorAnswer, Page,
     RoleEntry, Weight as Shown,
 };
-use weir_protocol::{AgentName, FrameworkId, OfferId, OperatorCall, TaskId, TaskKey, wire};
+use weir_protocol::{
+    AgentName, Failure, FrameworkId, OfferId, OperatorCall, TaskId, TaskKey, wire,
+};
 use weir_resources::{Amount, Resource, ResourceName, Resources, Role};
 
+use super::change::unknown_agent;
+use super::control::unknown_framework;
 use super::place::{after, with_places};
 use super::{Answer, Asked};
 use crate::allocator::Weight;
@@ -73,6 +77,27 @@ impl Ledger {
             | OperatorCall::TeardownFramework { .. } => {
                 Ok(OperatorAnswer::Done { notes: Vec::new() })
             }
+        }
+    }
+
+    /// Refuses a list of what is on one agent if there is nothing in it because there is no such agent.
+    ///
+    /// Ended tasks are remembered for longer than where they were.
+    pub(super) fn check_agent<T>(
+        &self,
+        page: &Page,
+        agent: Option<&AgentName>,
+        listing: &Listing<T>,
+    ) -> Result<(), Failure> {
+        match agent {
+            Some(name)
+                if page.after.is_none()
+                    && listing.entries.is_empty()
+                    && self.agents.named(name).is_none() =>
+            {
+                Err(unknown_agent(name))
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -257,6 +282,12 @@ impl Ledger {
         agent: Option<&AgentName>,
         with_ended: bool,
     ) -> Answer {
+        if let Some(id) = framework
+            && !self.frameworks.by_id.contains_key(&id)
+            && !self.frameworks.ended.contains_key(&id)
+        {
+            return Err(unknown_framework(id));
+        }
         let from = after::<TaskPlace>(page)?.map(|TaskPlace(key)| key);
         let known = behind(&self.tasks, from.clone()).map(|(key, _)| key);
         let mut keys: BTreeSet<&TaskKey> = known.collect();
@@ -277,6 +308,7 @@ impl Ledger {
                 is_wanted.then(|| (TaskPlace(key.clone()), entry))
             });
         let listing = Listing::page::<wire::TaskEntry>(with_places(entries), page.limit);
+        self.check_agent(page, agent, &listing)?;
         Ok(OperatorAnswer::Tasks(listing))
     }
 }

@@ -370,7 +370,7 @@ impl Ledger {
                     None => &self.frameworks.ended.get(id)?.principal,
                 };
                 Some(Actor::Framework {
-                    id: *id,
+                    id: Some(*id),
                     principal: principal.clone(),
                 })
             }

@@ -168,7 +168,7 @@ impl Ledger {
             return;
         };
         let actor = Actor::Framework {
-            id,
+            id: Some(id),
             principal: framework.principal.clone(),
         };
         self.end_framework(id, End::TornDown, actor);

@@ -289,8 +289,8 @@ pub struct AuditEntry {
 pub enum Actor {
     /// A framework.
     Framework {
-        /// Its id.
-        id: FrameworkId,
+        /// Its id, if it has one or says so.
+        id: Option<FrameworkId>,
         /// Its principal.
         principal: Principal,
     },

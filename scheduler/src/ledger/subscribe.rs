@@ -18,7 +18,7 @@ use weir_resources::{Principal, Role};
 use super::framework::{Framework, FrameworkPresence, Wants, kinds};
 use super::input::SessionId;
 use super::policy::{Act, Caller, Verdict};
-use super::record::{Past, Row};
+use super::record::{Actor, Past, Row};
 use super::refusal::Refusal;
 use super::session::Conversation;
 use super::state::Ledger;
@@ -123,7 +123,13 @@ impl Ledger {
         let (principal, subscribed) = (principal.clone(), *subscribed);
         match self.plan_subscription(&principal, subscribed, &info, id, force) {
             Ok(coming) => self.subscribe(session, principal, info, coming),
-            Err(error) => self.refuse_framework(session, call, error.failure()),
+            Err(error) => {
+                let failure = error.failure();
+                let who = Actor::Framework { id, principal };
+                let what = format_args!("subscribe `{}` with role `{}`", info.name, info.role);
+                self.audit(who, what, Some(&failure));
+                self.refuse_framework(session, call, failure);
+            }
         }
     }
 

@@ -31,7 +31,7 @@ impl Retention {
     ) -> Result<(), rusqlite::Error> {
         let (kind, who, framework) = match &entry.who {
             Actor::Framework { id, principal } => {
-                ("framework", principal.as_str(), Some(id.to_string()))
+                ("framework", principal.as_str(), id.map(|id| id.to_string()))
             }
             Actor::Operator(principal) => ("operator", principal.as_str(), None),
             Actor::Agent(name) => ("agent", name.as_str(), None),

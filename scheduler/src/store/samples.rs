@@ -217,7 +217,7 @@ pub(super) fn row(kind: u8, number: u64, version: u64) -> Row {
 pub(super) fn audit(number: u64) -> AuditEntry {
     let who = match number % 4 {
         0 => Actor::Framework {
-            id: framework(number),
+            id: Some(framework(number)),
             principal: principal(),
         },
         1 => Actor::Operator(principal()),

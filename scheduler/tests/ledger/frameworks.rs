@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use weir_protocol::{
-    ErrorCode, FrameworkCall, FrameworkEvent, FrameworkId, Millis, Reason, TaskState,
+    ErrorCode, FrameworkCall, FrameworkEvent, FrameworkId, Millis, Note, Reason, TaskState,
 };
-use weir_scheduler::ledger::{Act, Caller, Policy, Settings, Verdict};
+use weir_scheduler::ledger::{Act, Actor, Caller, Policy, Settings, Verdict};
 
 use super::make;
 use super::world::{Fw, NodeNumber, World};
@@ -81,6 +81,16 @@ fn a_framework_takes_over_by_force_only_and_who_is_refused_changes_nothing() {
     assert!(reason.contains(&id.to_string()));
     assert_eq!(world.ledger.rows(), before);
     assert_eq!(world.offers(first).len(), 1);
+    let last = world.disk.audit().last().expect("it is written down");
+    let principal = make::principal("f1");
+    let who = Actor::Framework {
+        id: Some(id),
+        principal,
+    };
+    assert_eq!(last.who, who);
+    assert!(last.what.as_str().contains("an impostor"), "{last:?}");
+    let refused = last.refused.as_ref().map(Note::as_str);
+    assert_eq!(refused, Some(reason.as_str()));
     // By force the other is told and closed.
     let old = world.frameworks[first.0].session.expect("a session");
     world.heard(first);

@@ -7,13 +7,13 @@ pub enum ErrorCode {
     ProtocolVersion,
     /// The certificate names somebody who may not say this.
     Identity,
-    /// The scheduler is starting or stopping.
+    /// The scheduler is starting or stopping. Reserved: nobody sends it.
     NotReady,
     /// A bound on how many there may be is reached.
     LimitReached,
-    /// The peer does not read what it is sent.
+    /// The peer does not read what it is sent. Reserved: nobody sends it.
     SlowReader,
-    /// The scheduler is at fault; its log says more.
+    /// The scheduler is at fault; its log says more. Reserved: nobody sends it.
     Internal,
     /// A frame that is no message, or a message whose fields are wrong.
     InvalidMessage,

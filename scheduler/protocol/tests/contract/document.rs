@@ -1,13 +1,17 @@
 //! `scheduler/docs/protocol.md` and the schema say the same.
 
+use std::fs;
+use std::path::Path;
+
 use protox::prost_reflect::{DescriptorPool, EnumDescriptor};
 use weir_protocol::bounds::{
-    ADDRESSES_MAX, ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, CAPABILITIES_MAX, CURSOR_BYTES_MAX,
-    ESTIMATE_BYTES_MAX, FRAME_BYTES_MAX, ID_BYTES_MAX, LINE_BYTES_MAX, NOTE_BYTES_MAX, NOTES_MAX,
-    OFFER_IDS_MAX, OFFERS_MAX, OPERATIONS_MAX, OWN_BYTES_MAX, OWN_MAX, PAGE_MAX, PARTS_MAX,
-    PATH_BYTES_MAX, PORT_BLOCKS_MAX, RECONCILE_MAX, REGISTRATION_BYTES_MAX, RESOURCES_BYTES_MAX,
-    RESOURCES_MAX, SET_BYTES_MAX, SET_MAX, TASK_BYTES_MAX, TASKS_PER_AGENT_MAX, TASKS_PER_CALL_MAX,
-    TASKS_PER_LAUNCH_MAX, URL_BYTES_MAX, WORD_BYTES_MAX, WORDS_MAX,
+    ADDRESSES_MAX, ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, CAPABILITIES_MAX, COUNT_MAX,
+    CURSOR_BYTES_MAX, ESTIMATE_BYTES_MAX, FRAME_BYTES_MAX, ID_BYTES_MAX, LINE_BYTES_MAX,
+    NOTE_BYTES_MAX, NOTES_MAX, OFFER_IDS_MAX, OFFERS_MAX, OPERATIONS_MAX, OWN_BYTES_MAX, OWN_MAX,
+    PAGE_MAX, PARTS_MAX, PATH_BYTES_MAX, PORT_BLOCKS_MAX, RECONCILE_MAX, REGISTRATION_BYTES_MAX,
+    RESOURCES_BYTES_MAX, RESOURCES_MAX, SET_BYTES_MAX, SET_MAX, TASK_BYTES_MAX,
+    TASKS_PER_AGENT_MAX, TASKS_PER_CALL_MAX, TASKS_PER_LAUNCH_MAX, UNIX_MS_MAX, URL_BYTES_MAX,
+    WORD_BYTES_MAX, WORDS_MAX,
 };
 use weir_protocol::{ErrorCode, Filters, TaskState, wire};
 
@@ -108,6 +112,44 @@ fn whether_to_try_again_is_told_as_the_code_says() {
     }
 }
 
+/// Returns all that is in the sources below a folder, but for what takes failures apart.
+fn sources(folder: &Path) -> String {
+    let mut all = String::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let reads_them = path.ends_with("src/failure") || path.ends_with("src/cli");
+        if path.is_dir() && !reads_them {
+            all.push_str(&sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all.push_str(&fs::read_to_string(&path).unwrap());
+        }
+    }
+    all
+}
+
+#[test]
+fn codes_that_nobody_sends_are_told_to_be_reserved() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let senders = ["src", "../src", "../../agent/src"];
+    let senders: Vec<String> = senders.map(|from| sources(&root.join(from))).into();
+    for name in values(&enumeration(&schema(), "ErrorCode")) {
+        let number = wire::ErrorCode::from_str_name(&name).unwrap();
+        let failure = wire::Failure {
+            code: number.into(),
+            reason: String::new(),
+            remedy: String::new(),
+        };
+        let code = weir_protocol::Failure::try_from(failure).unwrap().code;
+        let sent = format!("ErrorCode::{code:?}");
+        let is_sent = senders.iter().any(|source| {
+            let mut behind = source.split(&sent).skip(1);
+            behind.any(|behind| !behind.starts_with(char::is_alphanumeric))
+        });
+        let is_reserved = row(&name)[3].starts_with("reserved, never sent");
+        assert_ne!(is_sent, is_reserved, "{name}");
+    }
+}
+
 #[test]
 fn terminal_states_are_told_as_the_code_says() {
     for state in TaskState::ALL {
@@ -169,6 +211,8 @@ fn bounds_and_defaults_are_told_as_the_code_says() {
         PAGE_MAX,
         CURSOR_BYTES_MAX,
         weir_protocol::burden::BURDEN_MAX,
+        usize::try_from(UNIX_MS_MAX).unwrap(),
+        usize::try_from(COUNT_MAX).unwrap(),
     ] {
         assert!(bounds.contains(&grouped(bound)), "{bound}");
     }

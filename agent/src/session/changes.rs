@@ -212,11 +212,6 @@ impl AgentSession {
                 Waiting::Launch(launch) => self.take(*launch, circumstances),
             }
         }
-        if !self.is_changing_now()
-            && let Some(name) = self.arrived.take()
-        {
-            self.handle_connected(name, circumstances);
-        }
     }
 
     /// Makes the set what a change makes of it, and answers.

@@ -1,6 +1,7 @@
 //! Registering, and what is said of the agent as a whole.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use weir_protocol::agent::registration_calls;
 use weir_protocol::{
@@ -16,12 +17,32 @@ use crate::store::SessionChange;
 
 impl AgentSession {
     pub(super) fn handle_connected(&mut self, name: AgentName, circumstances: &Circumstances<'_>) {
-        if self.is_changing_now() {
-            // Whoever is registered with takes the set for what it is told: a scheduler that has lost
-            // its database could make nothing of the answer to a change that it knows nothing of.
-            self.arrived = Some(name);
+        self.arrived = Some(name);
+        self.register_arrived(circumstances);
+    }
+
+    /// Registers on the connection that there is, once nothing is left to wait for.
+    ///
+    /// - A change that is under way: whoever is registered with takes the set for what it is told, and a
+    ///   scheduler that has lost its database could make nothing of the answer to a change that it knows
+    ///   nothing of.
+    /// - The first estimate, if tasks run on what is lent: to lend nothing is to want it all back.
+    pub(super) fn register_arrived(&mut self, circumstances: &Circumstances<'_>) {
+        if self.is_changing_now() || self.is_unestimated(circumstances.now.since_boot) {
             return;
         }
+        if let Some(name) = self.arrived.take() {
+            self.register(name, circumstances);
+        }
+    }
+
+    fn is_unestimated(&self, now: Duration) -> bool {
+        let mut live = self.tasks.values().filter(|task| task.is_live());
+        self.unestimated_until.is_some_and(|until| now < until)
+            && live.any(|task| task.is_revocable())
+    }
+
+    fn register(&mut self, name: AgentName, circumstances: &Circumstances<'_>) {
         self.connection = Connection(self.connection.0 + 1);
         self.link = Link::Registering;
         match &self.duty {
@@ -117,6 +138,7 @@ impl AgentSession {
         resources: Resources,
         circumstances: &Circumstances<'_>,
     ) {
+        self.unestimated_until = None;
         let now = circumstances.now.since_boot;
         let ttl = self.profile.estimate_ttl;
         let is_said = match &self.estimate {
@@ -124,7 +146,7 @@ impl AgentSession {
             None => resources.is_empty(),
             Some(lent) => {
                 // Half of its time leaves as much for a connection that is slow or broken.
-                let renewal = lent.at.saturating_add(std::time::Duration::from(ttl) / 2);
+                let renewal = lent.at.saturating_add(Duration::from(ttl) / 2);
                 *lent.estimate.resources() == resources && now < renewal
             }
         };
@@ -183,7 +205,10 @@ impl AgentSession {
             Duty::Serving | Duty::Left => {}
             Duty::Draining => {
                 if self.tasks.is_empty() && !is_busy && self.link == Link::Registered {
-                    tracing::info!("drained; leaving until the agent is started again");
+                    tracing::warn!(
+                        remedy = "restart the agent when the node may take work again",
+                        "drained: it leaves the scheduler, and takes nothing from it any more"
+                    );
                     self.duty = Duty::Left;
                     self.agent = None;
                     self.journal.record(SessionChange::SetAgent { id: None });

@@ -23,6 +23,10 @@ use crate::container::ContainerId;
 use crate::estimate::NodeUse;
 use crate::store::{ANSWERS_MAX, BegunChange, FINISHED_MAX, SessionStored};
 
+/// How long a registration waits for the first estimate: estimators look at the node and no further, and one
+/// that hangs must not keep the agent away.
+const ESTIMATE_PATIENCE: Duration = Duration::from_secs(5);
+
 /// What the agent is, as it was configured and found when it started.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
@@ -86,8 +90,10 @@ pub struct AgentSession {
     pub(super) version: SetVersion,
     /// A change whose directories are being made or taken away.
     pub(super) begun: Option<BegunChange>,
-    /// A connection on which to register as this, once that change has come to its end.
+    /// A connection on which to register as this, once nothing is left that a registration waits for.
     pub(super) arrived: Option<AgentName>,
+    /// Until when the first estimate is waited for, if it has not come.
+    pub(super) unestimated_until: Option<Duration>,
     /// What came while that was so, and builds on it.
     pub(super) waiting: VecDeque<Waiting>,
     pub(super) answers: Remembered<OperationKey, ApplyOutcome>,
@@ -210,6 +216,7 @@ impl AgentSession {
             version: set.version(),
             begun,
             arrived: None,
+            unestimated_until: Some(now.since_boot.saturating_add(ESTIMATE_PATIENCE)),
             waiting: VecDeque::new(),
             answers: Remembered::new(ANSWERS_MAX, answers),
             containers: by_container.collect(),
@@ -293,6 +300,7 @@ impl AgentSession {
             Input::Tick => {}
         }
         self.journal.handle_time(now.since_boot);
+        self.register_arrived(&circumstances);
         self.repeat_updates(&circumstances);
         self.settle_duty();
         self.journal.flush();
@@ -347,7 +355,9 @@ impl AgentSession {
     /// Returns when [`Input::Tick`] is due if nothing else happens, on the clock since boot.
     pub fn deadline(&self) -> Option<Duration> {
         let repeat = self.deliveries.first().map(|(at, _)| *at);
-        [repeat, self.journal.deadline()]
+        let arrived = self.arrived.as_ref();
+        let estimate = arrived.and(self.unestimated_until);
+        [repeat, estimate, self.journal.deadline()]
             .into_iter()
             .flatten()
             .min()

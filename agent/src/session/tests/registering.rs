@@ -149,6 +149,45 @@ fn estimates_are_said_when_they_change_and_before_they_expire() {
     assert!(estimate.version() > before.version());
 }
 
+/// A world whose agent was started again with a task on what it holds.
+fn started_again_with(holds: &str) -> World {
+    let mut world = World::new();
+    world.tell(Input::Estimated(resources("cpus{REV}:2")));
+    world.register();
+    world.hear(AgentEvent::Launch(Box::new(launch("t", holds))));
+    world.settle();
+    world.crash();
+    world.connect();
+    world.settle();
+    world
+}
+
+#[test]
+fn tasks_on_what_is_lent_have_a_registration_wait_for_the_first_estimate() {
+    let mut world = started_again_with("cpus{REV}:1");
+    assert!(world.heard.is_empty(), "to lend nothing would revoke it");
+    world.tell(Input::Estimated(resources("cpus{REV}:1")));
+    world.settle();
+    let lent = registration(&mut world).estimate.unwrap();
+    assert_eq!(*lent.resources(), resources("cpus{REV}:1"));
+    world.disconnect();
+    world.connect();
+    world.settle();
+    assert!(registration(&mut world).estimate.is_some());
+}
+
+#[test]
+fn no_registration_waits_for_an_estimate_that_does_not_come_or_that_no_task_needs() {
+    let mut world = started_again_with("cpus:1");
+    assert_eq!(registration(&mut world).estimate, None);
+    let mut world = started_again_with("cpus{REV}:1");
+    let due = world.session.deadline().unwrap();
+    assert!(due <= world.now.since_boot + Duration::from_secs(5));
+    world.wait(5);
+    world.settle();
+    assert_eq!(registration(&mut world).estimate, None);
+}
+
 #[test]
 fn an_estimate_lasts_no_longer_for_being_registered_with() {
     let mut world = World::new();

@@ -277,8 +277,13 @@ impl ConnectionTask {
             } else {
                 self.longest
             };
-            let pause_ms = pause.as_millis();
-            tracing::warn!(error = %chain(&error), remedy = error.remedy(), pause_ms, "the scheduler is away");
+            if self.wanted.borrow().is_wanted {
+                let pause_ms = pause.as_millis();
+                tracing::warn!(error = %chain(&error), remedy = error.remedy(), pause_ms, "the scheduler is away");
+            } else {
+                // Whoever wants no more has said why.
+                tracing::info!(how = %chain(&error), "disconnected from the scheduler");
+            }
             self.pause(pause).await?;
         }
     }

@@ -10,7 +10,10 @@ fn a_drained_agent_ends_its_tasks_and_goes_until_it_is_started_again() {
     let mut cluster = Cluster::new();
     let before = cluster.list(&["agents"])[0]["id"].clone();
     let running = cluster.start(&["run", "--", "sleep", "1d"]);
-    cluster.await_running(1);
+    // Of which nobody takes note.
+    let detached = ["run", "--detach", "--", "sleep", "1d"];
+    cluster.weir(&detached).ok();
+    cluster.await_running(2);
     cluster.weir(&["drain", "n1"]).ok();
     let said = running.wait();
     assert!(said.stderr.contains("DRAIN"), "{said:?}");
@@ -20,6 +23,13 @@ fn a_drained_agent_ends_its_tasks_and_goes_until_it_is_started_again() {
     eventually("the agent has left", || {
         cluster.list(&["agents"]).is_empty().then_some(())
     });
+    eventually("it says what brings it back", || {
+        let log = cluster.nodes[0].log();
+        (log.contains("restart the agent") && log.contains("disconnected from the scheduler"))
+            .then_some(())
+    });
+    let log = cluster.nodes[0].log();
+    assert!(!log.contains("the scheduler is away"), "{log}");
     let refused = cluster.weir(&["run", "--timeout", "1s", "--", "true"]);
     assert_eq!(refused.code, Some(1), "{refused:?}");
 

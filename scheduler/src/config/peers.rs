@@ -22,7 +22,8 @@ pub struct AgentsConfig {
 pub struct FrameworksConfig {
     /// How often a framework hears something at least.
     pub heartbeat_ms: u64,
-    /// How long frameworks have to come back after a start of the scheduler, at least.
+    /// How long frameworks have to come back after a start of the scheduler, at least, and how long one
+    /// that left its tasks alone when it has none left.
     pub return_ms: u64,
     /// The most frameworks.
     pub frameworks_max: usize,

@@ -15,7 +15,7 @@ const MS_MAX: u64 = 30 * 24 * 3_600_000;
 /// The shortest heartbeat: each is a message to every framework.
 const HEARTBEAT_MS_MIN: u64 = 1_000;
 
-/// The shortest time to removal: a dead connection is noticed after nine seconds, and whoever starts
+/// The shortest time to removal: a dead connection is noticed within ten seconds, and whoever starts
 /// again needs one or two.
 const REMOVAL_MS_MIN: u64 = 15_000;
 

@@ -32,7 +32,7 @@ pub struct Settings {
     /// back at once.
     pub agent_return: Duration,
     /// How long frameworks have to come back after a start of the scheduler, if they have not asked for
-    /// longer.
+    /// longer; and those that left their tasks alone when they have none left.
     pub framework_return: Duration,
     /// How much is remembered.
     pub bounds: Bounds,

@@ -12,5 +12,6 @@ mod node;
 mod world;
 
 mod conversations;
+mod failover;
 mod refusals;
 mod restarts;

@@ -20,16 +20,16 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
-use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::sync::watch;
 use weir_abi::{Counters, NodeCounters, RttHistogram};
+use weir_service::notice::{Notice, attend, tell};
 use weir_sys::cgroup::CgroupError;
 
 use crate::config::Config;
 use crate::container::{
-    CgroupTree, ContainerHandle, ContainerTask, HierarchyError, NetworkFault, Place, RecoveryError,
-    Settings, Slot, chain, read_ports_in_use,
+    CgroupTree, ContainerHandle, ContainerTask, HierarchyError, Listing, NetworkFault, Place,
+    RecoveryError, Settings, Slot, chain, read_ports_in_use,
 };
 use crate::doctor;
 use crate::local::{LocalServer, ServeError, Served};
@@ -38,7 +38,7 @@ use crate::ports::{
     NODE_PORTS_MIN, NodePlan, NodePlanError, ReservedPorts, parse_local_port_range,
 };
 use crate::session::{
-    Profile, ProfileError, SessionError, SessionHandle, SessionSettings, SessionTask,
+    Profile, ProfileError, SessionError, SessionHandle, SessionReport, SessionSettings, SessionTask,
 };
 use crate::store::{self, StoreError, StoreHandle};
 use crate::telemetry::{
@@ -235,9 +235,17 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     };
     let http_address = http.as_ref().map(|http| http.address().to_string());
     tracing::info!(socket = %config.agent.socket.display(), http = http_address, "ready");
-    tell_systemd(NotifyState::Ready);
+    tell(Notice::Ready).await;
 
-    let watchdog = tokio::spawn(feed_watchdog(containers.clone()));
+    let (asked, listed) = (containers.clone(), containers.clone());
+    let report = session.as_ref().map(|(session, _)| session.report());
+    let attending = tokio::spawn(attend(
+        move || {
+            let asked = asked.clone();
+            async move { asked.turns().await }
+        },
+        move || status(&listed.list(), report.as_ref().map(watch_registered)),
+    ));
     let reload = session.as_ref().map(|(session, _)| session.clone());
     let result = tokio::select! {
         name = signals.until_stop(reload.as_ref()) => {
@@ -247,8 +255,8 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         () = task.ended() => Err(DaemonError::ContainerTask),
         () = session_ended(session.as_mut()) => Err(DaemonError::SessionTask),
     };
-    watchdog.abort();
-    tell_systemd(NotifyState::Stopping);
+    attending.abort();
+    tell(Notice::Stopping).await;
     local.stop();
     stop(
         session.as_ref().map(|(session, _)| session),
@@ -498,28 +506,20 @@ impl Signals {
     }
 }
 
-/// Tells systemd that all is well, for as long as containers are served; if it asks to be told.
-async fn feed_watchdog(containers: ContainerHandle) {
-    let Some(patience) = sd_notify::watchdog_enabled() else {
-        return;
-    };
-    let mut ticks = interval((patience / 3).max(Duration::from_millis(100)));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if containers.turns().await {
-            tell_systemd(NotifyState::Watchdog);
-        } else {
-            tracing::error!("the container task is gone; systemd is not told that all is well");
-        }
-    }
+/// Whether the scheduler knows the agent.
+fn watch_registered(report: &watch::Receiver<SessionReport>) -> bool {
+    report.borrow().figures.is_registered
 }
 
-fn tell_systemd(state: NotifyState<'_>) {
-    // Without systemd there is nobody to tell, and that is no error.
-    if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "systemd cannot be told");
-    }
+/// Returns what `systemctl status` shows; whether the scheduler knows the agent, where there is to be one.
+fn status(listing: &Listing, is_registered: Option<bool>) -> String {
+    let live = listing.iter().filter(|view| view.state.is_live()).count();
+    let scheduler = match is_registered {
+        Some(true) => "registered with the scheduler",
+        Some(false) => "the scheduler is away",
+        None => "no scheduler is configured",
+    };
+    format!("containers: {live}; {scheduler}")
 }
 
 impl NetworkStatistics for NetworkHandle {

@@ -19,11 +19,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use prometheus::Registry;
-use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Duration, Instant, MissedTickBehavior, interval, timeout};
+use tokio::time::{Duration, Instant, timeout};
+use weir_service::notice::{Notice, attend, tell};
 use weir_transport::credentials::CredentialError;
 use weir_transport::listen::{ListenError, ListenLimits};
 use weir_transport::{CloseCode, CredentialWatch, Listener, PeerKind, Reloader};
@@ -120,6 +120,7 @@ pub async fn run(config: Config, path: PathBuf) -> Result<(), DaemonError> {
     let registry = Registry::new();
     let transport = TransportMetrics::register(&registry, reloader.watch())?;
     let sessions = SessionMetrics::register(&registry)?;
+    let counted = sessions.clone();
 
     let _lock = StateLock::take(&config.scheduler.state_directory)?;
     let (stage, stages) = watch::channel(Stage::Starting);
@@ -156,8 +157,14 @@ pub async fn run(config: Config, path: PathBuf) -> Result<(), DaemonError> {
     // In this order: who reads that it is ready may ask at once.
     stage.send_replace(Stage::Ready);
     tracing::info!(listen = ?listening.addresses, http = metrics_at, "ready");
-    tell_systemd(NotifyState::Ready);
-    let watchdog = tokio::spawn(feed_watchdog(health));
+    tell(Notice::Ready).await;
+    let attending = tokio::spawn(attend(
+        move || {
+            let turns = health.ledger_turns();
+            async move { turns }
+        },
+        move || counted.summary(),
+    ));
 
     let result = loop {
         tokio::select! {
@@ -172,7 +179,7 @@ pub async fn run(config: Config, path: PathBuf) -> Result<(), DaemonError> {
         }
     };
     stage.send_replace(Stage::Stopping);
-    tell_systemd(NotifyState::Stopping);
+    tell(Notice::Stopping).await;
     let result = match result {
         Ok(()) => {
             stop.send_replace(true);
@@ -184,7 +191,7 @@ pub async fn run(config: Config, path: PathBuf) -> Result<(), DaemonError> {
         Err(error) => Err(error),
     };
     listening.close().await;
-    watchdog.abort();
+    attending.abort();
     if let Some(http) = http {
         http.stop();
     }
@@ -215,7 +222,7 @@ fn open_store(
 
 /// Reads certificates and rules of access again.
 async fn reload(path: &Path, reloader: &Reloader, core: &CoreHandle) {
-    tell_systemd(NotifyState::Reloading);
+    tell(Notice::Reloading).await;
     match reloader.reload().await {
         Ok(()) => tracing::info!("the certificates were read again"),
         Err(error) => {
@@ -233,7 +240,7 @@ async fn reload(path: &Path, reloader: &Reloader, core: &CoreHandle) {
             tracing::error!(error = %chain(&error), "the former rules of access stay in force");
         }
     }
-    tell_systemd(NotifyState::Ready);
+    tell(Notice::Ready).await;
 }
 
 /// Returns why the core ended before it was asked to.
@@ -335,30 +342,6 @@ impl Signals {
             _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
             _ = self.hangup.recv() => Asked::Reload,
         }
-    }
-}
-
-/// Tells systemd that all is well, for as long as the ledger turns; if it asks to be told.
-async fn feed_watchdog(health: Health) {
-    let Some(patience) = sd_notify::watchdog_enabled() else {
-        return;
-    };
-    let mut ticks = interval((patience / 3).max(Duration::from_millis(100)));
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if health.ledger_turns() {
-            tell_systemd(NotifyState::Watchdog);
-        } else {
-            tracing::error!("the ledger does not turn; systemd is not told that all is well");
-        }
-    }
-}
-
-fn tell_systemd(state: NotifyState<'_>) {
-    // Without systemd there is nobody to tell, and that is no error.
-    if let Err(error) = sd_notify::notify(&[state]) {
-        tracing::warn!(%error, "systemd cannot be told");
     }
 }
 

@@ -9,15 +9,15 @@
 #![forbid(unsafe_code)]
 
 use std::error::Error;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
-use tracing_subscriber::EnvFilter;
-use weir_scheduler::config::{Config, DEFAULT_PATH, LogFormat, SchedulerConfig};
+use weir_scheduler::config::{Config, DEFAULT_PATH, SchedulerConfig};
 use weir_scheduler::daemon::{self, chain};
+use weir_service::log;
 use weir_transport::{Credentials, PeerKind};
 
 /// What was typed, or the configuration, makes no sense: `EX_USAGE` of sysexits.h.
@@ -104,7 +104,15 @@ fn run(path: &Path) -> ExitCode {
         Ok(config) => config,
         Err(error) => return complain(&error, USAGE),
     };
-    log_to_stderr(&config.scheduler);
+    let SchedulerConfig {
+        log_filter,
+        log_format,
+        ..
+    } = &config.scheduler;
+    if let Err(error) = log::start(log_filter, *log_format, "weir-scheduler") {
+        say(&format!("weir-scheduler: [scheduler] {error}"));
+        return ExitCode::from(USAGE);
+    }
     let threads = std::thread::available_parallelism()
         .map_or(WORKER_THREADS_MIN, usize::from)
         .max(WORKER_THREADS_MIN);
@@ -165,17 +173,4 @@ fn complain(error: &dyn Error, exit: u8) -> ExitCode {
 fn say(line: &str) {
     // Without stderr there is nobody to tell.
     drop(writeln!(std::io::stderr(), "{line}"));
-}
-
-fn log_to_stderr(config: &SchedulerConfig) {
-    // It was checked with the rest of the configuration.
-    let filter = EnvFilter::try_new(&config.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match config.log_format {
-        // Colour is for terminals only; journald would keep the codes.
-        LogFormat::Text => builder.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => builder.json().init(),
-    }
 }

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use tracing_subscriber::EnvFilter;
+use weir_service::log;
 
 use super::exit::{Exit, Failure};
-use crate::config::{AgentConfig, Config, LogFormat};
+use crate::config::{AgentConfig, Config};
 use crate::container::chain;
 use crate::daemon;
 
@@ -19,7 +19,15 @@ const WORKER_THREADS: usize = 2;
 
 pub(super) fn run(config: &Path) -> Result<Exit, Failure> {
     let config = Config::load(config)?;
-    log_to_stderr(&config.agent)?;
+    let AgentConfig {
+        log_filter,
+        log_format,
+        ..
+    } = &config.agent;
+    log::start(log_filter, *log_format, "weir-agent").map_err(|error| Failure {
+        exit: Exit::Usage,
+        message: format!("[agent] {error}"),
+    })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKER_THREADS)
         .max_blocking_threads(BLOCKING_THREADS_MAX)
@@ -37,26 +45,4 @@ pub(super) fn run(config: &Path) -> Result<Exit, Failure> {
             Err(Failure::failed(chain(&error)))
         }
     }
-}
-
-fn log_to_stderr(config: &AgentConfig) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&config.log_filter).map_err(|error| Failure {
-        exit: Exit::Usage,
-        message: format!(
-            "[agent] log_filter = {:?}: {error}; write a level such as \"info\"",
-            config.log_filter
-        ),
-    })?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match config.log_format {
-        // Colour is for terminals only; journald would keep the codes.
-        LogFormat::Text => {
-            let is_terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            builder.with_ansi(is_terminal).init();
-        }
-        LogFormat::Json => builder.json().init(),
-    }
-    Ok(())
 }

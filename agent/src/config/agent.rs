@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde::{Deserialize, Deserializer};
+use weir_service::log::LogFormat;
 
 /// The daemon's own places.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -38,20 +39,10 @@ impl Default for AgentConfig {
             state_directory: PathBuf::from("/var/lib/weir"),
             socket: PathBuf::from("/run/weir/agent.sock"),
             executor: None,
-            log_format: LogFormat::Text,
+            log_format: LogFormat::Auto,
             log_filter: "info".to_owned(),
         }
     }
-}
-
-/// How the log is written to stderr.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One line per event, for people and for journald.
-    Text,
-    /// One JSON object per event, for collectors.
-    Json,
 }
 
 /// Reads a path; TOML has no null, so the empty text stands for none.

@@ -22,7 +22,7 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-pub use agent::{AgentConfig, LogFormat};
+pub use agent::AgentConfig;
 pub use cgroup::CgroupConfig;
 pub use container::ContainerConfig;
 pub use error::{ConfigError, Position};

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use tracing_subscriber::EnvFilter;
+use weir_service::log;
 
 use super::Config;
 
@@ -60,7 +60,7 @@ impl Config {
                 "use a directory of the agent's own, for example /var/lib/weir",
             ));
         }
-        if let Err(error) = EnvFilter::try_new(&agent.log_filter) {
+        if let Err(error) = log::check_filter(&agent.log_filter) {
             return Err(invalid(
                 "agent",
                 "log_filter",

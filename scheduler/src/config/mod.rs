@@ -34,7 +34,7 @@ pub use offers::OffersConfig;
 pub use peers::{AgentsConfig, FrameworksConfig};
 pub use rights::Rights;
 pub use roles::RolesConfig;
-pub use scheduler::{LogFormat, SchedulerConfig};
+pub use scheduler::SchedulerConfig;
 pub use tls::TlsConfig;
 
 use crate::allocator;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use weir_protocol::Line;
+use weir_service::log::LogFormat;
 
 /// The port that agents, frameworks and operators connect to, over UDP.
 const PORT: u16 = 5151;
@@ -49,20 +50,10 @@ impl Default for SchedulerConfig {
             listen: vec![SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT))],
             state_directory: PathBuf::from("/var/lib/weir-scheduler"),
             audit_entries_max: 1_000_000,
-            log_format: LogFormat::Text,
+            log_format: LogFormat::Auto,
             log_filter: "info".to_owned(),
         }
     }
-}
-
-/// How the log is written to stderr.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// One line per event, for people and for journald.
-    Text,
-    /// One JSON object per event, for collectors.
-    Json,
 }
 
 fn line<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Line, D::Error> {

@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path};
 
-use tracing_subscriber::EnvFilter;
+use weir_service::log;
 
 use super::Config;
 
@@ -86,7 +86,7 @@ impl Config {
                 "use for example 1000000, which takes some 200 MB",
             ));
         }
-        if let Err(error) = EnvFilter::try_new(&scheduler.log_filter) {
+        if let Err(error) = log::check_filter(&scheduler.log_filter) {
             return Err(invalid(
                 "scheduler",
                 "log_filter",

@@ -241,6 +241,20 @@ impl SessionMetrics {
         }
     }
 
+    /// Returns how much there is, in words.
+    pub fn summary(&self) -> String {
+        let of = |gauges: &IntGaugeVec, presence| gauges.with_label_values(&[presence]).get();
+        let with_away = |what, gauges| {
+            let (connected, away) = (of(gauges, "connected"), of(gauges, "away"));
+            format!("{what}: {connected} connected, {away} away")
+        };
+        format!(
+            "{}; {}",
+            with_away("agents", &self.agents),
+            with_away("frameworks", &self.frameworks)
+        )
+    }
+
     /// Shows how much there is.
     pub(super) fn set_census(&self, census: &Census) {
         let count = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);

@@ -55,6 +55,13 @@ const RULES: &[Rule] = &[
         foreign: None,
         unsafe_code: UnsafeCode::Forbidden,
     },
+    // What a daemon is to the machine: a log, and a service. What it is a service of is none of its business.
+    Rule {
+        name: "weir-service",
+        siblings: &[],
+        foreign: None,
+        unsafe_code: UnsafeCode::Forbidden,
+    },
     // What others link: small, and nothing of the scheduler's inside.
     Rule {
         name: "weir-client",
@@ -68,6 +75,7 @@ const RULES: &[Rule] = &[
             "weir-client",
             "weir-protocol",
             "weir-resources",
+            "weir-service",
             "weir-transport",
         ],
         foreign: None,
@@ -109,6 +117,7 @@ const RULES: &[Rule] = &[
             "weir-executor",
             "weir-protocol",
             "weir-resources",
+            "weir-service",
             "weir-sys",
             "weir-transport",
         ],

@@ -10,7 +10,7 @@
 //! 3. What comes is checked and passed on; what the shell gives is numbered and sent. What makes no
 //!    sense ends the connection.
 //! 4. Between two attempts is a random time that doubles, up to the longest; a failure that will not pass
-//!    by itself takes the longest at once. A registration starts over.
+//!    by itself takes the longest at once. A registration starts over, and so do other credentials.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use weir_transport::connect::{Backoff, ConnectError, ConnectLimits};
 use weir_transport::credentials::{CredentialError, CredentialFiles};
 use weir_transport::identity::PeerKind;
 use weir_transport::session::{CloseCode, ReceiveError, Receiver, SendError, Sender};
-use weir_transport::{Address, Connector, CredentialWatch, Reloader, Session};
+use weir_transport::{Address, Connector, CredentialWatch, Credentials, Reloader, Session};
 
 use crate::config::SchedulerConfig;
 use crate::container::chain;
@@ -268,6 +268,7 @@ impl ConnectionTask {
         let connector = Connector::new(credentials.clone(), ConnectLimits::default());
         loop {
             self.until_wanted().await?;
+            let shown = Arc::clone(&credentials.borrow().current);
             let error = match self.connect(&connector, &credentials).await? {
                 Ok(welcomed) => self.converse(welcomed).await?,
                 Err(error) => error,
@@ -284,7 +285,11 @@ impl ConnectionTask {
                 // Whoever wants no more has said why.
                 tracing::info!(how = %chain(&error), "disconnected from the scheduler");
             }
-            self.pause(pause).await?;
+            tokio::select! {
+                paused = self.pause(pause) => paused?,
+                // Whom nobody believed, or who believed nobody, need not wait to be believed now.
+                () = until_replaced(credentials.clone(), &shown) => self.backoff.reset(),
+            }
         }
     }
 
@@ -388,6 +393,14 @@ impl ConnectionTask {
 
     async fn tell(&self, told: Told) -> Result<(), Gone> {
         self.tell.send(told).await.map_err(|_gone| Gone)
+    }
+}
+
+/// Waits until other credentials are in force; for ever if there will be none.
+async fn until_replaced(mut credentials: CredentialWatch, shown: &Arc<Credentials>) {
+    let replaced = credentials.wait_for(|state| !Arc::ptr_eq(&state.current, shown));
+    if replaced.await.is_err() {
+        std::future::pending().await
     }
 }
 

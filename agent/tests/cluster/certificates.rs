@@ -73,7 +73,23 @@ fn new_certificates_count_without_a_restart_and_without_a_task_noticing() {
 
 #[test]
 fn a_revoked_agent_is_cut_off_and_cannot_return_and_its_tasks_go_on() {
-    let cluster = Cluster::new();
+    revoke_and_issue_anew("1000", Tries::Again);
+}
+
+#[test]
+fn a_new_certificate_is_shown_at_once_however_long_the_agent_would_wait() {
+    revoke_and_issue_anew("600000", Tries::No);
+}
+
+/// Whether an agent that is refused tries again before the test is over.
+enum Tries {
+    Again,
+    No,
+}
+
+fn revoke_and_issue_anew(retry_longest_ms: &str, tries: Tries) {
+    let lines = format!("scheduler.retry_longest_ms = {retry_longest_ms}\n");
+    let cluster = Cluster::with(&[&lines]);
     let running = cluster.start(&["run", "--", "sleep", "1d"]);
     cluster.await_running(1);
     let directory = cluster.certificates();
@@ -86,9 +102,12 @@ fn a_revoked_agent_is_cut_off_and_cannot_return_and_its_tasks_go_on() {
     });
     let attempts = "weir_agent_scheduler_connection_attempts_total";
     let tried = metric(&cluster, attempts);
-    eventually("it tries again", || {
-        (metric(&cluster, attempts) > tried + 1.0).then_some(())
-    });
+    match tries {
+        Tries::Again => eventually("it tries again", || {
+            (metric(&cluster, attempts) > tried + 1.0).then_some(())
+        }),
+        Tries::No => {}
+    }
     assert_eq!(cluster.list(&["agents"])[0]["state"], "disconnected");
     eventually("the agent hears why", || {
         cluster.nodes[0].log().contains("revoked").then_some(())

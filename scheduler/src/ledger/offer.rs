@@ -43,8 +43,8 @@ pub(super) enum OffersError {
     #[error("no offer is named")]
     None,
     #[error(
-        "{offers} {} no offers of this framework: they were used, declined, rescinded, or never made to it",
-        are(offers)
+        "{offers} {} of this framework: used, declined, rescinded, or never made to it",
+        are_none(offers)
     )]
     NotHeld { offers: OfferIds },
     #[error("offer {offer} is named twice")]
@@ -64,8 +64,11 @@ pub(super) enum OffersError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct OfferIds(pub(super) Vec<OfferId>);
 
-fn are(ids: &OfferIds) -> &'static str {
-    if ids.0.len() == 1 { "is" } else { "are" }
+fn are_none(ids: &OfferIds) -> &'static str {
+    match ids.0.as_slice() {
+        [_] => "is no offer",
+        _ => "are no offers",
+    }
 }
 
 impl fmt::Display for OfferIds {

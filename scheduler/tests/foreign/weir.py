@@ -30,7 +30,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
 ALPN = "weir/1"
 FRAME_BYTES_MAX = 1_048_576
-IDLE_SECONDS = 9
+IDLE_SECONDS = 6
 # How often to give a sign of life, so that a dead scheduler is noticed when the idle time is over.
 ALIVE_EVERY_SECONDS = 3
 

@@ -27,7 +27,8 @@ pub enum CloseCode {
     Untrusted,
     /// 7: the conversation was refused; the answer before said why.
     Refused,
-    /// 8: the same peer has connected again, and the newer connection counts.
+    /// 8: the same peer has connected again, and the newer connection counts. Reserved: the scheduler says so
+    /// in the conversation.
     Superseded,
     /// 9: a message that can be read came when it had no meaning.
     Misbehaved,

@@ -58,7 +58,9 @@ impl Chance {
             ("f3", "db", true),
         ] {
             let info = make::framework_info(principal, role);
-            let info = if lent { make::opted_in(info) } else { info };
+            let mut info = if lent { make::opted_in(info) } else { info };
+            // One of them leaves its tasks alone.
+            info.unattended = role == "db";
             world.framework_as(principal, info);
         }
         let kept = make::kept("cpus:1;disk:100", "db");

@@ -135,6 +135,8 @@ const RULES: &[Rule] = &[
             "weir-protocol",
             "weir-resources",
             "weir-scheduler",
+            // For the times after which a connection is over.
+            "weir-transport",
         ],
         foreign: None,
         unsafe_code: UnsafeCode::Forbidden,

@@ -54,7 +54,7 @@ pub(super) fn render(snapshot: Snapshot) -> Result<Vec<u8>, prometheus::Error> {
 }
 
 /// Returns every metric: those here, and those that live beside what they count.
-fn families() -> impl Iterator<Item = &'static Family> {
+pub(super) fn families() -> impl Iterator<Item = &'static Family> {
     FAMILIES.iter().chain(session::FAMILIES)
 }
 
@@ -170,7 +170,7 @@ fn histogram(times: &RttHistogram) -> Histogram {
     histogram
 }
 
-fn full_name(family: &Family) -> String {
+pub(super) fn full_name(family: &Family) -> String {
     format!("weir_agent_{}", family.name)
 }
 

@@ -19,6 +19,8 @@ mod measure;
 mod mesos;
 mod metrics;
 mod procfs;
+#[cfg(test)]
+mod reference;
 mod rtt;
 mod statistics;
 

@@ -7,6 +7,8 @@
 //! ```
 
 mod http;
+#[cfg(test)]
+mod reference;
 mod transport;
 
 use prometheus::{Encoder as _, Registry, TextEncoder};

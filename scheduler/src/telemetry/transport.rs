@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use weir_transport::check::Check;
 use weir_transport::credentials::CredentialWatch;
 use weir_transport::listen::Counters;
 
@@ -49,7 +50,7 @@ impl TransportMetrics {
             registry.register(Box::new(gauge.clone()))?;
             Ok::<_, prometheus::Error>(gauge)
         };
-        Ok(Self {
+        let made = Self {
             sources: Arc::new(Mutex::new(Sources {
                 listeners: Vec::new(),
                 credentials,
@@ -82,7 +83,12 @@ impl TransportMetrics {
                 "certificate_reload_failing",
                 "1 while the certificate files as they are now are not in force, or not all; the log says why",
             )?,
-        })
+        };
+        // From zero on: a rate over a series that begins with its first refusal does not see it.
+        for check in Check::ALL {
+            made.refused.with_label_values(&[check.label()]);
+        }
+        Ok(made)
     }
 
     /// Has a listener's counts among them.

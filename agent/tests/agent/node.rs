@@ -480,6 +480,18 @@ pub(crate) fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) ->
     }
 }
 
+/// Finds a program that `cargo xtask setup` installs, or unpacks below `target/tools`.
+pub(crate) fn find(name: &str) -> PathBuf {
+    let tools = programs().parent().unwrap().join("tools");
+    let roots = [PathBuf::from("/"), tools];
+    let directories = ["usr/bin", "usr/sbin", "usr/local/bin"];
+    roots
+        .iter()
+        .flat_map(|root| directories.map(|directory| root.join(directory).join(name)))
+        .find(|path| path.is_file())
+        .unwrap_or_else(|| panic!("no {name}, which `cargo xtask setup` brings"))
+}
+
 pub(crate) fn address(ip: &str, port: u16) -> SocketAddr {
     SocketAddr::new(ip.parse::<IpAddr>().unwrap(), port)
 }

@@ -3,23 +3,11 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
-use crate::node::{DEADLINE, NODE_V4, NODE_V6, Node, address, copy_program, eventually};
-
-/// Finds a program that `cargo xtask setup` installs, or unpacks below `target/tools`.
-pub(crate) fn find(name: &str) -> PathBuf {
-    let tools = crate::node::programs().parent().unwrap().join("tools");
-    let roots = [PathBuf::from("/"), tools];
-    let directories = ["usr/bin", "usr/sbin", "usr/local/bin"];
-    roots
-        .iter()
-        .flat_map(|root| directories.map(|directory| root.join(directory).join(name)))
-        .find(|path| path.is_file())
-        .unwrap_or_else(|| panic!("no {name}, which `cargo xtask setup` brings"))
-}
+use crate::node::{DEADLINE, NODE_V4, NODE_V6, Node, address, copy_program, eventually, find};
 
 /// Returns a path to a program at which containers can run it.
 fn program(node: &Node, name: &str) -> String {

@@ -9,8 +9,7 @@ use std::time::Instant;
 
 use serde_json::Value;
 
-use crate::node::{DEADLINE, HTTP, NODE_V4, NODE_V6, Node, address, eventually, hear};
-use crate::programs::find;
+use crate::node::{DEADLINE, HTTP, NODE_V4, NODE_V6, Node, address, eventually, find, hear};
 
 /// An answer: its status and its body.
 fn ask(node: &Node, path: &str) -> (u16, String) {

@@ -22,7 +22,7 @@ use crate::node::{DEADLINE, Node, eventually, programs};
 const LISTEN: &str = "10.9.0.1:5151";
 
 /// Where it serves HTTP, in the namespace of the wire.
-const HTTP: &str = "127.0.0.1:9465";
+pub(crate) const HTTP: &str = "127.0.0.1:9465";
 
 /// What a node lends, unless a test says otherwise.
 const LEND: &str = "resources.lend = \"cpus:4;mem:1024;disk:4096;ports:[31000-31019]\"\n";

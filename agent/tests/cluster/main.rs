@@ -25,5 +25,6 @@ mod lending;
 mod load;
 mod monitoring;
 mod partition;
+mod prometheus;
 mod restarts;
 mod tasks;

@@ -143,7 +143,7 @@ const PACKAGES: &[Package] = &[
     },
     Package {
         name: "prometheus",
-        purpose: "promtool, which checks the metrics",
+        purpose: "promtool, which checks the metrics, and the server that runs the queries of alerts and dashboards",
         brings: Brings::Program("promtool"),
         way: Way::Unpack,
         essential: false,

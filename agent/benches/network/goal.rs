@@ -4,6 +4,7 @@ use crate::bulk::{Bulk, Route};
 use crate::flood::{Costs, Direction};
 use crate::life::{COMPANY, Containers};
 use crate::path::{RANGES_MAX, Subject};
+use crate::scrape::Scrapes;
 use crate::table::Table;
 
 /// How much dearer a packet may be at the most ranges than at one.
@@ -13,6 +14,8 @@ const ADVANTAGE_MIN: f64 = 3.0;
 const BULK_MIN: f64 = 0.95;
 const START_MS: f64 = 25.0;
 const AGENT_MEBIBYTES: f64 = 30.0;
+const SCRAPE_MS: f64 = 100.0;
+const SCRAPE_PERCENT: f64 = 1.0;
 
 /// Judges what was measured; what was not is left out.
 pub(crate) struct Goals(Table);
@@ -82,6 +85,20 @@ impl Goals {
             format!("the agent needs less than 30 MiB with {COMPANY} containers"),
             format!("{memory:.1} MiB"),
             memory < AGENT_MEBIBYTES,
+        );
+    }
+
+    pub(crate) fn judge_scrapes(&mut self, scrapes: &Scrapes) {
+        let containers = scrapes.containers();
+        self.judge(
+            format!("a scrape of {containers} containers takes less than 100 ms (p50)"),
+            format!("{:.1} ms", scrapes.taken()),
+            scrapes.taken() < SCRAPE_MS,
+        );
+        self.judge(
+            format!("scraped every 15 s with {containers} containers, the agent needs less than 1 % of a CPU"),
+            format!("{:.2} %", scrapes.load()),
+            scrapes.load() < SCRAPE_PERCENT,
         );
     }
 

@@ -8,7 +8,7 @@
 //!   measured and told.
 //! - [`path`]: the ways from the wire to a container.
 //! - [`flood`], [`request`], [`bulk`], [`program`] (and [`empty`]): what a packet, a request and a stream cost on them.
-//! - [`daemon`], [`life`]: what a container and the agent itself cost.
+//! - [`daemon`], [`life`], [`scrape`]: what a container, the agent itself and a scrape of many containers cost.
 //! - [`goal`]: what was to be reached.
 #![forbid(unsafe_code)]
 #![expect(
@@ -34,6 +34,7 @@ mod program;
 mod progress;
 mod request;
 mod sample;
+mod scrape;
 mod table;
 
 use std::fmt::Write as _;
@@ -90,6 +91,8 @@ enum Part {
     Program,
     /// Life of a container, and needs of the agent
     Container,
+    /// A scrape of a thousand containers
+    Scrape,
 }
 
 /// How much is measured.
@@ -106,6 +109,9 @@ struct Effort {
     starts: u32,
     /// How long the agent is watched.
     watch: Duration,
+    /// Containers that are scraped, and how often.
+    crowd: u32,
+    scrapes: u32,
 }
 
 impl Effort {
@@ -119,6 +125,8 @@ impl Effort {
                 repeats: 10_000,
                 starts: arguments.starts.min(5),
                 watch: Duration::from_secs(3),
+                crowd: 20,
+                scrapes: 3,
             };
         }
         Self {
@@ -129,6 +137,9 @@ impl Effort {
             repeats: 200_000,
             starts: arguments.starts,
             watch: Duration::from_secs(20),
+            // As many as there are ports for, one each, by default.
+            crowd: 1_000,
+            scrapes: 40,
         }
     }
 }
@@ -195,6 +206,11 @@ fn measure(ground: &Ground, arguments: &Arguments) -> Result<Vec<Table>> {
         let containers = life::measure(ground, effort.starts, effort.watch)?;
         goals.judge_containers(&containers);
         tables.extend(containers.tables());
+    }
+    if wants(Part::Scrape) {
+        let scrapes = scrape::measure(ground, effort.crowd, effort.scrapes)?;
+        goals.judge_scrapes(&scrapes);
+        tables.push(scrapes.table());
     }
     tables.insert(0, goals.into_table());
     Ok(tables)

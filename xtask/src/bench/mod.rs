@@ -40,7 +40,7 @@ struct NetworkArguments {
     /// Try out every measurement rather than measure
     #[arg(long)]
     quick: bool,
-    /// Measure only this: cost, request, bulk, program or container; may be given more than once
+    /// Measure only this: cost, request, bulk, program, container or scrape; may be given more than once
     #[arg(long)]
     only: Vec<String>,
     /// Keep the tables in ci/benchmarks.md

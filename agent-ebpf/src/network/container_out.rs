@@ -1,8 +1,8 @@
 //! From a container: what is its own goes out, and all else is dropped with a reason.
 
 use core::mem::MaybeUninit;
+use core::ptr;
 
-use aya_ebpf::EbpfContext;
 use aya_ebpf::bindings::{__sk_buff, bpf_fib_lookup, bpf_redir_neigh};
 use aya_ebpf::helpers::generated as helpers;
 use aya_ebpf::macros::classifier;
@@ -56,10 +56,10 @@ pub(crate) fn container_out(ctx: TcContext) -> i32 {
         let cache = Cache { flow, now };
         match decide(&ctx, packet, slot, container, node, cache) {
             Ok(action) => return action,
-            Err(reason) => reason as u32,
+            Err(reason) => reason,
         }
     };
-    verdict::drop(slot, reason, Direction::FromContainer, packet)
+    verdict::drop(slot, u64::from(reason), Direction::FromContainer, packet)
 }
 
 /// Returns the slot of the container whose link this is.
@@ -79,6 +79,9 @@ fn sender(packet: &Packet, ifindex: u32) -> Option<Slot> {
     unsafe { VETHS.get(ifindex) }.copied()
 }
 
+/// The number of a [`DropReason`]: a plain one can be the result of a function that is one in the program.
+type Number = u32;
+
 /// Where a packet goes that may leave its container.
 enum Way {
     /// To the container with this slot plus one; zero means to the node.
@@ -95,29 +98,29 @@ fn decide(
     container: &Container,
     node: &Node,
     cache: Cache,
-) -> Result<i32, DropReason> {
+) -> Result<i32, Number> {
     if packet.is_multicast() {
-        return Err(DropReason::Multicast);
+        return Err(DropReason::Multicast as Number);
     }
     if packet.source.is_loopback() || packet.destination.is_loopback() {
-        return Err(DropReason::Loopback);
+        return Err(DropReason::Loopback as Number);
     }
     if !is_node_address(node, &packet.source) {
-        return Err(DropReason::SourceAddress);
+        return Err(DropReason::SourceAddress as Number);
     }
     if packet.options {
-        return Err(DropReason::Options);
+        return Err(DropReason::Options as Number);
     }
     let skb = ctx.skb.skb;
     let inside = is_node_address(node, &packet.destination);
     // Whose the packet is, by the port that answers it; and whom it would reach inside the node.
     let receiver = match packet.kind {
         Kind::Ports if packet.piece == Piece::Later => {
-            fragment::receiver_out(packet, slot).ok_or(DropReason::FragmentUnknown)?
+            fragment::receiver_out(packet, slot).ok_or(DropReason::FragmentUnknown as Number)?
         }
         Kind::Ports => {
             if owner_of(packet.source_port) != slot + 1 {
-                return Err(DropReason::SourcePort);
+                return Err(DropReason::SourcePort as Number);
             }
             owner_of(packet.destination_port)
         }
@@ -125,16 +128,19 @@ fn decide(
             if owner_of(packet.destination_port) != slot + 1
                 || !is_node_address(node, &packet.about_destination)
             {
-                return Err(DropReason::IcmpForeign);
+                return Err(DropReason::IcmpForeign as Number);
             }
             owner_of(packet.source_port)
         }
         Kind::EchoRequest => {
-            echo::rewrite_request(skb, packet, slot, container)?;
+            echo::rewrite_request(skb, packet, slot, container)
+                .map_err(|reason| reason as Number)?;
             0
         }
-        Kind::EchoReply | Kind::ErrorEcho | Kind::OtherIcmp => return Err(DropReason::IcmpType),
-        Kind::Other => return Err(DropReason::Protocol),
+        Kind::EchoReply | Kind::ErrorEcho | Kind::OtherIcmp => {
+            return Err(DropReason::IcmpType as Number);
+        }
+        Kind::Other => return Err(DropReason::Protocol as Number),
     };
     if packet.piece == Piece::First {
         fragment::remember_out(packet, slot, receiver);
@@ -156,9 +162,13 @@ fn decide(
             }))
         }
         Way::Outside => {
-            let action = send(ctx, packet, node, cache)?;
+            let flow = cache.flow.unwrap_or(ptr::null_mut());
+            let outcome = send(skb, packet, node, flow, cache.now);
+            if outcome < 0 {
+                return Err((-1 - outcome) as Number);
+            }
             verdict::count(skb, slot, Direction::FromContainer);
-            Ok(action)
+            Ok(outcome)
         }
     }
 }
@@ -198,14 +208,17 @@ fn repeat(skb: *mut __sk_buff, known: &NextHop) -> i32 {
     }
 }
 
-/// Sends a packet to the wire, the way the node's own routing table says, and remembers it.
-#[inline(always)]
-fn send(ctx: &TcContext, packet: &Packet, node: &Node, cache: Cache) -> Result<i32, DropReason> {
+/// Sends a packet to the wire, the way the node's own routing table says, and remembers it in `flow`, which may be null. Returns the
+/// action, or the number of the reason why not, as -1 less the number.
+///
+/// A function of its own in the program: what it keeps on the stack is not there while headers are read, and both together with
+/// the program's own are more than the 512 bytes that there are, counted in steps of 32 as kernels before 6.8 do.
+#[inline(never)]
+fn send(skb: *mut __sk_buff, packet: &Packet, node: &Node, flow: *mut NextHop, now: u64) -> i32 {
     const SUCCESS: i64 = 0;
     const NO_NEIGH: i64 = 7;
     const FRAG_NEEDED: i64 = 8;
 
-    let skb: *mut __sk_buff = ctx.skb.skb;
     let (mut fib, mut next_hop) = (MaybeUninit::uninit(), MaybeUninit::uninit());
     // SAFETY: all-zero is a valid value of both plain C structs.
     let fib: &mut bpf_fib_lookup = unsafe { memory::zeroed(&mut fib) };
@@ -227,7 +240,7 @@ fn send(ctx: &TcContext, packet: &Packet, node: &Node, cache: Cache) -> Result<i
     // SAFETY: the context is this program's, the struct is initialised and its size is given.
     let found = unsafe {
         helpers::bpf_fib_lookup(
-            ctx.as_ptr(),
+            skb.cast(),
             &raw mut *fib,
             size_of::<bpf_fib_lookup>() as i32,
             0,
@@ -236,22 +249,20 @@ fn send(ctx: &TcContext, packet: &Packet, node: &Node, cache: Cache) -> Result<i
     match found {
         // The neighbour is asked for when the packet is sent; the next hop is known all the same.
         SUCCESS | NO_NEIGH => {}
-        FRAG_NEEDED => return Err(DropReason::TooBig),
-        _ => return Err(DropReason::NoRoute),
+        FRAG_NEEDED => return stopped(DropReason::TooBig),
+        _ => return stopped(DropReason::NoRoute),
     }
     // SAFETY: the value is copied at once.
     let Some(mtu) = (unsafe { UPLINKS.get(fib.ifindex) }).map(|uplink| uplink.mtu) else {
-        return Err(DropReason::NotUplink);
+        return stopped(DropReason::NotUplink);
     };
     if is_too_big(skb, mtu) {
-        return Err(DropReason::TooBig);
+        return stopped(DropReason::TooBig);
     }
-    if found == SUCCESS
-        && let Some(flow) = cache.flow
-    {
+    if found == SUCCESS && !flow.is_null() {
         // SAFETY: an entry of this CPU's part of the map; the helper has written both addresses.
         unsafe {
-            (*flow).set(packet, cache.now, fib.ifindex, mtu);
+            (*flow).set(packet, now, fib.ifindex, mtu);
             (*flow).set_macs(&fib.dmac, &fib.smac);
         }
     }
@@ -265,13 +276,19 @@ fn send(ctx: &TcContext, packet: &Packet, node: &Node, cache: Cache) -> Result<i
         } else {
             next_hop.__bindgen_anon_1.ipv6_nh = fib.__bindgen_anon_4.ipv6_dst;
         }
-        Ok(helpers::bpf_redirect_neigh(
+        helpers::bpf_redirect_neigh(
             fib.ifindex,
             &raw mut *next_hop,
             size_of::<bpf_redir_neigh>() as i32,
             0,
-        ) as i32)
+        ) as i32
     }
+}
+
+/// Returns a reason as [`send`] does.
+#[inline(always)]
+const fn stopped(reason: DropReason) -> i32 {
+    -1 - (reason as i32)
 }
 
 /// Returns whether a frame does not fit an interface. One that will be segmented is as large as it

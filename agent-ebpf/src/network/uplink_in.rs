@@ -64,14 +64,14 @@ pub(super) fn receive(ctx: &TcContext, node: &Node, origin: Origin) -> i32 {
             Ok(Some(slot)) => slot,
             Ok(None) => return NEXT,
             Err((slot, reason)) => {
-                return verdict::drop(slot, reason as u32, Direction::ToContainer, packet);
+                return verdict::drop(slot, reason as u64, Direction::ToContainer, packet);
             }
         },
         Kind::ErrorEcho => match echo::restore(skb, packet, &packet.about_destination, true) {
             Ok(Some(slot)) => slot,
             Ok(None) => return NEXT,
             Err((slot, reason)) => {
-                return verdict::drop(slot, reason as u32, Direction::ToContainer, packet);
+                return verdict::drop(slot, reason as u64, Direction::ToContainer, packet);
             }
         },
         Kind::EchoRequest | Kind::OtherIcmp | Kind::Other => return NEXT,
@@ -81,7 +81,7 @@ pub(super) fn receive(ctx: &TcContext, node: &Node, origin: Origin) -> i32 {
     if origin == Origin::Wire && is_node_address(node, &packet.source) {
         return verdict::drop(
             slot,
-            DropReason::Martian as u32,
+            DropReason::Martian as u64,
             Direction::ToContainer,
             packet,
         );

@@ -63,7 +63,7 @@ pub(super) fn count(skb: *mut __sk_buff, slot: Slot, direction: Direction) {
 /// Drops a packet: counts why, and tells it if nothing was told for a while. `number` is that of a
 /// [`DropReason`].
 #[inline(never)]
-pub(super) fn drop(slot: Slot, number: u32, direction: Direction, packet: &Packet) -> i32 {
+pub(super) fn drop(slot: Slot, number: u64, direction: Direction, packet: &Packet) -> i32 {
     if let Some(counters) = COUNTERS.get_ptr_mut(slot) {
         // SAFETY: this CPU's value; the index is a variant's number, below the length.
         unsafe {
@@ -71,8 +71,9 @@ pub(super) fn drop(slot: Slot, number: u32, direction: Direction, packet: &Packe
                 Direction::ToContainer => (&raw mut (*counters).rx_drops).cast::<u64>(),
                 Direction::FromContainer => (&raw mut (*counters).tx_drops).cast::<u64>(),
             };
-            // The verifier does not know that a reason is below the length of the array.
-            let index = if (number as usize) < DropReason::COUNT {
+            // The verifier does not know that a reason is below the length of the array. It is 64 bits wide because kernels
+            // before 6.8 do not know that the copy of a number is as small as the number if only half of it was copied.
+            let index = if number < DropReason::COUNT as u64 {
                 number
             } else {
                 0
@@ -80,6 +81,7 @@ pub(super) fn drop(slot: Slot, number: u32, direction: Direction, packet: &Packe
             *drops.add(index as usize) += 1;
         }
     }
+    let number = number as u32;
     if due(slot, number) {
         tell(&Event {
             at_ns: 0,
@@ -168,7 +170,7 @@ pub(super) fn deliver(
     let Some(target) = container(slot) else {
         return drop(
             slot,
-            DropReason::TargetGone as u32,
+            DropReason::TargetGone as u64,
             Direction::ToContainer,
             packet,
         );

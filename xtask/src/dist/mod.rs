@@ -56,9 +56,7 @@ const PACKAGES: &[Package] = &[
 
 /// Builds the packages and has lintian look at them.
 pub(crate) fn run_all() -> Result<()> {
-    setup::run_for_build()?;
-    setup::run_for_packages()?;
-    let packages = build()?;
+    let packages = packages()?;
     let mut lintian = command("lintian");
     // Errors and warnings fail; what is overridden has its reason in dist/debian.
     lintian.args(["--fail-on", "error,warning", "--tag-display-limit", "0"]);
@@ -71,7 +69,9 @@ pub(crate) fn run_all() -> Result<()> {
 }
 
 /// Builds the packages, and returns where they are.
-fn build() -> Result<Vec<PathBuf>> {
+pub(crate) fn packages() -> Result<Vec<PathBuf>> {
+    setup::run_for_build()?;
+    setup::run_for_packages()?;
     let flags = Flags::of_this_machine()?;
     run(flags.set(cargo().args([
         "build",
@@ -91,11 +91,45 @@ fn build() -> Result<Vec<PathBuf>> {
         .collect()
 }
 
+/// Returns the packages that somebody has built, with the versions that the changelogs have now.
+pub(crate) fn found(directory: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for package in PACKAGES {
+        let text = package.changelog()?;
+        let path = directory.join(package.file(changelog::newest(&text)?.version)?);
+        if !path.is_file() {
+            bail!(
+                "there is no {}; `cargo xtask dist` makes it",
+                path.display()
+            );
+        }
+        found.push(path);
+    }
+    Ok(found)
+}
+
 impl Package {
+    fn changelog(&self) -> Result<String> {
+        let path = self.changelog_path();
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    fn changelog_path(&self) -> PathBuf {
+        tree::root().join(self.folder).join("dist/debian/changelog")
+    }
+
+    /// Returns the name of the file of a version.
+    fn file(&self, version: &str) -> Result<String> {
+        let architecture = read(command("dpkg").arg("--print-architecture"))?;
+        Ok(format!(
+            "{}_{version}_{}.deb",
+            self.name,
+            architecture.trim()
+        ))
+    }
+
     fn pack(&self, flags: &Flags) -> Result<PathBuf> {
-        let path = tree::root().join(self.folder).join("dist/debian/changelog");
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let (path, text) = (self.changelog_path(), self.changelog()?);
         let newest = changelog::newest(&text).with_context(|| format!("in {}", path.display()))?;
         let version = env!("CARGO_PKG_VERSION");
         let is_ours = newest.package == self.name
@@ -114,12 +148,7 @@ impl Package {
         }
         self.describe()?;
         let seconds = read(command("date").args(["--utc", "--date", newest.date, "+%s"]))?;
-        let output = tree::target().join("dist").join(format!(
-            "{}_{}_{}.deb",
-            self.name,
-            newest.version,
-            read(command("dpkg").arg("--print-architecture"))?.trim()
-        ));
+        let output = tree::target().join("dist").join(self.file(newest.version)?);
         let mut pack = cargo();
         pack.args(["deb", "--no-build", "--locked", "--strip"])
             .args(["--package", self.name, "--deb-version", newest.version])

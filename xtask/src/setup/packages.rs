@@ -119,6 +119,13 @@ const PACKAGES: &[Package] = &[
         way: Way::Install,
         essential: false,
     },
+    Package {
+        name: "mmdebstrap",
+        purpose: "the Debian in which packages are tried",
+        brings: Brings::Program("mmdebstrap"),
+        way: Way::Install,
+        essential: false,
+    },
     // nginx is linked with these two, and is unpacked without what it depends on.
     Package {
         name: "libpcre2-8-0",

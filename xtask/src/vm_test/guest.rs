@@ -73,7 +73,8 @@ impl Emulator {
         }
     }
 
-    fn command(&self, accelerator: Accelerator) -> Command {
+    /// Returns the emulator with a machine that has neither disk nor network.
+    pub(super) fn command(&self, accelerator: Accelerator) -> Command {
         let mut qemu = command(self.root.join("usr/bin/qemu-system-x86_64"));
         let libraries = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu"]
             .map(|path| self.root.join(path).display().to_string());
@@ -81,7 +82,7 @@ impl Emulator {
         for data in ["usr/share/qemu", "usr/share/seabios"] {
             qemu.arg("-L").arg(self.root.join(data));
         }
-        qemu.args(["-nodefaults", "-no-user-config", "-no-reboot"]);
+        qemu.args(["-nodefaults", "-no-user-config"]);
         qemu.args([
             "-display", "none", "-machine", "pc", "-m", MEMORY, "-smp", "2",
         ]);
@@ -102,6 +103,27 @@ impl Emulator {
         deadline: Duration,
         interrupt: &Interrupt,
     ) -> Result<Left> {
+        let mut qemu = self.command(accelerator);
+        qemu.arg("-no-reboot").arg("-kernel").arg(kernel);
+        qemu.arg("-initrd").arg(archive);
+        // Warnings are of level 4, and those of the kernel about itself must be seen.
+        qemu.args([
+            "-append",
+            "console=ttyS0 loglevel=5 panic=-1 rdinit=/init mitigations=off nokaslr \
+             cryptomgr.notests tsc=reliable",
+        ]);
+        Self::attend(qemu, work, BOOT_MAX, deadline, interrupt)
+    }
+
+    /// Starts a guest with two serial lines, for its kernel's log and for its output, and waits until
+    /// it has ended.
+    pub(super) fn attend(
+        mut qemu: Command,
+        work: &Path,
+        boot_max: Duration,
+        deadline: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<Left> {
         let [console, output, complaint] =
             ["console", "output", "qemu"].map(|name| work.join(format!("{name}.log")));
         for path in [&console, &output, &complaint] {
@@ -111,18 +133,7 @@ impl Emulator {
             .append(true)
             .open(&complaint)
             .with_context(|| format!("cannot write {}", complaint.display()))?;
-        let mut child = self
-            .command(accelerator)
-            .arg("-kernel")
-            .arg(kernel)
-            .arg("-initrd")
-            .arg(archive)
-            .arg("-append")
-            // Warnings are of level 4, and those of the kernel about itself must be seen.
-            .arg(
-                "console=ttyS0 loglevel=5 panic=-1 rdinit=/init mitigations=off nokaslr \
-                 cryptomgr.notests tsc=reliable",
-            )
+        let mut child = qemu
             .args(["-serial", &format!("file:{}", console.display())])
             .args(["-serial", &format!("file:{}", output.display())])
             .stdin(Stdio::null())
@@ -132,7 +143,7 @@ impl Emulator {
             .spawn()
             .context("cannot run qemu")?;
         let started = Instant::now();
-        let waited = wait(&mut child, started, &output, deadline, interrupt);
+        let waited = wait(&mut child, started, &output, boot_max, deadline, interrupt);
         // Whatever came: nothing is left running.
         child.kill().ok();
         child.wait().context("cannot wait for qemu")?;
@@ -182,6 +193,7 @@ fn wait(
     child: &mut Child,
     started: Instant,
     output: &Path,
+    boot_max: Duration,
     deadline: Duration,
     interrupt: &Interrupt,
 ) -> Result<(End, Option<Duration>)> {
@@ -197,7 +209,7 @@ fn wait(
         if started.elapsed() > deadline {
             return Ok((End::Deadline, boot));
         }
-        if boot.is_none() && started.elapsed() > BOOT_MAX {
+        if boot.is_none() && started.elapsed() > boot_max {
             return Ok((End::NeverReady, None));
         }
     }

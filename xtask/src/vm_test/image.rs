@@ -101,7 +101,7 @@ fn recipe(kernel: &Kernel, userland: &[Package]) -> String {
     format!("{RECIPE} {} {}\n", kernel.release, sums.join(" "))
 }
 
-fn key(recipe: &str) -> Result<String> {
+pub(super) fn key(recipe: &str) -> Result<String> {
     let mut child = command("sha256sum")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -122,7 +122,7 @@ fn key(recipe: &str) -> Result<String> {
 }
 
 /// Copies the kernel; it is in one of two places, as Debian changed its mind with 7.0.
-fn take_kernel(root: &Path, kernel: &Kernel, target: &Path) -> Result<()> {
+pub(super) fn take_kernel(root: &Path, kernel: &Kernel, target: &Path) -> Result<()> {
     let release = &kernel.release;
     let places = [
         root.join(format!("boot/vmlinuz-{release}")),

@@ -95,12 +95,17 @@ impl Mirror {
         Ok(())
     }
 
-    fn write_sources(&self, suites: &[String]) -> Result<()> {
+    /// Returns the address of the mirror.
+    pub(super) fn address(&self) -> Result<String> {
         let format = "$(REPO_URI) $(RELEASE) $(COMPONENT)";
         let targets = read(command("apt-get").args(["indextargets", "--format", format]))?;
-        let Some(address) = debian(&targets) else {
-            bail!("this machine's apt names no mirror of Debian; add one to its sources");
-        };
+        debian(&targets)
+            .map(str::to_owned)
+            .context("this machine's apt names no mirror of Debian; add one to its sources")
+    }
+
+    fn write_sources(&self, suites: &[String]) -> Result<()> {
+        let address = self.address()?;
         let signed = if Path::new(KEYRING).exists() {
             format!("[signed-by={KEYRING}] ")
         } else {

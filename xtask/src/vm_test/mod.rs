@@ -5,11 +5,13 @@
 //!    what they made by its content, below `target/vm`; nothing is installed.
 //! 3. [`payload`] has cargo build the tests, and packs them with a script that runs them.
 //! 4. [`guest`] boots one guest at a time, and ends it at a deadline.
-//! 5. [`console`] and [`verdict`] read what it left. A pass is only what says that it passed: that
+//! 5. [`deploy`] is another lane: the packages on a stock Debian.
+//! 6. [`console`] and [`verdict`] read what it left. A pass is only what says that it passed: that
 //!    QEMU ended well says nothing.
 
 mod archive;
 mod console;
+mod deploy;
 mod guest;
 mod image;
 mod matrix;
@@ -46,6 +48,12 @@ pub(crate) struct Arguments {
     /// Run only this test binary (network)
     #[arg(long)]
     test: Option<String>,
+    /// Tell the packages' story on a stock Debian, and run no test binaries
+    #[arg(long, conflicts_with_all = ["filter", "test"])]
+    deploy: bool,
+    /// With --deploy: take the packages from this directory, and do not build them
+    #[arg(long, requires = "deploy", value_name = "DIRECTORY")]
+    packages: Option<PathBuf>,
     /// Kill a guest that has not ended after so many minutes
     #[arg(long, default_value_t = 20)]
     minutes: u64,
@@ -67,8 +75,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     let interrupt = Interrupt::hold()?;
+    if arguments.deploy {
+        return deploy::run(arguments, &matrix, &interrupt);
+    }
     let started = Instant::now();
     let bench = Bench::prepare(&matrix, arguments)?;
+    let payload = bench.pack(&matrix, arguments)?;
     println!(
         "vm-test: prepared in {:.0} s",
         started.elapsed().as_secs_f64()
@@ -84,11 +96,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         };
         println!("vm-test: kernel {} ({})", kernel.release, word(accelerator));
         let deadline = Duration::from_secs(arguments.minutes.saturating_mul(60));
-        let mut left = bench.boot(accelerator, &image, deadline, &interrupt)?;
+        let mut left = bench.boot(accelerator, &image, &payload, deadline, &interrupt)?;
         if left.boot.is_none() {
             println!("  it never came up and is tried once more; its last words:");
             show_tail(&left);
-            left = bench.boot(accelerator, &image, deadline, &interrupt)?;
+            left = bench.boot(accelerator, &image, &payload, deadline, &interrupt)?;
         }
         let verdict = verdict::judge(kernel, &matrix.tests, &left);
         report(arguments, &left, &verdict);
@@ -119,7 +131,6 @@ struct Bench {
     work: PathBuf,
     mirror: Mirror,
     emulator: Emulator,
-    payload: PathBuf,
 }
 
 impl Bench {
@@ -159,22 +170,26 @@ impl Bench {
             }
             fs::write(&stamp, sums).with_context(|| format!("cannot write {}", stamp.display()))?;
         }
-        let programs = payload::build(&matrix.tests)?;
-        let payload = work.join("payload.cpio");
-        payload::pack(
-            &payload,
-            &work,
-            &matrix.tests,
-            &programs,
-            arguments.filter.as_deref(),
-        )?;
         Ok(Self {
             emulator: Emulator::new(&root),
             below,
             work,
             mirror,
-            payload,
         })
+    }
+
+    /// Builds the tests, and puts them into an archive.
+    fn pack(&self, matrix: &Matrix, arguments: &Arguments) -> Result<PathBuf> {
+        let programs = payload::build(&matrix.tests)?;
+        let payload = self.work.join("payload.cpio");
+        payload::pack(
+            &payload,
+            &self.work,
+            &matrix.tests,
+            &programs,
+            arguments.filter.as_deref(),
+        )?;
+        Ok(payload)
     }
 
     fn image(&self, kernel: &Kernel, matrix: &Matrix) -> Result<Image> {
@@ -196,10 +211,11 @@ impl Bench {
         &self,
         accelerator: Accelerator,
         image: &Image,
+        payload: &Path,
         deadline: Duration,
         interrupt: &Interrupt,
     ) -> Result<Left> {
-        let archive = self.join(image, &self.payload)?;
+        let archive = self.join(image, payload)?;
         self.emulator.run(
             accelerator,
             &image.kernel,

@@ -1,0 +1,139 @@
+//! One story on each kernel: the packages, on a stock Debian with systemd.
+//!
+//! 1. `dist` builds the packages, or they are given; [`payload`] puts them on a disk with the story.
+//! 2. [`disk`] makes the Debian.
+//! 3. The guest boots it, and its one unit that is not Debian's runs `story/begin.sh`. The story itself
+//!    is `story/story.py`: steps with names, of which each is checked and the first failure is the end.
+//! 4. [`verdict`] reads what it wrote. Only a story that came to its end is a pass.
+
+mod disk;
+mod payload;
+mod verdict;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use self::disk::Disk;
+use self::verdict::Verdict;
+use super::guest::{Accelerator, Emulator, Left};
+use super::matrix::{Kernel, Matrix};
+use super::{Arguments, Bench, console, show_tail, word};
+use crate::dist;
+use crate::interrupt::Interrupt;
+
+/// How long a stock Debian may take until its last unit is up. Emulated, it is a minute on a quiet
+/// machine and three on a busy one.
+const BOOT_MAX: Duration = Duration::from_secs(600);
+
+/// Tells the story on the kernels that are asked for, and fails if one does not come to its end.
+pub(super) fn run(arguments: &Arguments, matrix: &Matrix, interrupt: &Interrupt) -> Result<()> {
+    let packages = match &arguments.packages {
+        Some(directory) => dist::found(directory)?,
+        None => dist::packages()?,
+    };
+    let bench = Bench::prepare(matrix, arguments)?;
+    let payload = payload::pack(&bench.work, &packages)?;
+    let mut verdicts = Vec::new();
+    let mut accelerator = None;
+    for kernel in matrix.select(arguments.kernel.as_deref())? {
+        let disk = disk::disk(&bench.mirror, &bench.below, kernel)?;
+        let accelerator = match accelerator {
+            Some(known) => known,
+            None if Path::new("/dev/kvm").exists() => {
+                let image = bench.image(kernel, matrix)?;
+                *accelerator.insert(bench.choose(&image, interrupt)?)
+            }
+            None => *accelerator.insert(Accelerator::Tcg),
+        };
+        println!(
+            "vm-test: the story on kernel {} ({})",
+            kernel.release,
+            word(accelerator)
+        );
+        let deadline = Duration::from_secs(arguments.minutes.saturating_mul(60));
+        let mut left = boot(&bench, accelerator, &disk, &payload, deadline, interrupt)?;
+        if left.boot.is_none() {
+            println!("  it never came up and is tried once more; its last words:");
+            show_tail(&left);
+            left = boot(&bench, accelerator, &disk, &payload, deadline, interrupt)?;
+        }
+        let verdict = verdict::judge(kernel, &left);
+        report(arguments, &left, &verdict);
+        keep(&bench, kernel, &left)?;
+        verdicts.push(verdict);
+    }
+    print!("\n{}", verdict::table(&verdicts));
+    println!("logs: {}", bench.below.join("logs").display());
+    let failed = verdicts
+        .iter()
+        .filter(|verdict| !verdict.problems.is_empty())
+        .count();
+    if failed > 0 {
+        bail!(
+            "{failed} of {} kernels have problems: see above",
+            verdicts.len()
+        );
+    }
+    Ok(())
+}
+
+fn boot(
+    bench: &Bench,
+    accelerator: Accelerator,
+    disk: &Disk,
+    payload: &Path,
+    deadline: Duration,
+    interrupt: &Interrupt,
+) -> Result<Left> {
+    let mut qemu = bench.emulator.command(accelerator);
+    // What a guest writes to its disk lasts as long as QEMU, through reboots.
+    qemu.env("TMPDIR", &bench.work);
+    for (disk, how) in [
+        (disk.root.as_path(), "snapshot=on"),
+        (payload, "readonly=on"),
+    ] {
+        let drive = format!("file={},if=virtio,format=raw,{how}", disk.display());
+        qemu.args(["-drive", &drive]);
+    }
+    // A wire with nobody at its other end: the story needs nothing from outside.
+    qemu.args(["-netdev", "user,id=wire,restrict=on"]);
+    qemu.args(["-device", "virtio-net-pci,netdev=wire,romfile="]);
+    qemu.arg("-kernel").arg(&disk.kernel);
+    qemu.arg("-initrd").arg(&disk.initrd);
+    qemu.args([
+        "-append",
+        "console=ttyS0 root=/dev/vda rw loglevel=5 panic=-1 mitigations=off nokaslr \
+         cryptomgr.notests tsc=reliable",
+    ]);
+    Emulator::attend(qemu, &bench.work, BOOT_MAX, deadline, interrupt)
+}
+
+fn report(arguments: &Arguments, left: &Left, verdict: &Verdict) {
+    for step in &verdict.steps {
+        println!("  {step}");
+    }
+    if arguments.show_output || !verdict.problems.is_empty() {
+        println!("{}", left.output);
+        for line in console::tail(&left.console) {
+            println!("  kernel| {line}");
+        }
+    }
+    for problem in &verdict.problems {
+        println!("  problem: {problem}");
+    }
+}
+
+/// Keeps what a guest wrote, for whoever wants to read all of it.
+fn keep(bench: &Bench, kernel: &Kernel, left: &Left) -> Result<()> {
+    for (name, content) in [("console", &left.console), ("output", &left.output)] {
+        let path = bench
+            .below
+            .join("logs")
+            .join(format!("deploy-{}-{name}.log", kernel.name));
+        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}

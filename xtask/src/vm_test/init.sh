@@ -22,6 +22,8 @@ mount -t cgroup2 none /sys/fs/cgroup
 mount -t tracefs none /sys/kernel/tracing
 echo "+cpu +memory +pids +io +cpuset" >/sys/fs/cgroup/cgroup.subtree_control
 ln -sf /proc/self/fd /dev/fd
+# Nothing asks for it by name: its device is there once it is.
+modprobe tun
 ip link set lo up
 echo "weir-vm: ready $(uname -r)"
 [ -f /weir/job ] && . /weir/job

@@ -402,6 +402,10 @@ impl Ledger {
             .collect();
         launches.sort_by_key(|(number, _)| *number);
         for (_, launch) in launches {
+            if let Some(task) = self.tasks.get_mut(&launch.key()) {
+                // By what was lent before, a moment ago. Whether it is still too much is seen when the total is.
+                task.revoked = Revoked::No;
+            }
             self.tell_agent(id, AgentEvent::Launch(launch));
         }
     }

@@ -302,3 +302,43 @@ fn a_task_that_is_revoked_before_its_agent_has_heard_of_it_is_not_launched_again
     assert_eq!(last.reason, Some(Reason::Revoked));
     assert!(world.node(N1).starts.is_empty());
 }
+
+#[test]
+fn a_task_that_is_launched_again_by_another_scheduler_can_be_revoked() {
+    let mut world = World::new();
+    let regular = world.framework("f1", "web");
+    let greedy = make::opted_in(make::framework_info("f2", "batch"));
+    let greedy = world.framework_as("f2", greedy);
+    world.add(Node::new("n1", &make::resources("cpus:4;mem:1024"), 1).with_blocks(8));
+    lend(&mut world, 1, "cpus:2;mem:128");
+    leave_all_to(&mut world, greedy, regular);
+    // Neither LAUNCH arrives; of one task the block of ports is free again when its agent is back.
+    world.prompt = false;
+    let offers = world.offers(greedy).into_iter();
+    let mut offers = offers.filter(|offer| offer.kind == Kind::Revocable);
+    let offer = offers.next().expect("lent").id;
+    let killed = make::isolated("t1", &make::revocable("cpus:1;mem:32"));
+    let kept = make::task("t2", &make::revocable("cpus:1;mem:32"));
+    world.accept(
+        greedy,
+        &[offer],
+        vec![make::launch("o1", vec![killed, kept])],
+    );
+    world.say(
+        greedy,
+        FrameworkCall::Kill {
+            task: make::task_id("t1"),
+            agent: None,
+            grace: None,
+        },
+    );
+    world.cut(N1);
+    world.node_mut(N1).tasks.clear();
+    // The one that follows does not know yet what is lent.
+    world.restart();
+    world.prompt = true;
+    world.register(N1);
+    assert_eq!(world.node(N1).alive().count(), 1);
+    lend(&mut world, 2, "");
+    assert_eq!(world.node(N1).alive().count(), 0);
+}

@@ -240,11 +240,12 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
     let (asked, listed) = (containers.clone(), containers.clone());
     let report = session.as_ref().map(|(session, _)| session.report());
     let attending = tokio::spawn(attend(
+        "the container task",
         move || {
             let asked = asked.clone();
             async move { asked.turns().await }
         },
-        move || status(&listed.list(), report.as_ref().map(watch_registered)),
+        move || status(&listed.list(), report.as_ref().map(is_registered)),
     ));
     let reload = session.as_ref().map(|(session, _)| session.clone());
     let result = tokio::select! {
@@ -507,7 +508,7 @@ impl Signals {
 }
 
 /// Whether the scheduler knows the agent.
-fn watch_registered(report: &watch::Receiver<SessionReport>) -> bool {
+fn is_registered(report: &watch::Receiver<SessionReport>) -> bool {
     report.borrow().figures.is_registered
 }
 

@@ -159,6 +159,7 @@ pub async fn run(config: Config, path: PathBuf) -> Result<(), DaemonError> {
     tracing::info!(listen = ?listening.addresses, http = metrics_at, "ready");
     tell(Notice::Ready).await;
     let attending = tokio::spawn(attend(
+        "the ledger",
         move || {
             let turns = health.ledger_turns();
             async move { turns }

@@ -28,7 +28,10 @@ impl AgentSession {
     ///   nothing of.
     /// - The first estimate, if tasks run on what is lent: to lend nothing is to want it all back.
     pub(super) fn register_arrived(&mut self, circumstances: &Circumstances<'_>) {
-        if self.is_changing_now() || self.is_unestimated(circumstances.now.since_boot) {
+        if self.arrived.is_none()
+            || self.is_changing_now()
+            || self.is_unestimated(circumstances.now.since_boot)
+        {
             return;
         }
         if let Some(name) = self.arrived.take() {

@@ -10,6 +10,7 @@ use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tracing::field::{Field, Visit};
@@ -47,34 +48,29 @@ fn stderr_id() -> io::Result<String> {
 }
 
 /// Sends events to the journal.
+#[derive(Debug)]
 pub(crate) struct Journal {
     socket: UnixDatagram,
+    path: PathBuf,
     service: &'static str,
 }
 
 impl Journal {
     pub(crate) fn open(service: &'static str) -> io::Result<Self> {
-        Self::open_at(SOCKET, service)
+        Self::open_at(Path::new(SOCKET), service)
     }
 
-    fn open_at(path: &str, service: &'static str) -> io::Result<Self> {
+    fn open_at(path: &Path, service: &'static str) -> io::Result<Self> {
+        // Only to see that somebody listens: a socket that is connected to a journal stays with it, and one
+        // that is started again listens on another of the same name.
+        UnixDatagram::unbound()?.connect(path)?;
         let socket = UnixDatagram::unbound()?;
-        socket.connect(path)?;
         socket.set_write_timeout(Some(PATIENCE))?;
-        Ok(Self { socket, service })
-    }
-
-    /// Sends an entry; a journal that was started again listens on another socket of the same name.
-    fn send(&self, entry: &[u8]) -> io::Result<()> {
-        match self.socket.send(entry) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                self.socket.send_to(entry, SOCKET)?;
-            }
-            sent => {
-                sent?;
-            }
-        }
-        Ok(())
+        Ok(Self {
+            socket,
+            path: path.to_owned(),
+            service,
+        })
     }
 }
 
@@ -88,7 +84,7 @@ impl<S: Subscriber> Layer<S> for Journal {
         entry.put("SYSLOG_IDENTIFIER", self.service);
         entry.put("WEIR_TARGET", event.metadata().target());
         event.record(&mut entry);
-        if self.send(&entry.bytes).is_err() {
+        if self.socket.send_to(&entry.bytes, &self.path).is_err() {
             // The journal has stderr, too, or whoever started the daemon has.
             drop(writeln!(io::stderr(), "{level} {message}"));
         }
@@ -168,28 +164,55 @@ mod tests {
 
     use super::*;
 
-    /// Runs `log` with a journal that is a socket of the test; returns the entries.
-    fn entries(count: usize, log: impl FnOnce()) -> Vec<Vec<u8>> {
+    /// Returns a socket that a journal listens on.
+    fn listen(path: &Path) -> UnixDatagram {
+        let listening = UnixDatagram::bind(path).unwrap();
+        let patience = Some(Duration::from_secs(10));
+        listening.set_read_timeout(patience).unwrap();
+        listening
+    }
+
+    fn received(listening: &UnixDatagram) -> Vec<u8> {
+        let mut buffer = vec![0; 1 << 20];
+        let length = listening.recv(&mut buffer).unwrap();
+        buffer[..length].to_vec()
+    }
+
+    /// Runs `log` with a journal that is a socket of the test; returns the entry.
+    fn entry(log: impl FnOnce()) -> Vec<u8> {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("socket");
-        let listening = UnixDatagram::bind(&path).unwrap();
-        let journal = Journal::open_at(path.to_str().unwrap(), "weir-test").unwrap();
+        let listening = listen(&path);
+        let journal = Journal::open_at(&path, "weir-test").unwrap();
         tracing::subscriber::with_default(tracing_subscriber::registry().with(journal), log);
-        listening
-            .set_read_timeout(Some(Duration::from_secs(10)))
-            .unwrap();
-        let mut buffer = vec![0; 1 << 20];
-        (0..count)
-            .map(|_| {
-                let length = listening.recv(&mut buffer).unwrap();
-                buffer[..length].to_vec()
-            })
-            .collect()
+        received(&listening)
+    }
+
+    #[test]
+    fn a_journal_that_was_started_again_has_what_follows() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        drop(Journal::open_at(&path, "weir-test").expect_err("nobody listens"));
+        let first = listen(&path);
+        let journal = Journal::open_at(&path, "weir-test").unwrap();
+        let log = tracing_subscriber::registry().with(journal);
+        tracing::subscriber::with_default(log, || {
+            tracing::info!("one");
+            assert!(received(&first).starts_with(b"MESSAGE=one\n"));
+            drop(first);
+            std::fs::remove_file(&path).unwrap();
+            // Nobody has these.
+            tracing::info!("two");
+            tracing::info!("three");
+            let second = listen(&path);
+            tracing::info!("four");
+            assert!(received(&second).starts_with(b"MESSAGE=four\n"));
+        });
     }
 
     #[test]
     fn an_entry_has_the_whole_text_and_each_value() {
-        let found = entries(1, || {
+        let found = entry(|| {
             tracing::warn!(target: "weir::test", container = "web", ports = 3, "it was refused");
         });
         let expected = "MESSAGE=it was refused container=\"web\" ports=3\n\
@@ -198,29 +221,29 @@ mod tests {
                         WEIR_TARGET=weir::test\n\
                         WEIR_CONTAINER=web\n\
                         WEIR_PORTS=3\n";
-        assert_eq!(String::from_utf8_lossy(&found[0]), expected);
+        assert_eq!(String::from_utf8_lossy(&found), expected);
     }
 
     #[test]
     fn a_value_of_several_lines_forges_no_field() {
-        let found = entries(1, || {
+        let found = entry(|| {
             tracing::info!(target: "t", error = "one\nPRIORITY=0", "failed");
         });
         let mut forged = b"WEIR_ERROR\n".to_vec();
         forged.extend_from_slice(&14_u64.to_le_bytes());
         forged.extend_from_slice(b"one\nPRIORITY=0\n");
         assert!(
-            found[0].ends_with(&forged),
+            found.ends_with(&forged),
             "{}",
-            String::from_utf8_lossy(&found[0])
+            String::from_utf8_lossy(&found)
         );
     }
 
     #[test]
     fn what_is_too_long_is_cut_between_letters() {
         let long = "é".repeat(VALUE_BYTES_MAX);
-        let found = entries(1, || tracing::info!(target: "t", long, "x"));
-        let text = String::from_utf8(found[0].clone()).unwrap();
+        let found = entry(|| tracing::info!(target: "t", long, "x"));
+        let text = String::from_utf8(found).unwrap();
         let value = text
             .lines()
             .find_map(|line| line.strip_prefix("WEIR_LONG="));

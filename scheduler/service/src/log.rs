@@ -67,12 +67,19 @@ pub fn start(filter: &str, format: LogFormat, service: &'static str) -> Result<(
         filter: filter.to_owned(),
         error,
     })?;
+    let mut unreached = None;
     let journal = match format {
         LogFormat::Journal => {
             Some(Journal::open(service).map_err(|error| LogError::NoJournal { error })?)
         }
         // A journal that cannot be reached still has what is written to stderr.
-        LogFormat::Auto if journal::has_stderr() => Journal::open(service).ok(),
+        LogFormat::Auto if journal::has_stderr() => match Journal::open(service) {
+            Ok(journal) => Some(journal),
+            Err(error) => {
+                unreached = Some(error);
+                None
+            }
+        },
         LogFormat::Auto | LogFormat::Text | LogFormat::Json => None,
     };
     if let Some(journal) = journal {
@@ -89,5 +96,14 @@ pub fn start(filter: &str, format: LogFormat, service: &'static str) -> Result<(
             builder.with_ansi(io::stderr().is_terminal()).try_init()
         }
     };
-    started.map_err(|_set| LogError::Twice)
+    started.map_err(|_set| LogError::Twice)?;
+    if let Some(error) = unreached {
+        tracing::warn!(
+            socket = journal::SOCKET,
+            %error,
+            remedy = "let the service reach the journal's socket",
+            "the journal gets lines without fields"
+        );
+    }
+    Ok(())
 }

@@ -41,10 +41,16 @@ pub enum Notice {
 
 /// Tells the manager; one that does not read is logged. Without a manager there is nobody to tell, and that is no error.
 pub async fn tell(notice: Notice) {
+    let what = format!("{notice:?}");
     match timeout(PATIENCE, send(notice)).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "the service manager cannot be told"),
-        Err(_late) => tracing::warn!("the service manager does not read what it is told"),
+        Ok(Err(error)) => tracing::warn!(what, %error, "the service manager cannot be told"),
+        Err(_late) => tracing::warn!(
+            what,
+            waited_ms = PATIENCE.as_millis(),
+            remedy = "see whether process 1 hangs; the service works on",
+            "the service manager does not read what it is told"
+        ),
     }
 }
 
@@ -69,9 +75,12 @@ async fn send(notice: Notice) -> io::Result<()> {
 /// Tells the manager how things are, and that all is well for as long as `is_well` says so. It ends where there is no manager;
 /// otherwise it is to be aborted.
 ///
-/// `is_well` is given a third of `WatchdogSec=`: what does not answer by then is not well.
-pub async fn attend<Well, Answer>(is_well: Well, status: impl Fn() -> String + Send)
-where
+/// `is_well` is given a third of `WatchdogSec=`: `what` does not answer by then is not well.
+pub async fn attend<Well, Answer>(
+    what: &'static str,
+    is_well: Well,
+    status: impl Fn() -> String + Send,
+) where
     Well: Fn() -> Answer + Send,
     Answer: Future<Output = bool> + Send,
 {
@@ -90,7 +99,8 @@ where
             match timeout(third, is_well()).await {
                 Ok(true) => tell(Notice::Watchdog).await,
                 Ok(false) | Err(_) => tracing::error!(
-                    "what the daemon is for does not answer; the service manager is not told that all is well"
+                    what,
+                    "it does not answer, and the service manager is not told that all is well: it starts the service again"
                 ),
             }
         }

@@ -96,33 +96,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         };
         println!("vm-test: kernel {} ({})", kernel.release, word(accelerator));
         let deadline = Duration::from_secs(arguments.minutes.saturating_mul(60));
-        let mut left = bench.boot(accelerator, &image, &payload, deadline, &interrupt)?;
-        if left.boot.is_none() {
-            println!("  it never came up and is tried once more; its last words:");
-            show_tail(&left);
-            left = bench.boot(accelerator, &image, &payload, deadline, &interrupt)?;
-        }
+        let left = insist(|| bench.boot(accelerator, &image, &payload, deadline, &interrupt))?;
         let verdict = verdict::judge(kernel, &matrix.tests, &left);
         report(arguments, &left, &verdict);
-        bench.keep(kernel, &left)?;
+        bench.keep(&kernel.name, &left)?;
         verdicts.push(verdict);
     }
     print!("\n{}", verdict::table(&verdicts));
-    println!("logs: {}", bench.below.join("logs").display());
-    let failed = verdicts
-        .iter()
-        .filter(|verdict| !verdict.problems.is_empty())
-        .count();
-    if failed > 0 {
-        bail!(
-            "{failed} of {} kernels have problems: see above",
-            verdicts.len()
-        );
-    }
+    bench.close(verdicts.iter().map(|verdict| &verdict.problems))?;
     if verdicts.iter().all(|verdict| verdict.passed == 0) {
         bail!("no test has that in its name");
     }
     Ok(())
+}
+
+/// Boots a guest, and once more if it never came up.
+fn insist(mut boot: impl FnMut() -> Result<Left>) -> Result<Left> {
+    let left = boot()?;
+    if left.boot.is_some() {
+        return Ok(left);
+    }
+    println!("  it never came up and is tried once more; its last words:");
+    show_tail(&left);
+    boot()
 }
 
 /// What is the same for all kernels, ready to be used.
@@ -240,14 +236,26 @@ impl Bench {
     }
 
     /// Keeps what a guest wrote, for whoever wants to read all of it.
-    fn keep(&self, kernel: &Kernel, left: &Left) -> Result<()> {
+    fn keep(&self, guest: &str, left: &Left) -> Result<()> {
         for (name, content) in [("console", &left.console), ("output", &left.output)] {
-            let path = self
-                .below
-                .join("logs")
-                .join(format!("{}-{name}.log", kernel.name));
+            let path = self.logs().join(format!("{guest}-{name}.log"));
             fs::write(&path, content)
                 .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn logs(&self) -> PathBuf {
+        self.below.join("logs")
+    }
+
+    /// Says where the logs are, and fails if one guest has a problem.
+    fn close<'a>(&self, guests: impl ExactSizeIterator<Item = &'a Vec<String>>) -> Result<()> {
+        println!("logs: {}", self.logs().display());
+        let all = guests.len();
+        let failed = guests.filter(|problems| !problems.is_empty()).count();
+        if failed > 0 {
+            bail!("{failed} of {all} kernels have problems: see above");
         }
         Ok(())
     }

@@ -143,6 +143,22 @@ fn examine(kernel: &Kernel, report: &str) -> Vec<String> {
     problems
 }
 
+/// Returns how long a boot took as the closing tables show it.
+pub(super) fn seconds(boot: Option<Duration>) -> String {
+    boot.map_or_else(
+        || "-".to_owned(),
+        |boot| format!("{:.1}", boot.as_secs_f64()),
+    )
+}
+
+/// Returns the last word of a row of the closing tables.
+pub(super) fn word(problems: &[String]) -> &'static str {
+    match problems {
+        [] => "ok",
+        [_, ..] => "FAILED",
+    }
+}
+
 /// Returns the closing table.
 pub(super) fn table(verdicts: &[Verdict]) -> String {
     let mut table = format!(
@@ -150,15 +166,7 @@ pub(super) fn table(verdicts: &[Verdict]) -> String {
         "kernel", "passed", "failed", "skipped", "boot s", "whole s", "verdict"
     );
     for verdict in verdicts {
-        let boot = verdict.boot.map_or_else(
-            || "-".to_owned(),
-            |boot| format!("{:.1}", boot.as_secs_f64()),
-        );
-        let word = if verdict.problems.is_empty() {
-            "ok"
-        } else {
-            "FAILED"
-        };
+        let (boot, word) = (seconds(verdict.boot), word(&verdict.problems));
         table += &format!(
             "{:<8}{:>8}{:>8}{:>9}{boot:>9}{:>9.1}  {word}\n",
             verdict.kernel,

@@ -93,16 +93,21 @@ fn every_enum_value_that_a_framework_meets_is_told() {
     }
 }
 
+/// Returns what the code has for an error that the schema names so.
+fn code(name: &str) -> ErrorCode {
+    let number = wire::ErrorCode::from_str_name(name).unwrap();
+    let failure = wire::Failure {
+        code: number.into(),
+        reason: String::new(),
+        remedy: String::new(),
+    };
+    weir_protocol::Failure::try_from(failure).unwrap().code
+}
+
 #[test]
 fn whether_to_try_again_is_told_as_the_code_says() {
     for name in values(&enumeration(&schema(), "ErrorCode")) {
-        let number = wire::ErrorCode::from_str_name(&name).unwrap();
-        let failure = wire::Failure {
-            code: number.into(),
-            reason: String::new(),
-            remedy: String::new(),
-        };
-        let code: ErrorCode = weir_protocol::Failure::try_from(failure).unwrap().code;
+        let code = code(&name);
         let told = match row(&name)[2] {
             "yes" => true,
             "no" => false,
@@ -133,14 +138,7 @@ fn codes_that_nobody_sends_are_told_to_be_reserved() {
     let senders = ["src", "../src", "../../agent/src"];
     let senders: Vec<String> = senders.map(|from| sources(&root.join(from))).into();
     for name in values(&enumeration(&schema(), "ErrorCode")) {
-        let number = wire::ErrorCode::from_str_name(&name).unwrap();
-        let failure = wire::Failure {
-            code: number.into(),
-            reason: String::new(),
-            remedy: String::new(),
-        };
-        let code = weir_protocol::Failure::try_from(failure).unwrap().code;
-        let sent = format!("ErrorCode::{code:?}");
+        let sent = format!("ErrorCode::{:?}", code(&name));
         let is_sent = senders.iter().any(|source| {
             let mut behind = source.split(&sent).skip(1);
             behind.any(|behind| !behind.starts_with(char::is_alphanumeric))

@@ -10,17 +10,16 @@ mod disk;
 mod payload;
 mod verdict;
 
-use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 
 use self::disk::Disk;
 use self::verdict::Verdict;
 use super::guest::{Accelerator, Emulator, Left};
-use super::matrix::{Kernel, Matrix};
-use super::{Arguments, Bench, console, show_tail, word};
+use super::matrix::Matrix;
+use super::{Arguments, Bench, console, insist, word};
 use crate::dist;
 use crate::interrupt::Interrupt;
 
@@ -54,30 +53,14 @@ pub(super) fn run(arguments: &Arguments, matrix: &Matrix, interrupt: &Interrupt)
             word(accelerator)
         );
         let deadline = Duration::from_secs(arguments.minutes.saturating_mul(60));
-        let mut left = boot(&bench, accelerator, &disk, &payload, deadline, interrupt)?;
-        if left.boot.is_none() {
-            println!("  it never came up and is tried once more; its last words:");
-            show_tail(&left);
-            left = boot(&bench, accelerator, &disk, &payload, deadline, interrupt)?;
-        }
+        let left = insist(|| boot(&bench, accelerator, &disk, &payload, deadline, interrupt))?;
         let verdict = verdict::judge(kernel, &left);
         report(arguments, &left, &verdict);
-        keep(&bench, kernel, &left)?;
+        bench.keep(&format!("deploy-{}", kernel.name), &left)?;
         verdicts.push(verdict);
     }
     print!("\n{}", verdict::table(&verdicts));
-    println!("logs: {}", bench.below.join("logs").display());
-    let failed = verdicts
-        .iter()
-        .filter(|verdict| !verdict.problems.is_empty())
-        .count();
-    if failed > 0 {
-        bail!(
-            "{failed} of {} kernels have problems: see above",
-            verdicts.len()
-        );
-    }
-    Ok(())
+    bench.close(verdicts.iter().map(|verdict| &verdict.problems))
 }
 
 fn boot(
@@ -124,16 +107,4 @@ fn report(arguments: &Arguments, left: &Left, verdict: &Verdict) {
     for problem in &verdict.problems {
         println!("  problem: {problem}");
     }
-}
-
-/// Keeps what a guest wrote, for whoever wants to read all of it.
-fn keep(bench: &Bench, kernel: &Kernel, left: &Left) -> Result<()> {
-    for (name, content) in [("console", &left.console), ("output", &left.output)] {
-        let path = bench
-            .below
-            .join("logs")
-            .join(format!("deploy-{}-{name}.log", kernel.name));
-        fs::write(&path, content).with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
 }

@@ -7,6 +7,7 @@ use super::super::console;
 use super::super::guest::{End, Left};
 use super::super::matrix::Kernel;
 use super::super::payload::MARK;
+use super::super::verdict::{seconds, word};
 
 /// What a story that came to its end says last, before its first process ends.
 const END: &str = "end of the story";
@@ -107,15 +108,7 @@ pub(super) fn table(verdicts: &[Verdict]) -> String {
         "kernel", "steps", "boot s", "whole s", "verdict"
     );
     for verdict in verdicts {
-        let boot = verdict.boot.map_or_else(
-            || "-".to_owned(),
-            |boot| format!("{:.1}", boot.as_secs_f64()),
-        );
-        let word = if verdict.problems.is_empty() {
-            "ok"
-        } else {
-            "FAILED"
-        };
+        let (boot, word) = (seconds(verdict.boot), word(&verdict.problems));
         table += &format!(
             "{:<8}{:>8}{boot:>9}{:>9.1}  {word}\n",
             verdict.kernel,

@@ -57,11 +57,9 @@ pub(super) fn statistics(statistics: &[ContainerStatistics]) -> String {
         let cpu_us = container.cpu_user_us + container.cpu_system_us;
         let memory = match container.memory_source {
             MemorySource::Cgroup => bytes(container.memory_bytes),
-            MemorySource::ProportionalSetSize => format!("{} pss", bytes(container.memory_bytes)),
+            MemorySource::Processes => format!("{} anon", bytes(container.memory_bytes)),
         };
-        let drops = traffic.map(|traffic| {
-            traffic.rx_drops.values().sum::<u64>() + traffic.tx_drops.values().sum::<u64>()
-        });
+        let drops = traffic.map(|traffic| traffic.rx_drops.total() + traffic.tx_drops.total());
         table.push([
             container.name.to_string(),
             format!("{}.{:02}s", cpu_us / 1_000_000, cpu_us % 1_000_000 / 10_000),

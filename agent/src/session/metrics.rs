@@ -231,16 +231,13 @@ pub(crate) const FAMILIES: &[Family] = &[
 ];
 
 /// Returns the one sample of a metric, if there is a session.
-fn one(snapshot: &Snapshot, value: impl Fn(&SessionReport) -> f64) -> Vec<Sample> {
+fn one(snapshot: &Snapshot, value: impl Fn(&SessionReport) -> f64) -> Vec<Sample<'_>> {
     some(snapshot, |report| Some(value(report)))
 }
 
-fn some(snapshot: &Snapshot, value: impl Fn(&SessionReport) -> Option<f64>) -> Vec<Sample> {
+fn some(snapshot: &Snapshot, value: impl Fn(&SessionReport) -> Option<f64>) -> Vec<Sample<'_>> {
     let number = snapshot.session.as_ref().and_then(value);
-    let sample = number.map(|number| Sample {
-        labels: Vec::new(),
-        value: Value::Number(number),
-    });
+    let sample = number.map(|number| Sample::new([], Value::Number(number)));
     sample.into_iter().collect()
 }
 
@@ -248,14 +245,11 @@ fn some(snapshot: &Snapshot, value: impl Fn(&SessionReport) -> Option<f64>) -> V
 fn two<const N: usize>(
     snapshot: &Snapshot,
     values: impl Fn(&SessionReport) -> [(&'static str, u64); N],
-) -> Vec<Sample> {
+) -> Vec<Sample<'_>> {
     let reports = snapshot.session.as_ref().into_iter();
     reports
         .flat_map(values)
-        .map(|(label, number)| Sample {
-            labels: vec![label.to_owned()],
-            value: Value::Number(float(number)),
-        })
+        .map(|(label, number)| Sample::new([label], Value::Number(float(number))))
         .collect()
 }
 

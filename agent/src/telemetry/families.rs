@@ -1,6 +1,6 @@
 //! Every metric of the agent: its name, what it means when it moves, and where its samples come from.
 
-use super::measure::{Measurement, Snapshot};
+use super::measure::Snapshot;
 use super::metrics::{Family, Kind, Sample, Value, float};
 use super::statistics::{ContainerStatistics, NetworkUse};
 use crate::container::State;
@@ -37,9 +37,9 @@ pub(super) const FAMILIES: &[Family] = &[
         labels: &["container", "mode"],
         samples: |snapshot| {
             each(snapshot, |container| {
-                vec![
-                    container.sample(&["user"], float(container.cpu_user_us) / US),
-                    container.sample(&["system"], float(container.cpu_system_us) / US),
+                [
+                    container.sample(["user"], float(container.cpu_user_us) / US),
+                    container.sample(["system"], float(container.cpu_system_us) / US),
                 ]
             })
         },
@@ -53,22 +53,19 @@ pub(super) const FAMILIES: &[Family] = &[
             each(snapshot, |container| {
                 let limit = container.limits.cpus.filter(|_| !container.unenforced);
                 let cores = limit.map(|cpus| f64::from(cpus.thousandths()) / 1e3);
-                cores
-                    .map(|cores| container.sample(&[], cores))
-                    .into_iter()
-                    .collect()
+                cores.map(|cores| container.sample([], cores))
             })
         },
     },
     Family {
         name: "container_memory_bytes",
-        help: "Memory that the container holds: source=cgroup is what is charged to it, source=pss the sum of its processes' proportional set sizes.",
+        help: "Memory that the container holds: source=cgroup is what is charged to it, source=processes what its processes have mapped that belongs to no file, where the node has no memory controller.",
         kind: Kind::Gauge,
         labels: &["container", "source"],
         samples: |snapshot| {
             each(snapshot, |container| {
                 let source = container.memory_source.name();
-                vec![container.sample(&[source], float(container.memory_bytes))]
+                [container.sample([source], float(container.memory_bytes))]
             })
         },
     },
@@ -81,10 +78,7 @@ pub(super) const FAMILIES: &[Family] = &[
             each(snapshot, |container| {
                 let limit = container.limits.memory.filter(|_| !container.unenforced);
                 let bytes = limit.map(|memory| float(memory.bytes()));
-                bytes
-                    .map(|bytes| container.sample(&[], bytes))
-                    .into_iter()
-                    .collect()
+                bytes.map(|bytes| container.sample([], bytes))
             })
         },
     },
@@ -110,9 +104,9 @@ pub(super) const FAMILIES: &[Family] = &[
         samples: |snapshot| {
             each(snapshot, |container| {
                 let block = container.ephemeral.map_or(0, |block| block.count());
-                vec![
-                    container.sample(&["assigned"], f64::from(container.ports.count())),
-                    container.sample(&["ephemeral"], f64::from(block)),
+                [
+                    container.sample(["assigned"], f64::from(container.ports.count())),
+                    container.sample(["ephemeral"], f64::from(block)),
                 ]
             })
         },
@@ -152,20 +146,18 @@ pub(super) const FAMILIES: &[Family] = &[
         labels: &["container", "direction", "reason"],
         samples: |snapshot| {
             each(snapshot, |container| {
-                let Some(network) = &container.network else {
-                    return Vec::new();
-                };
-                let traffic = &network.traffic;
-                let directions = [
-                    ("receive", &traffic.rx_drops),
-                    ("transmit", &traffic.tx_drops),
-                ];
-                let samples = directions.into_iter().flat_map(|(direction, drops)| {
-                    drops.iter().map(move |(reason, count)| {
-                        container.sample(&[direction, reason], float(*count))
+                container.network.iter().flat_map(move |network| {
+                    let traffic = &network.traffic;
+                    let directions = [
+                        ("receive", &traffic.rx_drops),
+                        ("transmit", &traffic.tx_drops),
+                    ];
+                    directions.into_iter().flat_map(move |(direction, drops)| {
+                        drops.iter().map(move |(reason, count)| {
+                            container.sample([direction, reason], float(count))
+                        })
                     })
-                });
-                samples.collect()
+                })
             })
         },
     },
@@ -216,12 +208,9 @@ pub(super) const FAMILIES: &[Family] = &[
                     ("active", use_.and_then(|use_| use_.tcp_active)),
                     ("time_wait", use_.and_then(|use_| use_.tcp_time_wait)),
                 ];
-                let known = states
-                    .into_iter()
-                    .filter_map(|(state, count)| Some((state, count?)));
-                known
-                    .map(|(state, count)| container.sample(&[state], float(count)))
-                    .collect()
+                states.into_iter().filter_map(move |(state, count)| {
+                    Some(container.sample([state], float(count?)))
+                })
             })
         },
     },
@@ -231,14 +220,13 @@ pub(super) const FAMILIES: &[Family] = &[
         kind: Kind::Histogram,
         labels: &["container"],
         samples: |snapshot| {
-            let times = |measurement: &Measurement| {
-                let labels = vec![measurement.statistics.name.to_string()];
-                measurement.rtt.map(|rtt| Sample {
-                    labels,
-                    value: Value::Times(Box::new(rtt)),
-                })
-            };
-            snapshot.containers.iter().filter_map(times).collect()
+            let known = snapshot.containers.iter().filter_map(|measurement| {
+                let name = measurement.statistics.name.as_str();
+                Some((name, measurement.rtt.as_ref()?))
+            });
+            known
+                .map(|(name, times)| Sample::new([name], Value::Times(times)))
+                .collect()
         },
     },
     Family {
@@ -324,24 +312,20 @@ pub(super) const FAMILIES: &[Family] = &[
 ];
 
 impl ContainerStatistics {
-    fn sample(&self, labels: &[&str], value: f64) -> Sample {
-        let name = self.name.to_string();
-        let labels = std::iter::once(name).chain(labels.iter().map(|label| (*label).to_owned()));
-        Sample {
-            labels: labels.collect(),
-            value: Value::Number(value),
-        }
+    fn sample<'a, const N: usize>(&'a self, labels: [&'a str; N], value: f64) -> Sample<'a> {
+        let sample = Sample::new(labels, Value::Number(value));
+        sample.of(self.name.as_str())
     }
 }
 
-fn sample<const N: usize>(labels: [&str; N], value: f64) -> Sample {
-    Sample {
-        labels: labels.map(str::to_owned).to_vec(),
-        value: Value::Number(value),
-    }
+fn sample<const N: usize>(labels: [&str; N], value: f64) -> Sample<'_> {
+    Sample::new(labels, Value::Number(value))
 }
 
-fn each(snapshot: &Snapshot, samples: impl Fn(&ContainerStatistics) -> Vec<Sample>) -> Vec<Sample> {
+fn each<'a, S: IntoIterator<Item = Sample<'a>>>(
+    snapshot: &'a Snapshot,
+    samples: impl Fn(&'a ContainerStatistics) -> S,
+) -> Vec<Sample<'a>> {
     snapshot
         .containers
         .iter()
@@ -349,23 +333,20 @@ fn each(snapshot: &Snapshot, samples: impl Fn(&ContainerStatistics) -> Vec<Sampl
         .collect()
 }
 
-fn gauge(snapshot: &Snapshot, value: fn(&ContainerStatistics) -> u64) -> Vec<Sample> {
+fn gauge(snapshot: &Snapshot, value: fn(&ContainerStatistics) -> u64) -> Vec<Sample<'_>> {
     each(snapshot, |container| {
-        vec![container.sample(&[], float(value(container)))]
+        [container.sample([], float(value(container)))]
     })
 }
 
-fn network(snapshot: &Snapshot, value: fn(&NetworkUse) -> Option<u64>) -> Vec<Sample> {
+fn network(snapshot: &Snapshot, value: fn(&NetworkUse) -> Option<u64>) -> Vec<Sample<'_>> {
     each(snapshot, |container| {
         let value = container.network.as_ref().and_then(value);
-        value
-            .map(|value| container.sample(&[], float(value)))
-            .into_iter()
-            .collect()
+        value.map(|value| container.sample([], float(value)))
     })
 }
 
-fn node(snapshot: &Snapshot, value: fn(&weir_abi::NodeCounters) -> u64) -> Vec<Sample> {
+fn node(snapshot: &Snapshot, value: fn(&weir_abi::NodeCounters) -> u64) -> Vec<Sample<'_>> {
     snapshot
         .node
         .iter()

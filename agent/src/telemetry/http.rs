@@ -25,7 +25,6 @@ use tokio::time::timeout;
 
 use super::measure::Telemetry;
 use super::mesos::Usage;
-use super::metrics;
 
 /// The most connections: a few scrapers with a connection each, and a few people. A further one takes
 /// the place of the oldest: connections that somebody opens and forgets must not keep monitoring out,
@@ -133,19 +132,10 @@ async fn respond(request: &Request<Incoming>, telemetry: &Telemetry) -> Response
         return response;
     }
     match request.uri().path() {
-        "/metrics" => match metrics::render(telemetry.snapshot().await) {
-            Ok(body) => {
-                let kind = "text/plain; version=0.0.4; charset=utf-8";
-                full(StatusCode::OK, kind, body)
-            }
-            Err(error) => {
-                tracing::error!(%error, "metrics cannot be written");
-                text(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "metrics cannot be written; see the log\n",
-                )
-            }
-        },
+        "/metrics" => {
+            let kind = "text/plain; version=0.0.4; charset=utf-8";
+            full(StatusCode::OK, kind, telemetry.metrics().await)
+        }
         "/monitor/statistics.json" | "/monitor/statistics" => {
             let statistics = telemetry.statistics(None).await;
             let usages: Vec<Usage> = statistics.iter().map(Usage::of).collect();

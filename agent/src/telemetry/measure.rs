@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::fs;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
@@ -11,10 +11,12 @@ use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use weir_abi::{Counters, DropReason, NodeCounters, RttHistogram, bucket_of};
 use weir_executor::spec::NetworkMode;
-use weir_sys::cgroup::Cgroup;
+use weir_sys::cgroup::{Cgroup, Files};
+use weir_sys::directory::Directory;
 
 use super::facilities::{FollowStatistics, NetworkStatistics, ProgramStatistics};
-use super::procfs::{flat_value, read_pss_bytes, read_tcp_sockets};
+use super::metrics::render;
+use super::procfs::{read_anonymous_bytes, read_tcp_sockets};
 use super::rtt::{RttWindow, percentiles};
 use super::statistics::{ContainerStatistics, MemorySource, NetworkUse, RttPercentiles, Traffic};
 use crate::container::{
@@ -22,6 +24,12 @@ use crate::container::{
     tcp_use,
 };
 use crate::session::SessionReport;
+
+/// A thread that reads costs as much as some containers.
+const READER_MIN: usize = 64;
+
+/// More would take more processors from the containers at once, if not for longer.
+const READERS_MAX: usize = 4;
 
 /// Measures containers and node, from anywhere in the agent.
 #[derive(Clone)]
@@ -95,10 +103,10 @@ impl Telemetry {
             .collect()
     }
 
-    /// Measures everything.
-    pub(crate) async fn snapshot(&self) -> Snapshot {
+    /// Measures everything, and returns it as Prometheus reads it.
+    pub(crate) async fn metrics(&self) -> String {
         let sources = Arc::clone(&self.0);
-        blocking(move || sources.snapshot()).await
+        blocking(move || render(&sources.snapshot())).await
     }
 
     /// Returns whether the agent can do what it is there for.
@@ -147,37 +155,52 @@ impl Sources {
                 State::Starting | State::Ending { .. } | State::Ended { .. } => None,
             })
             .collect();
-        let mut on_node = self.tcp_on_node(wanted.iter().map(|(view, _)| *view));
-        wanted
-            .into_iter()
-            .filter_map(|(view, init_pid)| {
-                let tcp = match view.network {
-                    NetworkMode::Isolated => self.tcp_of_namespace(view, init_pid, &mut windows),
-                    NetworkMode::Host => on_node.remove(&view.id).unwrap_or_default(),
-                };
-                self.measure(view, tcp)
-            })
-            .collect()
+        let on_node = self.tcp_on_node(wanted.iter().map(|(view, _)| *view));
+        let mut measured = in_parallel(&wanted, |share| self.measure_share(share, &on_node));
+        for measurement in &mut measured {
+            let statistics = &mut measurement.statistics;
+            if let (Some(rtt), Some(network)) = (measurement.rtt, &mut statistics.network) {
+                let window = windows.entry(statistics.id.clone()).or_default();
+                network.tcp_rtt = window.percentiles(rtt, Instant::now());
+            }
+        }
+        measured
+    }
+
+    fn measure_share(
+        &self,
+        share: &[(&ContainerView, u32)],
+        on_node: &BTreeMap<ContainerId, Tcp>,
+    ) -> Vec<Measurement> {
+        let Some(mut readers) =
+            self.counted("cgroups or /proc", Readers::open(&self.cgroup_parent))
+        else {
+            return vec![];
+        };
+        let measured = share.iter().filter_map(|(view, init_pid)| {
+            let tcp = match view.network {
+                NetworkMode::Isolated => {
+                    self.tcp_of_namespace(view, *init_pid, &mut readers.processes)
+                }
+                NetworkMode::Host => on_node.get(&view.id).copied().unwrap_or_default(),
+            };
+            self.measure(view, tcp, &mut readers)
+        });
+        measured.collect()
     }
 
     /// Returns what is known of the TCP of a container with a network of its own.
-    fn tcp_of_namespace(
-        &self,
-        view: &ContainerView,
-        init_pid: u32,
-        windows: &mut BTreeMap<ContainerId, RttWindow>,
-    ) -> Tcp {
-        let sockets = self.counted("sockstat", read_tcp_sockets(init_pid));
-        let histogram = self.counted(
-            "a container's round-trip times",
-            self.network.rtt(view.slot),
-        );
-        let window = windows.entry(view.id.clone()).or_default();
+    fn tcp_of_namespace(&self, view: &ContainerView, init_pid: u32, proc: &mut Directory) -> Tcp {
+        let sockets = self.counted("sockstat", read_tcp_sockets(proc, init_pid));
         Tcp {
             active: sockets.map(|sockets| sockets.active),
             time_wait: sockets.map(|sockets| sockets.time_wait),
-            rtt: histogram.and_then(|rtt| window.percentiles(rtt, Instant::now())),
-            histogram,
+            // That is what the histogram is for.
+            of_open_connections: None,
+            histogram: self.counted(
+                "a container's round-trip times",
+                self.network.rtt(view.slot),
+            ),
         }
     }
 
@@ -205,7 +228,7 @@ impl Sources {
             .filter_map(|(cgroup, sockets)| {
                 let tcp = Tcp {
                     active: Some(sockets.active),
-                    rtt: of_open_connections(&sockets),
+                    of_open_connections: of_open_connections(&sockets),
                     ..Tcp::default()
                 };
                 Some(((*cgroups.get(&cgroup)?).clone(), tcp))
@@ -214,35 +237,39 @@ impl Sources {
     }
 
     /// Returns nothing for a container that ends at this moment.
-    fn measure(&self, view: &ContainerView, tcp: Tcp) -> Option<Measurement> {
-        let path = task_cgroup(&self.cgroup_parent, &view.id);
-        let cgroup = match Cgroup::open(&path) {
-            Ok(cgroup) => cgroup,
-            Err(_) if !path.exists() => return None,
-            Err(error) => {
-                let _none: Option<()> = self.counted("a cgroup", Err(error));
-                return None;
+    fn measure(
+        &self,
+        view: &ContainerView,
+        tcp: Tcp,
+        readers: &mut Readers,
+    ) -> Option<Measurement> {
+        let path = task_cgroup(Path::new(""), &view.id);
+        let mut files = Files::new(&mut readers.cgroups, &path);
+        let cpu = files.cpu_statistics();
+        if cpu.is_err() && !task_cgroup(&self.cgroup_parent, &view.id).exists() {
+            return None;
+        }
+        let cpu = self.counted("cpu.stat", cpu).unwrap_or_default();
+        let processes = self
+            .counted("cgroup.procs", files.processes())
+            .unwrap_or_default();
+        let threads = self
+            .counted("cgroup.threads", files.threads())
+            .unwrap_or(processes.len());
+        let charged = self
+            .counted("memory.current", files.memory_bytes())
+            .flatten();
+        let (memory_bytes, memory_source, memory_anonymous_bytes) = match charged {
+            Some(bytes) => {
+                let anonymous = self.counted("memory.stat", files.anonymous_bytes());
+                (bytes, MemorySource::Cgroup, anonymous.flatten())
+            }
+            None => {
+                let pids = processes.iter().map(|pid| pid.as_raw());
+                let bytes = read_anonymous_bytes(&mut readers.processes, pids);
+                (bytes, MemorySource::Processes, Some(bytes))
             }
         };
-        let cpu = self
-            .counted("cpu.stat", cgroup.cpu_statistics())
-            .unwrap_or_default();
-        let processes = self
-            .counted("cgroup.procs", cgroup.processes())
-            .unwrap_or_default();
-        let charged = self
-            .counted("memory.current", cgroup.memory_bytes())
-            .flatten();
-        let (memory_bytes, memory_source) = match charged {
-            Some(bytes) => (bytes, MemorySource::Cgroup),
-            None => (
-                read_pss_bytes(processes.iter().map(|pid| pid.as_raw())),
-                MemorySource::ProportionalSetSize,
-            ),
-        };
-        let memory_stat = fs::read_to_string(path.join("memory.stat")).ok();
-        let threads = fs::read_to_string(path.join("cgroup.threads"))
-            .map_or(processes.len(), |text| text.lines().count());
         let counters = self.counted("a container's counters", self.network.counters(view.slot));
         // What the programs count, see `tcp_on_node`.
         let of_tcp = |count: u64| (view.network == NetworkMode::Isolated).then_some(count);
@@ -255,7 +282,7 @@ impl Sources {
             tcp_retransmits: of_tcp(counters.tcp_retransmits),
             tcp_active: tcp.active,
             tcp_time_wait: tcp.time_wait,
-            tcp_rtt: tcp.rtt,
+            tcp_rtt: tcp.of_open_connections,
         });
         let statistics = ContainerStatistics {
             name: view.name.clone(),
@@ -268,7 +295,7 @@ impl Sources {
             cpu_system_us: cpu.system_us,
             memory_bytes,
             memory_source,
-            memory_anonymous_bytes: memory_stat.and_then(|text| flat_value(&text, "anon")),
+            memory_anonymous_bytes,
             processes: processes.len() as u64,
             threads: threads as u64,
             limits: view.limits,
@@ -303,8 +330,48 @@ impl Sources {
 struct Tcp {
     active: Option<u64>,
     time_wait: Option<u64>,
-    rtt: Option<RttPercentiles>,
+    of_open_connections: Option<RttPercentiles>,
+    /// Of all round trips since the container was started.
     histogram: Option<RttHistogram>,
+}
+
+/// The directories below which everything is read.
+struct Readers {
+    cgroups: Directory,
+    processes: Directory,
+}
+
+impl Readers {
+    fn open(cgroup_parent: &Path) -> io::Result<Self> {
+        Ok(Self {
+            cgroups: Directory::open(cgroup_parent)?,
+            processes: Directory::open(Path::new("/proc"))?,
+        })
+    }
+}
+
+/// Measures all, on several processors where there are many.
+fn in_parallel<T: Sync, M: Send>(wanted: &[T], measure: impl Fn(&[T]) -> Vec<M> + Sync) -> Vec<M> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let readers = wanted
+        .len()
+        .div_ceil(READER_MIN)
+        .min(processors)
+        .min(READERS_MAX);
+    if readers <= 1 {
+        return measure(wanted);
+    }
+    let measure = &measure;
+    std::thread::scope(|scope| {
+        let shares = wanted.chunks(wanted.len().div_ceil(readers));
+        let readers: Vec<_> = shares
+            .map(|share| scope.spawn(move || measure(share)))
+            .collect();
+        readers
+            .into_iter()
+            .flat_map(|reader| reader.join().expect("a reader returns what it cannot read"))
+            .collect()
+    })
 }
 
 fn of_open_connections(sockets: &TcpUse) -> Option<RttPercentiles> {
@@ -319,7 +386,7 @@ fn traffic(counters: &Counters) -> Traffic {
     let by_reason = |drops: &[u64; DropReason::COUNT]| {
         DropReason::ALL
             .iter()
-            .map(|reason| (reason.name().to_owned(), drops[*reason as usize]))
+            .map(|reason| (reason.name(), drops[*reason as usize]))
             .collect()
     };
     Traffic {

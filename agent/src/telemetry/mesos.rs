@@ -89,7 +89,7 @@ impl Usage {
         let enforced = |value: Option<f64>| if *unenforced { None } else { value };
         let total = match memory_source {
             super::statistics::MemorySource::Cgroup => Some(*memory_bytes),
-            super::statistics::MemorySource::ProportionalSetSize => None,
+            super::statistics::MemorySource::Processes => None,
         };
         let network = network.as_ref();
         let rtt = network.and_then(|network| network.tcp_rtt);
@@ -106,11 +106,7 @@ impl Usage {
                 cpus_system_time_secs: fraction(*cpu_system_us, 1e6),
                 cpus_limit: enforced(limits.cpus.map(|cpus| f64::from(cpus.thousandths()) / 1e3)),
                 mem_total_bytes: total,
-                mem_rss_bytes: if total.is_some() {
-                    *memory_anonymous_bytes
-                } else {
-                    Some(*memory_bytes)
-                },
+                mem_rss_bytes: *memory_anonymous_bytes,
                 mem_limit_bytes: if *unenforced {
                     None
                 } else {
@@ -136,11 +132,11 @@ impl Link {
             net_rx_packets: traffic.rx_packets,
             net_rx_bytes: traffic.rx_bytes,
             net_rx_errors: 0,
-            net_rx_dropped: traffic.rx_drops.values().sum(),
+            net_rx_dropped: traffic.rx_drops.total(),
             net_tx_packets: traffic.tx_packets,
             net_tx_bytes: traffic.tx_bytes,
             net_tx_errors: 0,
-            net_tx_dropped: traffic.tx_drops.values().sum(),
+            net_tx_dropped: traffic.tx_drops.total(),
         }
     }
 }
@@ -166,8 +162,8 @@ pub(super) mod tests {
             cpu_user_us: 1_500_000,
             cpu_system_us: 250_000,
             memory_bytes: 4096,
-            memory_source: MemorySource::ProportionalSetSize,
-            memory_anonymous_bytes: None,
+            memory_source: MemorySource::Processes,
+            memory_anonymous_bytes: Some(4096),
             processes: 2,
             threads: 3,
             limits: crate::container::Limits::default(),
@@ -176,10 +172,10 @@ pub(super) mod tests {
                 traffic: Traffic {
                     rx_packets: 1,
                     rx_bytes: 2,
-                    rx_drops: [("martian".to_owned(), 3)].into(),
+                    rx_drops: [("martian", 3)].into_iter().collect(),
                     tx_packets: 4,
                     tx_bytes: 5,
-                    tx_drops: [("source_port".to_owned(), 6), ("no_route".to_owned(), 1)].into(),
+                    tx_drops: [("source_port", 6), ("no_route", 1)].into_iter().collect(),
                 },
                 tcp_active: Some(8),
                 tcp_time_wait: Some(9),

@@ -3,19 +3,23 @@
 //! Labels are few and bounded: `container` is the name of a container that runs now, all others are
 //! words of this source. Counters of a container begin at zero when a container of that name is
 //! started; Prometheus takes that for a restart, which it is.
+//!
+//! A full node says a hundred thousand samples each time it is asked, so they are borrowed from the
+//! snapshot and written straight into the text. A test holds the text against the `prometheus` crate's.
 
-use std::collections::HashMap;
+use std::fmt::{self, Write as _};
 
-use prometheus::core::{Collector, Desc};
-use prometheus::proto::{
-    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
-};
-use prometheus::{Encoder as _, Registry, TextEncoder};
 use weir_abi::{RttHistogram, bucket_upper_us};
 
 use super::families::{FAMILIES, US};
 use super::measure::Snapshot;
 use crate::session;
+
+/// The most labels that a metric has.
+const LABELS_MAX: usize = 3;
+
+/// What the samples of a container take in the text, about.
+const BYTES_PER_CONTAINER: usize = 10 << 10;
 
 /// One metric: its name without `weir_agent_`, what it means when it moves, its kind, its labels.
 pub(crate) struct Family {
@@ -24,7 +28,7 @@ pub(crate) struct Family {
     pub(crate) kind: Kind,
     pub(crate) labels: &'static [&'static str],
     /// Its samples: the values of the labels, and the number.
-    pub(crate) samples: fn(&Snapshot) -> Vec<Sample>,
+    pub(crate) samples: for<'a> fn(&'a Snapshot) -> Vec<Sample<'a>>,
 }
 
 #[derive(Clone, Copy)]
@@ -34,23 +38,49 @@ pub(crate) enum Kind {
     Histogram,
 }
 
-pub(crate) struct Sample {
-    pub(crate) labels: Vec<String>,
-    pub(crate) value: Value,
+pub(crate) struct Sample<'a> {
+    /// Those beyond the family's labels are empty.
+    labels: [&'a str; LABELS_MAX],
+    value: Value<'a>,
 }
 
-pub(crate) enum Value {
+#[derive(Clone, Copy)]
+pub(crate) enum Value<'a> {
     Number(f64),
-    Times(Box<RttHistogram>),
+    Times(&'a RttHistogram),
+}
+
+impl<'a> Sample<'a> {
+    pub(crate) fn new<const N: usize>(values: [&'a str; N], value: Value<'a>) -> Self {
+        const { assert!(N <= LABELS_MAX, "more labels than any metric has") };
+        let mut labels = [""; LABELS_MAX];
+        labels[..N].copy_from_slice(&values);
+        Self { labels, value }
+    }
+
+    /// Puts the name of a container before the other labels.
+    pub(super) fn of(mut self, container: &'a str) -> Self {
+        debug_assert!(self.labels[LABELS_MAX - 1].is_empty(), "no room for it");
+        self.labels.rotate_right(1);
+        self.labels[0] = container;
+        self
+    }
+
+    /// Returns the labels of a sample of `family`, with their names.
+    pub(super) fn labels(&self, family: &Family) -> impl Iterator<Item = (&'static str, &'a str)> {
+        family.labels.iter().copied().zip(self.labels)
+    }
 }
 
 /// Writes everything as text.
-pub(super) fn render(snapshot: Snapshot) -> Result<Vec<u8>, prometheus::Error> {
-    let registry = Registry::new();
-    registry.register(Box::new(Measured::new(snapshot)?))?;
-    let mut text = Vec::new();
-    TextEncoder::new().encode(&registry.gather(), &mut text)?;
-    Ok(text)
+pub(super) fn render(snapshot: &Snapshot) -> String {
+    let mut text = String::with_capacity((1 + snapshot.containers.len()) * BYTES_PER_CONTAINER);
+    for family in families() {
+        family
+            .write(&mut text, &(family.samples)(snapshot))
+            .expect("a string takes all that is written");
+    }
+    text
 }
 
 /// Returns every metric: those here, and those that live beside what they count.
@@ -58,116 +88,109 @@ pub(super) fn families() -> impl Iterator<Item = &'static Family> {
     FAMILIES.iter().chain(session::FAMILIES)
 }
 
-/// A snapshot as a collector.
-struct Measured {
-    snapshot: Snapshot,
-    descriptions: Vec<Desc>,
-}
-
-impl Measured {
-    fn new(snapshot: Snapshot) -> Result<Self, prometheus::Error> {
-        let describe = |family: &Family| {
-            let labels = family
-                .labels
-                .iter()
-                .map(|label| (*label).to_owned())
-                .collect();
-            Desc::new(
-                full_name(family),
-                family.help.to_owned(),
-                labels,
-                HashMap::new(),
-            )
-        };
-        let descriptions = families().map(describe).collect::<Result<_, _>>()?;
-        Ok(Self {
-            snapshot,
-            descriptions,
-        })
-    }
-}
-
-impl Collector for Measured {
-    fn desc(&self) -> Vec<&Desc> {
-        self.descriptions.iter().collect()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        families()
-            .map(|family| family.collect(&self.snapshot))
-            .collect()
-    }
-}
-
 impl Family {
-    fn collect(&self, snapshot: &Snapshot) -> MetricFamily {
-        let mut family = MetricFamily::default();
-        family.set_name(full_name(self));
-        family.set_help(self.help.to_owned());
-        family.set_field_type(match self.kind {
-            Kind::Counter => MetricType::COUNTER,
-            Kind::Gauge => MetricType::GAUGE,
-            Kind::Histogram => MetricType::HISTOGRAM,
-        });
-        let metrics = (self.samples)(snapshot)
-            .into_iter()
-            .map(|sample| self.metric(sample));
-        family.set_metric(metrics.collect());
-        family
-    }
-
-    fn metric(&self, sample: Sample) -> Metric {
-        let mut metric = Metric::default();
-        let pairs = self.labels.iter().zip(sample.labels).map(|(name, value)| {
-            let mut pair = LabelPair::default();
-            pair.set_name((*name).to_owned());
-            pair.set_value(value);
-            pair
-        });
-        metric.set_label(pairs.collect());
-        match (self.kind, sample.value) {
-            (Kind::Counter, Value::Number(number)) => {
-                let mut counter = Counter::default();
-                counter.set_value(number);
-                metric.set_counter(counter);
-            }
-            (Kind::Gauge | Kind::Histogram, Value::Number(number)) => {
-                let mut gauge = Gauge::default();
-                gauge.set_value(number);
-                metric.set_gauge(gauge);
-            }
-            (Kind::Counter | Kind::Gauge | Kind::Histogram, Value::Times(times)) => {
-                metric.set_histogram(histogram(&times));
+    fn write(&self, text: &mut String, samples: &[Sample<'_>]) -> fmt::Result {
+        if samples.is_empty() {
+            return Ok(());
+        }
+        let name = full_name(self);
+        let kind = self.kind.name();
+        writeln!(text, "# HELP {name} {}\n# TYPE {name} {kind}", self.help)?;
+        for sample in samples {
+            match sample.value {
+                Value::Number(number) => {
+                    self.write_series(text, &name, "", sample, None)?;
+                    writeln!(text, "{number}")?;
+                }
+                Value::Times(times) => self.write_times(text, &name, sample, times)?,
             }
         }
-        metric
+        Ok(())
+    }
+
+    /// The programs' four buckets per power of two become one each: what is asked of a histogram over
+    /// time and nodes needs no more, and a thousand containers should still be scraped in a blink.
+    fn write_times(
+        &self,
+        text: &mut String,
+        name: &str,
+        sample: &Sample<'_>,
+        times: &RttHistogram,
+    ) -> fmt::Result {
+        const STEPS: usize = 4;
+        let mut seen = 0;
+        for (index, counts) in times.buckets.chunks(STEPS).enumerate() {
+            seen += counts.iter().sum::<u64>();
+            let last = index * STEPS + counts.len() - 1;
+            // The last bucket also holds what is longer: it is infinity's.
+            if last + 1 < times.buckets.len() {
+                let last = u32::try_from(last).expect("there are a hundred buckets");
+                let upper = float(bucket_upper_us(last)) / US;
+                self.write_series(text, name, "_bucket", sample, Some(upper))?;
+                writeln!(text, "{seen}")?;
+            }
+        }
+        self.write_series(text, name, "_bucket", sample, Some(f64::INFINITY))?;
+        writeln!(text, "{seen}")?;
+        self.write_series(text, name, "_sum", sample, None)?;
+        writeln!(text, "{}", float(times.sum_us) / US)?;
+        self.write_series(text, name, "_count", sample, None)?;
+        writeln!(text, "{seen}")
+    }
+
+    /// Writes name and labels: what the number after them is of.
+    fn write_series(
+        &self,
+        text: &mut String,
+        name: &str,
+        suffix: &str,
+        sample: &Sample<'_>,
+        upper: Option<f64>,
+    ) -> fmt::Result {
+        text.push_str(name);
+        text.push_str(suffix);
+        let mut before = '{';
+        for (label, value) in sample.labels(self) {
+            text.push(before);
+            text.push_str(label);
+            text.push_str("=\"");
+            write_escaped(text, value);
+            text.push('"');
+            before = ',';
+        }
+        match upper {
+            Some(f64::INFINITY) => write!(text, "{before}le=\"+Inf\"}} "),
+            Some(upper) => write!(text, "{before}le=\"{upper}\"}} "),
+            None if self.labels.is_empty() => write!(text, " "),
+            None => write!(text, "}} "),
+        }
     }
 }
 
-/// The programs' four buckets per power of two become one each: what is asked of a histogram over
-/// time and nodes needs no more, and a thousand containers should still be scraped in a blink.
-fn histogram(times: &RttHistogram) -> Histogram {
-    const STEPS: usize = 4;
-    let mut buckets = Vec::with_capacity(times.buckets.len() / STEPS);
-    let mut seen = 0;
-    for (index, counts) in times.buckets.chunks(STEPS).enumerate() {
-        seen += counts.iter().sum::<u64>();
-        let last = index * STEPS + counts.len() - 1;
-        // The last bucket also holds what is longer: it is the encoder's +Inf.
-        if last + 1 < times.buckets.len() {
-            let upper_us =
-                bucket_upper_us(u32::try_from(last).expect("there are a hundred buckets"));
-            let mut bucket = Bucket::default();
-            bucket.set_upper_bound(float(upper_us) / US);
-            bucket.set_cumulative_count(seen);
-            buckets.push(bucket);
+/// Writes the value of a label as the format wants it between quotes.
+fn write_escaped(text: &mut String, value: &str) {
+    if !value.contains(['\\', '"', '\n']) {
+        text.push_str(value);
+        return;
+    }
+    for character in value.chars() {
+        match character {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            other => text.push(other),
         }
     }
-    let mut histogram = Histogram::default();
-    histogram.set_bucket(buckets);
-    histogram.set_sample_count(seen);
-    histogram.set_sample_sum(float(times.sum_us) / US);
-    histogram
+}
+
+impl Kind {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
 }
 
 pub(super) fn full_name(family: &Family) -> String {
@@ -181,15 +204,15 @@ pub(crate) fn float(value: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use prometheus::proto::{
+        Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+    };
+    use prometheus::{Encoder as _, TextEncoder};
     use weir_abi::bucket_of;
 
     use super::super::measure::Measurement;
     use super::*;
     use crate::session::SessionReport;
-
-    fn text(snapshot: Snapshot) -> String {
-        String::from_utf8(render(snapshot).unwrap()).unwrap()
-    }
 
     fn measured() -> Snapshot {
         let mut rtt = RttHistogram::default();
@@ -229,12 +252,12 @@ mod tests {
 
     #[test]
     fn everything_measured_is_written() {
-        let text = text(measured());
+        let text = render(&measured());
         for line in [
             "weir_agent_containers{state=\"running\"} 1",
             "weir_agent_containers{state=\"ended\"} 2",
             "weir_agent_container_cpu_seconds_total{container=\"web\",mode=\"user\"} 1.5",
-            "weir_agent_container_memory_bytes{container=\"web\",source=\"pss\"} 4096",
+            "weir_agent_container_memory_bytes{container=\"web\",source=\"processes\"} 4096",
             "weir_agent_container_ports{container=\"web\",kind=\"assigned\"} 1",
             "weir_agent_container_network_receive_bytes_total{container=\"web\"} 2",
             "weir_agent_container_network_dropped_packets_total{container=\"web\",direction=\"transmit\",reason=\"source_port\"} 6",
@@ -263,7 +286,7 @@ mod tests {
 
     #[test]
     fn an_empty_node_has_no_container_series() {
-        let text = text(Snapshot::default());
+        let text = render(&Snapshot::default());
         assert!(!text.contains("weir_agent_container_"), "{text}");
         assert!(text.contains("weir_agent_build_info{version="), "{text}");
     }
@@ -281,9 +304,114 @@ mod tests {
                 family.name
             );
             assert!(family.help.ends_with('.'), "{}", family.help);
+            // They would have to be escaped.
+            assert!(!family.help.contains(['\\', '\n']), "{}", family.help);
+            assert!(family.labels.len() <= LABELS_MAX, "{}", family.name);
             for unit in ["_ms", "_us", "_ns", "_milliseconds", "_kb"] {
                 assert!(!family.name.contains(unit), "{}", family.name);
             }
         }
+    }
+
+    /// Says the same by way of the `prometheus` crate.
+    fn of_the_crate(snapshot: &Snapshot) -> String {
+        let families: Vec<MetricFamily> = families()
+            .filter_map(|family| {
+                let samples = (family.samples)(snapshot);
+                let metrics: Vec<Metric> = samples
+                    .iter()
+                    .map(|sample| metric(family, sample))
+                    .collect();
+                if metrics.is_empty() {
+                    return None;
+                }
+                let mut said = MetricFamily::default();
+                said.set_name(full_name(family));
+                said.set_help(family.help.to_owned());
+                said.set_field_type(match family.kind {
+                    Kind::Counter => MetricType::COUNTER,
+                    Kind::Gauge => MetricType::GAUGE,
+                    Kind::Histogram => MetricType::HISTOGRAM,
+                });
+                said.set_metric(metrics);
+                Some(said)
+            })
+            .collect();
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&families, &mut text).unwrap();
+        String::from_utf8(text).unwrap()
+    }
+
+    fn metric(family: &Family, sample: &Sample<'_>) -> Metric {
+        let mut metric = Metric::default();
+        let labels = sample.labels(family).map(|(name, value)| {
+            let mut pair = LabelPair::default();
+            pair.set_name(name.to_owned());
+            pair.set_value(value.to_owned());
+            pair
+        });
+        metric.set_label(labels.collect());
+        match (family.kind, sample.value) {
+            (Kind::Counter, Value::Number(number)) => {
+                let mut counter = Counter::default();
+                counter.set_value(number);
+                metric.set_counter(counter);
+            }
+            (Kind::Gauge, Value::Number(number)) => {
+                let mut gauge = Gauge::default();
+                gauge.set_value(number);
+                metric.set_gauge(gauge);
+            }
+            (Kind::Histogram, Value::Times(times)) => {
+                let samples = times.buckets.iter().sum();
+                let upper = |last: usize| {
+                    let mut bucket = Bucket::default();
+                    let upper_us = bucket_upper_us(u32::try_from(last).unwrap());
+                    bucket.set_upper_bound(float(upper_us) / US);
+                    bucket.set_cumulative_count(times.buckets[..=last].iter().sum());
+                    bucket
+                };
+                let lasts = (3..times.buckets.len() - 1).step_by(4);
+                let mut histogram = Histogram::default();
+                histogram.set_bucket(lasts.map(upper).collect());
+                histogram.set_sample_count(samples);
+                histogram.set_sample_sum(float(times.sum_us) / US);
+                metric.set_histogram(histogram);
+            }
+            (Kind::Histogram, Value::Number(_))
+            | (Kind::Counter | Kind::Gauge, Value::Times(_)) => {
+                panic!("{} has samples of another kind", family.name)
+            }
+        }
+        metric
+    }
+
+    #[test]
+    fn the_text_is_that_of_the_prometheus_crate() {
+        for snapshot in [
+            measured(),
+            Snapshot::default(),
+            super::super::reference::everything(3),
+        ] {
+            assert_eq!(render(&snapshot), of_the_crate(&snapshot));
+        }
+    }
+
+    #[test]
+    fn any_label_is_escaped_as_the_prometheus_crate_does() {
+        bolero::check!()
+            .with_type::<(String, u64, u64)>()
+            .with_iterations(1000)
+            .for_each(|(name, run_time_ns, run_count)| {
+                let snapshot = Snapshot {
+                    programs: vec![crate::telemetry::ProgramStatistics {
+                        name: name.clone(),
+                        run_time_ns: *run_time_ns,
+                        run_count: *run_count,
+                    }],
+                    ..Snapshot::default()
+                };
+                assert_eq!(render(&snapshot), of_the_crate(&snapshot));
+            });
     }
 }

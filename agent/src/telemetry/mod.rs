@@ -29,4 +29,4 @@ pub use http::{HttpError, HttpServer};
 pub(crate) use measure::Snapshot;
 pub use measure::Telemetry;
 pub(crate) use metrics::{Family, Kind, Sample, Value, float};
-pub use statistics::{ContainerStatistics, MemorySource, NetworkUse, RttPercentiles};
+pub use statistics::{ContainerStatistics, Drops, MemorySource, NetworkUse, RttPercentiles};

@@ -8,8 +8,8 @@ use std::path::Path;
 use weir_abi::{DropReason, NodeCounters, RttHistogram};
 
 use super::measure::{Measurement, Snapshot};
-use super::metrics::{Family, Kind, families, full_name, render};
-use super::statistics::MemorySource;
+use super::metrics::{Family, families, full_name, render};
+use super::statistics::{Drops, MemorySource};
 use crate::session::SessionReport;
 use crate::telemetry::ProgramStatistics;
 
@@ -24,7 +24,7 @@ const NAMED: [(&str, &str); 3] = [
 ];
 
 /// Returns a node on which everything that can be said of this many containers is said.
-fn everything(containers: usize) -> Snapshot {
+pub(super) fn everything(containers: usize) -> Snapshot {
     let measured = |index: usize| {
         let mut statistics = super::mesos::tests::statistics();
         statistics.name = format!("web{index}").parse().unwrap();
@@ -33,12 +33,12 @@ fn everything(containers: usize) -> Snapshot {
         statistics.limits.memory = Some("64M".parse().unwrap());
         statistics.memory_source = match index % 2 {
             0 => MemorySource::Cgroup,
-            _ => MemorySource::ProportionalSetSize,
+            _ => MemorySource::Processes,
         };
         let network = statistics.network.as_mut().unwrap();
-        let drops: BTreeMap<String, u64> = DropReason::ALL
+        let drops: Drops = DropReason::ALL
             .iter()
-            .map(|reason| (reason.name().to_owned(), 1))
+            .map(|reason| (reason.name(), 1))
             .collect();
         network.traffic.rx_drops.clone_from(&drops);
         network.traffic.tx_drops = drops;
@@ -66,7 +66,7 @@ fn everything(containers: usize) -> Snapshot {
 
 /// Returns how many series a scrape of this many containers has.
 fn all_series(containers: usize) -> usize {
-    let text = String::from_utf8(render(everything(containers)).unwrap()).unwrap();
+    let text = render(&everything(containers));
     text.lines().filter(|line| !line.starts_with('#')).count()
 }
 
@@ -84,24 +84,18 @@ fn unit(name: &str) -> &'static str {
     }
 }
 
-const fn kind(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Counter => "counter",
-        Kind::Gauge => "gauge",
-        Kind::Histogram => "histogram",
-    }
-}
-
 /// Returns the labels of a family with the values that they can have.
 fn labels(family: &Family, snapshot: &Snapshot) -> String {
     let samples = (family.samples)(snapshot);
-    let described = family.labels.iter().enumerate().map(|(index, label)| {
+    let described = family.labels.iter().map(|label| {
         if let Some((_, what)) = NAMED.iter().find(|(named, _)| named == label) {
             return format!("`{label}`: {what}");
         }
         let values: BTreeSet<String> = samples
             .iter()
-            .map(|sample| format!("`{}`", sample.labels[index]))
+            .flat_map(|sample| sample.labels(family))
+            .filter(|(name, _)| name == label)
+            .map(|(_, value)| format!("`{value}`"))
             .collect();
         assert!(!values.is_empty(), "{}: {label}", family.name);
         let values: Vec<String> = values.into_iter().collect();
@@ -130,7 +124,7 @@ fn page() -> String {
             page,
             "| `{}` | {} | {} | {} | {} |",
             full_name(family),
-            kind(family.kind),
+            family.kind.name(),
             unit(family.name),
             labels(family, &snapshot),
             family.help,
@@ -167,9 +161,9 @@ fn no_label_other_than_the_container_grows_with_containers() {
         let mut values: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for family in families() {
             for sample in (family.samples)(snapshot) {
-                assert_eq!(sample.labels.len(), family.labels.len(), "{}", family.name);
-                for (label, value) in family.labels.iter().zip(sample.labels) {
-                    values.entry(label).or_default().insert(value);
+                for (label, value) in sample.labels(family) {
+                    assert!(!value.is_empty(), "{}: {label}", family.name);
+                    values.entry(label).or_default().insert(value.to_owned());
                 }
             }
         }

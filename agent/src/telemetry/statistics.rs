@@ -1,8 +1,9 @@
 //! What is said of one container's use, for `weir-agent stats` and all else that is derived from it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use weir_executor::spec::NetworkMode;
 use weir_resources::{PortRange, PortSet};
 
@@ -32,7 +33,7 @@ pub struct ContainerStatistics {
     pub memory_bytes: u64,
     /// What that number is.
     pub memory_source: MemorySource,
-    /// Of the memory, what belongs to no file; known with the memory controller only.
+    /// Of the memory, what belongs to no file.
     pub memory_anonymous_bytes: Option<u64>,
     /// How many processes it has.
     pub processes: u64,
@@ -52,8 +53,11 @@ pub struct ContainerStatistics {
 pub enum MemorySource {
     /// `memory.current` of the cgroup: pages, cache and kernel memory that are charged to it.
     Cgroup,
-    /// The sum of the proportional set sizes of its processes, for want of the memory controller.
-    ProportionalSetSize,
+    /// What its processes have mapped that belongs to no file, for want of the memory controller.
+    ///
+    /// Pages that processes share since a fork count for each of them, and a kernel between 6.2 and
+    /// 6.15 is out by up to 128 KiB for each of its processors.
+    Processes,
 }
 
 impl MemorySource {
@@ -61,7 +65,7 @@ impl MemorySource {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Cgroup => "cgroup",
-            Self::ProportionalSetSize => "pss",
+            Self::Processes => "processes",
         }
     }
 }
@@ -90,6 +94,52 @@ pub struct NetworkUse {
     pub tcp_rtt: Option<RttPercentiles>,
 }
 
+/// Dropped packets by reason, in the reasons' order.
+///
+/// Written as a map. A name that this build does not know keeps its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drops(Vec<(Cow<'static, str>, u64)>);
+
+impl Drops {
+    /// Returns each reason with its number.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.0.iter().map(|(reason, count)| (&**reason, *count))
+    }
+
+    /// Returns all of them together.
+    pub fn total(&self) -> u64 {
+        self.iter().map(|(_, count)| count).sum()
+    }
+}
+
+impl FromIterator<(&'static str, u64)> for Drops {
+    fn from_iter<I: IntoIterator<Item = (&'static str, u64)>>(counts: I) -> Self {
+        let counts = counts.into_iter();
+        Self(
+            counts
+                .map(|(reason, count)| (Cow::Borrowed(reason), count))
+                .collect(),
+        )
+    }
+}
+
+impl Serialize for Drops {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+impl<'de> Deserialize<'de> for Drops {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let counts = BTreeMap::<String, u64>::deserialize(deserializer)?.into_iter();
+        Ok(Self(
+            counts
+                .map(|(reason, count)| (Cow::Owned(reason), count))
+                .collect(),
+        ))
+    }
+}
+
 /// Packets and bytes of a container.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Traffic {
@@ -98,13 +148,13 @@ pub struct Traffic {
     /// Bytes that reached it.
     pub rx_bytes: u64,
     /// Packets for it that were dropped, by reason.
-    pub rx_drops: BTreeMap<String, u64>,
+    pub rx_drops: Drops,
     /// Packets that left it.
     pub tx_packets: u64,
     /// Bytes that left it.
     pub tx_bytes: u64,
     /// Packets of it that were dropped, by reason.
-    pub tx_drops: BTreeMap<String, u64>,
+    pub tx_drops: Drops,
 }
 
 /// Round-trip times in microseconds; each at most a quarter too high.

@@ -9,6 +9,7 @@ pub mod bpf;
 pub mod capability;
 pub mod cgroup;
 pub mod clone;
+pub mod directory;
 pub mod mount;
 pub mod netlink;
 pub mod netns;

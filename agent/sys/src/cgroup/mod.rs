@@ -1,6 +1,7 @@
 //! Control groups, version 2: directories of files that hold, count, limit and kill processes.
 
 mod delegation;
+mod files;
 mod text;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -15,7 +16,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use self::text::{is_populated, name_at, parse_cpu_statistics, parse_processes};
+pub use self::files::Files;
+use self::text::{is_populated, name_at, parse_processes};
 use crate::mount;
 
 /// How often processes that fork while being killed one by one are looked for again (kernels before 5.14 only).
@@ -249,24 +251,6 @@ impl Cgroup {
         }
     }
 
-    /// Returns what its processes, past and present, have used of the processors.
-    ///
-    /// The kernel counts this in every group, with or without a controller.
-    pub fn cpu_statistics(&self) -> Result<CpuStatistics, CgroupError> {
-        Ok(parse_cpu_statistics(&self.read("cpu.stat")?))
-    }
-
-    /// Returns how much memory its processes hold; `None` without the memory controller.
-    pub fn memory_bytes(&self) -> Result<Option<u64>, CgroupError> {
-        match self.read("memory.current") {
-            Ok(text) => Ok(text.trim().parse().ok()),
-            Err(CgroupError::Failed { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// Returns the controllers that can act here.
     pub fn controllers(&self) -> Result<Vec<String>, CgroupError> {
         Ok(self
@@ -457,6 +441,7 @@ mod tests {
     use std::ffi::CString;
 
     use super::*;
+    use crate::directory::Directory;
     use crate::program::Program;
 
     /// A group for one test, gone with it.
@@ -558,7 +543,16 @@ mod tests {
         let process = scratch.start("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done");
         crate::pidfd::wait_ended(process.pidfd.as_fd(), None).unwrap();
         crate::pidfd::reap(process.pidfd.as_fd()).unwrap();
-        assert!(scratch.0.cpu_statistics().unwrap().usage_us > 0);
+        assert!(
+            Files::new(
+                &mut Directory::open(Path::new("/")).unwrap(),
+                scratch.0.path()
+            )
+            .cpu_statistics()
+            .unwrap()
+            .usage_us
+                > 0
+        );
         assert!(scratch.0.id().unwrap() > 1);
     }
 
@@ -584,7 +578,12 @@ mod tests {
                 .contains("no memory controller (it has: "),
             "{refused}"
         );
-        assert_eq!(below.memory_bytes().unwrap(), None);
+        assert_eq!(
+            Files::new(&mut Directory::open(below.path()).unwrap(), Path::new("."))
+                .memory_bytes()
+                .unwrap(),
+            None
+        );
     }
 
     #[test]

@@ -24,13 +24,20 @@ pub(super) fn parse_processes(text: &str) -> Vec<Pid> {
         .collect()
 }
 
-/// Reads `cpu.stat`, a name and a number a line.
+/// Returns a value of a file of `name value` lines, such as `memory.stat`.
+pub(super) fn flat_value(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| {
+        line.strip_prefix(name)?
+            .strip_prefix(' ')?
+            .trim()
+            .parse()
+            .ok()
+    })
+}
+
+/// Reads `cpu.stat`.
 pub(super) fn parse_cpu_statistics(text: &str) -> CpuStatistics {
-    let value = |name: &str| {
-        text.lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
-            .unwrap_or(0)
-    };
+    let value = |name: &str| flat_value(text, name).unwrap_or(0);
     CpuStatistics {
         usage_us: value("usage_usec"),
         user_us: value("user_usec"),
@@ -133,5 +140,11 @@ mod tests {
                 };
                 assert_eq!(parse_cpu_statistics(&text), expected, "{text:?}");
             });
+    }
+
+    #[test]
+    fn a_value_is_found_by_its_whole_name() {
+        assert_eq!(flat_value("anon_thp 1\nanon 2\n", "anon"), Some(2));
+        assert_eq!(flat_value("anon_thp 1\n", "anon"), None);
     }
 }

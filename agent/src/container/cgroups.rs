@@ -48,14 +48,10 @@ impl CgroupTree {
         if let Some(delegated) = &place.delegated
             && *delegated != place.parent
         {
-            make_room(&Cgroup::open(delegated)?, &mut changes)?;
+            changes.make_room(&Cgroup::open(delegated)?)?;
         }
-        let mut pass_down = |controller| {
-            controller_of(
-                changes.pass_down(place.top(), parent.path(), controller),
-                &place,
-            )
-        };
+        let mut pass_down =
+            |controller| controller_of(changes.pass_down(&place, controller), &place);
         let (cpu, memory) = (pass_down("cpu")?, pass_down("memory")?);
         Ok(Self {
             state_directory: state_directory.to_owned(),
@@ -152,20 +148,6 @@ pub(crate) enum Enforcement {
     Lacking,
 }
 
-/// Moves the processes of a delegated cgroup into one below it: controllers act below a cgroup only
-/// where it has no processes of its own.
-fn make_room(delegated: &Cgroup, changes: &mut HierarchyChanges) -> Result<(), HierarchyError> {
-    let processes = delegated.processes()?;
-    if processes.is_empty() {
-        return Ok(());
-    }
-    let unit = changes.make(delegated.path(), &delegated.path().join("unit"))?;
-    for process in processes {
-        unit.take_in(process)?;
-    }
-    Ok(())
-}
-
 /// Returns what came of passing a controller down.
 fn controller_of(
     passed: Result<(), HierarchyError>,
@@ -185,6 +167,7 @@ fn controller_of(
                 "not in cgroup.controllers of {path}{remedy}"
             )))
         }
+        Err(error @ HierarchyError::NotOurs { .. }) => Ok(Controller::Missing(error.to_string())),
         Err(HierarchyError::Cgroup(CgroupError::Failed { path, source, .. })) => {
             let path = path.display();
             Ok(Controller::Missing(format!(

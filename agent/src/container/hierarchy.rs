@@ -3,6 +3,7 @@
 //! Every change is written down before it is made, in `cgroups.json` of the state directory: also an
 //! agent that was killed leaves a node that can be restored.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,6 +11,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use weir_sys::cgroup::{Cgroup, CgroupError};
 use weir_sys::process::{self, ProcessError};
+
+use super::place::Place;
+
+/// The cgroup in a delegated one that takes its processes in.
+const ROOM: &str = "unit";
 
 /// The name of the record in the state directory.
 const RECORD: &str = "cgroups.json";
@@ -57,6 +63,12 @@ pub enum HierarchyError {
     /// It is not known which boot this is.
     #[error(transparent)]
     Boot(#[from] ProcessError),
+    /// A controller would have to be passed on by a cgroup that is systemd's.
+    #[error("{} does not pass it on, and is systemd's; start weir-containers.service, or have [cgroup] parent in a cgroup of a unit with Delegate=yes", path.display())]
+    NotOurs {
+        /// The cgroup.
+        path: PathBuf,
+    },
     /// A cgroup.
     #[error(transparent)]
     Cgroup(#[from] CgroupError),
@@ -101,18 +113,36 @@ impl HierarchyChanges {
         Ok(Cgroup::create(path)?)
     }
 
-    /// Lets a controller act in each cgroup from below `root` down to the children of `path`.
+    /// Moves the processes of a delegated cgroup into one below it: controllers act below a cgroup only
+    /// where it has no processes of its own.
+    pub(crate) fn make_room(&mut self, delegated: &Cgroup) -> Result<(), HierarchyError> {
+        let processes = delegated.processes()?;
+        if processes.is_empty() {
+            return Ok(());
+        }
+        let room = self.make(delegated.path(), &delegated.path().join(ROOM))?;
+        for process in processes {
+            room.take_in(process)?;
+        }
+        Ok(())
+    }
+
+    /// Lets a controller act in each cgroup from below the top of what is ours down to containers.
     pub(crate) fn pass_down(
         &mut self,
-        root: &Path,
-        path: &Path,
+        place: &Place,
         controller: &'static str,
     ) -> Result<(), HierarchyError> {
-        let chain = std::iter::once(root.to_owned()).chain(above(root, path));
+        let top = place.top();
+        let chain = std::iter::once(top.to_owned()).chain(above(top, &place.parent));
         for cgroup in chain {
             let cgroup = Cgroup::open(&cgroup)?;
             if cgroup.passed_on()?.iter().any(|name| name == controller) {
                 continue;
+            }
+            if !place.is_ours(cgroup.path()) {
+                let path = cgroup.path().to_owned();
+                return Err(HierarchyError::NotOurs { path });
             }
             // A controller that is not there is no change to write down.
             if cgroup.controllers()?.iter().any(|name| name == controller) {
@@ -128,16 +158,7 @@ impl HierarchyChanges {
 
     /// Puts everything back and forgets it. No container may be left.
     pub fn give_back(&mut self) -> Result<(), HierarchyError> {
-        for path in self.record.made.iter().rev() {
-            // And not `Cgroup::remove`, which takes those below along: they are somebody else's.
-            let removed = fs::remove_dir(path);
-            if let Err(error) = removed
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                // In use by somebody else by now.
-                tracing::info!(path = %path.display(), %error, "the cgroup stays");
-            }
-        }
+        // Controllers first: a cgroup that passes one on takes no process back.
         for (path, controller) in self.record.passed_on.iter().rev() {
             let stopped =
                 Cgroup::open(path).and_then(|cgroup| cgroup.disable_controllers(&[controller]));
@@ -145,6 +166,21 @@ impl HierarchyChanges {
                 && path.exists()
             {
                 tracing::info!(path = %path.display(), controller, %error, "the controller stays");
+            }
+        }
+        for path in self.record.made.iter().rev() {
+            if path.file_name() == Some(OsStr::new(ROOM))
+                && let Err(error) = move_up(path)
+            {
+                tracing::info!(path = %path.display(), %error, "its processes stay");
+            }
+            // And not `Cgroup::remove`, which takes those below along: they are somebody else's.
+            let removed = fs::remove_dir(path);
+            if let Err(error) = removed
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                // In use by somebody else by now.
+                tracing::info!(path = %path.display(), %error, "the cgroup stays");
             }
         }
         self.record.made.clear();
@@ -174,6 +210,18 @@ impl HierarchyChanges {
             .map_err(failed)?;
         fs::rename(&temporary, &self.path).map_err(failed)
     }
+}
+
+/// Moves the processes of a cgroup into the one above it.
+fn move_up(path: &Path) -> Result<(), CgroupError> {
+    let Some(above) = path.parent().filter(|_| path.exists()) else {
+        return Ok(());
+    };
+    let above = Cgroup::open(above)?;
+    for process in Cgroup::open(path)?.processes()? {
+        above.take_in(process)?;
+    }
+    Ok(())
 }
 
 /// Returns `path` and what is above it, below `root`, the highest first.
@@ -274,14 +322,50 @@ mod tests {
         let path = root.join(name("controllers"));
         let mut changes = HierarchyChanges::open(state.path()).unwrap();
         changes.make(&root, &path).unwrap();
-        let error = changes
-            .pass_down(&root, &path, "no-such-controller")
-            .unwrap_err();
+        let mut place = Place {
+            parent: path.clone(),
+            root: root.clone(),
+            delegated: None,
+            has_systemd: false,
+        };
+        let error = changes.pass_down(&place, "no-such-controller").unwrap_err();
         assert!(matches!(
             error,
             HierarchyError::Cgroup(CgroupError::NotAvailable { .. })
         ));
+        // What is systemd's is not even asked.
+        place.has_systemd = true;
+        let error = changes.pass_down(&place, "no-such-controller").unwrap_err();
+        assert!(matches!(error, HierarchyError::NotOurs { path } if path == root));
         assert!(changes.record.passed_on.is_empty());
         changes.give_back().unwrap();
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "any process will do, and the product starts none this way"
+    )]
+    #[test]
+    fn processes_that_made_room_go_back_to_where_they_were() {
+        let root = find_hierarchy().unwrap();
+        let state = tempfile::tempdir().unwrap();
+        let unit = Cgroup::create(&root.join(name("room"))).unwrap();
+        let mut sleeper = std::process::Command::new("sleep")
+            .arg("60")
+            .spawn()
+            .unwrap();
+        let process = nix::unistd::Pid::from_raw(sleeper.id().try_into().unwrap());
+        unit.take_in(process).unwrap();
+
+        let mut changes = HierarchyChanges::open(state.path()).unwrap();
+        changes.make_room(&unit).unwrap();
+        assert_eq!(unit.processes().unwrap(), []);
+        changes.give_back().unwrap();
+        assert_eq!(unit.processes().unwrap(), [process]);
+        assert!(!unit.path().join(ROOM).exists());
+
+        sleeper.kill().unwrap();
+        sleeper.wait().unwrap();
+        unit.remove(REMOVE_PATIENCE).unwrap();
     }
 }

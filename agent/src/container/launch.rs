@@ -28,9 +28,11 @@ use super::id::ContainerId;
 use super::plan::executor_spec;
 use crate::ports::UnixMs;
 use crate::store::{ContainerRow, ExecutorIdentity};
+
 /// How long an executor may take for its part of a launch. On an idle node it is milliseconds; on
-/// one that swaps it can be seconds, and giving up too early helps nobody.
-const EXECUTOR_PATIENCE: Duration = Duration::from_secs(15);
+/// one that boots or swaps with all its processors busy it was more than 15 s, and giving up too early
+/// helps nobody.
+const EXECUTOR_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A container whose task was told to go.
 #[derive(Debug)]

@@ -11,7 +11,7 @@
 //! ```
 //!
 //! systemd takes every cgroup for its own but those that it delegates; what others do elsewhere it may
-//! undo at any time (systemd's CGROUP_DELEGATION.md).
+//! undo at any time (systemd's CGROUP_DELEGATION.md). So nothing outside of the parent is changed there.
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +25,9 @@ const UNIT: &str = "weir.slice/weir-containers.service";
 /// The parent in the cgroup of that unit.
 const IN_UNIT: &str = "containers";
 
+/// Where sd_booted(3) looks.
+const SYSTEMD: &str = "/run/systemd/system";
+
 /// The parent where there is no such unit.
 const PLAIN: &str = "weir";
 
@@ -37,6 +40,8 @@ pub(crate) struct Place {
     pub(crate) parent: PathBuf,
     /// The cgroup, at or above the parent, that systemd delegates: nothing above it is ours.
     pub(crate) delegated: Option<PathBuf>,
+    /// Whether what is not delegated is systemd's.
+    pub(crate) has_systemd: bool,
 }
 
 impl Place {
@@ -57,11 +62,41 @@ impl Place {
                 break;
             }
         }
+        // Somebody may have named a delegated cgroup as the root. The top of what is seen here is not
+        // meant: there it is the system in a container that it was delegated to, and not to us.
+        if delegated.is_none()
+            && is_delegated(&root)?
+            && Cgroup::open(&root)?.name()? != Path::new("/")
+        {
+            delegated = Some(root.clone());
+        }
         Ok(Self {
             root,
             parent,
             delegated,
+            has_systemd: Path::new(SYSTEMD).exists(),
         })
+    }
+
+    /// Returns whether a cgroup at or below [`Self::top`] may be changed.
+    pub(crate) fn is_ours(&self, path: &Path) -> bool {
+        match &self.delegated {
+            Some(delegated) => path.starts_with(delegated),
+            None => !self.has_systemd || path.starts_with(&self.parent),
+        }
+    }
+
+    /// Returns the controllers that can act on containers here, and the cgroup that says so. The parent
+    /// need not be there.
+    pub(crate) fn controllers(&self) -> Result<(PathBuf, Vec<String>), CgroupError> {
+        let top = self.top();
+        if self.is_ours(top) {
+            return Ok((top.to_owned(), Cgroup::open(top)?.controllers()?));
+        }
+        // What the nearest that is there passes on.
+        let mut above = self.parent.ancestors().skip(1);
+        let above = above.find(|path| path.exists()).unwrap_or(top);
+        Ok((above.to_owned(), Cgroup::open(above)?.passed_on()?))
     }
 
     /// Returns the highest cgroup that may be changed.
@@ -135,6 +170,13 @@ mod tests {
         assert_eq!(place.delegated.as_deref(), Some(unit.path()));
         assert_eq!(place.top(), unit.path());
 
+        let (path, controllers) = place.controllers().unwrap();
+        assert_eq!(
+            (path.as_path(), controllers),
+            (unit.path(), unit.controllers().unwrap())
+        );
+        assert!(place.is_ours(unit.path()) && !place.is_ours(root.path()));
+
         let named = Place::find(&config(&root, Some("weir.slice/other"))).unwrap();
         assert_eq!(
             (named.parent, named.delegated),
@@ -148,5 +190,46 @@ mod tests {
         );
         drop(container);
         root.remove(Duration::from_secs(2)).unwrap();
+    }
+
+    #[test]
+    fn a_root_that_is_delegated_is_ours_unless_it_is_the_top() {
+        let name = format!("weir-unit-{}-root", std::process::id());
+        let root = Cgroup::create(&find_hierarchy().unwrap().join(name)).unwrap();
+        let place = Place::find(&config(&root, None)).unwrap();
+        assert_eq!(place.delegated, None);
+
+        let flags = rustix::fs::XattrFlags::empty();
+        rustix::fs::setxattr(root.path(), "trusted.delegate", b"1", flags).unwrap();
+        let place = Place::find(&config(&root, None)).unwrap();
+        assert_eq!(place.delegated.as_deref(), Some(root.path()));
+        assert!(place.is_ours(root.path()));
+        root.remove(Duration::from_secs(2)).unwrap();
+    }
+
+    #[test]
+    fn without_delegation_what_is_above_the_parent_is_systemds() {
+        let root = find_hierarchy().unwrap();
+        let mut place = Place {
+            parent: root.join("weir-of-nobody/containers"),
+            root: root.clone(),
+            delegated: None,
+            has_systemd: false,
+        };
+        let whole = Cgroup::open(&root).unwrap();
+        assert!(place.is_ours(&root));
+        assert_eq!(
+            place.controllers().unwrap(),
+            (root.clone(), whole.controllers().unwrap())
+        );
+
+        place.has_systemd = true;
+        assert!(!place.is_ours(&root) && !place.is_ours(&root.join("weir-of-nobody")));
+        assert!(place.is_ours(&place.parent) && place.is_ours(&place.parent.join("one")));
+        // Of what the root has, only what it passes on arrives.
+        assert_eq!(
+            place.controllers().unwrap(),
+            (root, whole.passed_on().unwrap())
+        );
     }
 }

@@ -105,17 +105,19 @@ fn cgroups(config: &CgroupConfig) -> Vec<Check> {
         ),
         Err(error) => CGROUPS.missing(chain(&error), "containers cannot be told from the node"),
     }];
-    let controllers = cgroup.controllers().unwrap_or_default();
+    let (from, controllers) = place.controllers().unwrap_or_default();
     for (feature, name, option) in [(CPU, "cpu", "--cpus"), (MEMORY, "memory", "--mem")] {
         checks.push(if controllers.iter().any(|found| found == name) {
             feature.ok("in cgroup v2")
         } else {
             let lost = if config.allow_unenforced_limits {
                 format!("{option} is taken and not enforced, as the configuration allows")
-            } else {
+            } else if from == *root {
                 format!("{option} is refused; boot with the controller in cgroup v2")
+            } else {
+                format!("{option} is refused; Delegate=yes of its unit has systemd leave it to that cgroup")
             };
-            feature.degraded("not in cgroup v2", lost)
+            feature.degraded(format!("does not come down from {}", from.display()), lost)
         });
     }
     checks.push(delegation(&place));

@@ -56,6 +56,8 @@ pub struct ProgramStatistics {
     pub run_time_ns: u64,
     /// How often it ran, since it was loaded.
     pub run_count: u64,
+    /// How many instructions the verifier looked at, on all paths together; told since Linux 5.16.
+    pub verified_instructions: Option<u32>,
 }
 
 /// Asks the data plane to do things, from anywhere in the agent.
@@ -162,6 +164,7 @@ impl NetworkHandle {
                     name: name.clone(),
                     run_time_ns: u64::try_from(info.run_time().as_nanos()).unwrap_or(u64::MAX),
                     run_count: info.run_count(),
+                    verified_instructions: info.verified_instruction_count(),
                 })
             })
             .collect()

@@ -198,3 +198,17 @@ fn every_program_tells_how_often_it_ran_and_for_how_long() {
     }
     assert_eq!(programs["host_rx"].run_count, 0);
 }
+
+#[test]
+fn the_verifier_says_how_much_it_looked_at() {
+    let lab = Lab::new();
+    let programs = lab.handle().program_statistics();
+    assert!(!programs.is_empty());
+    for program in programs {
+        let instructions = program.verified_instructions.unwrap();
+        // One million is where a kernel gives up.
+        assert!((1..1_000_000).contains(&instructions), "{program:?}");
+        // Kernels differ, and which is too many is not for one of them to say: `cargo xtask vm-test` does.
+        println!("weir-verified: {} {instructions}", program.name);
+    }
+}

@@ -63,6 +63,8 @@ pub(super) enum Attach {
 pub(super) struct Kernel {
     /// What people call it.
     pub(super) name: String,
+    /// Where people get it from.
+    pub(super) distribution: String,
     /// What it calls itself.
     pub(super) release: String,
     pub(super) packages: Vec<Package>,
@@ -164,7 +166,7 @@ mod tests {
 
     fn text(kernel: &str) -> String {
         format!(
-            "suites = []\nemulator = []\nuserland = []\nsuite = []\n[[kernel]]\nname = \"a\"\nskips = []\n{kernel}"
+            "suites = []\nemulator = []\nuserland = []\nsuite = []\n[[kernel]]\nname = \"a\"\ndistribution = \"b\"\nskips = []\n{kernel}"
         )
     }
 

@@ -6,7 +6,8 @@
 //! 3. [`payload`] has cargo build the tests, and packs them with a script that runs them.
 //! 4. [`guest`] boots one guest at a time, and ends it at a deadline.
 //! 5. [`deploy`] is another lane: the packages on a stock Debian.
-//! 6. [`console`] and [`verdict`] read what it left. A pass is only what says that it passed: that
+//! 6. [`record`] has what the last runs came to, and holds the next against it.
+//! 7. [`console`] and [`verdict`] read what it left. A pass is only what says that it passed: that
 //!    QEMU ended well says nothing.
 
 mod archive;
@@ -17,8 +18,10 @@ mod image;
 mod matrix;
 mod mirror;
 mod payload;
+mod record;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,6 +35,7 @@ use self::guest::{Accelerator, Emulator, End, Left};
 use self::image::Image;
 use self::matrix::{FILE, Kernel, Matrix};
 use self::mirror::Mirror;
+use self::record::{Table, Verified};
 use self::verdict::Verdict;
 use crate::interrupt::Interrupt;
 use crate::tree;
@@ -60,6 +64,10 @@ pub(crate) struct Arguments {
     /// Show everything that the guests write, not only what went wrong
     #[arg(long)]
     show_output: bool,
+    /// Keep what came of it in ci/support.md, and what the verifiers said in ci/verified.toml; of a run with --filter or
+    /// --test only the latter
+    #[arg(long)]
+    write: bool,
 }
 
 /// Runs the matrix, and fails if one kernel has a problem.
@@ -79,6 +87,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return deploy::run(arguments, &matrix, &interrupt);
     }
     let started = Instant::now();
+    let mut verified = Verified::read()?;
+    let mut rows = BTreeMap::new();
     let bench = Bench::prepare(&matrix, arguments)?;
     let payload = bench.pack(&matrix, arguments)?;
     println!(
@@ -97,10 +107,23 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         println!("vm-test: kernel {} ({})", kernel.release, word(accelerator));
         let deadline = Duration::from_secs(arguments.minutes.saturating_mul(60));
         let left = insist(|| bench.boot(accelerator, &image, &payload, deadline, &interrupt))?;
-        let verdict = verdict::judge(kernel, &matrix.tests, &left);
+        let mut verdict = verdict::judge(kernel, &matrix.tests, &left);
+        if arguments.write {
+            verified.take(&kernel.name, &verdict.verified);
+        } else {
+            let grown = verified.judge(&kernel.name, &verdict.verified);
+            verdict.problems.extend(grown);
+        }
         report(arguments, &left, &verdict);
         bench.keep(&kernel.name, &left)?;
+        rows.insert(kernel.name.clone(), row(kernel, &verdict)?);
         verdicts.push(verdict);
+    }
+    if arguments.write {
+        verified.write()?;
+        if arguments.is_whole() {
+            record::support(&matrix, Table::Tests, &rows)?;
+        }
     }
     print!("\n{}", verdict::table(&verdicts));
     bench.close(verdicts.iter().map(|verdict| &verdict.problems))?;
@@ -108,6 +131,26 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         bail!("no test has that in its name");
     }
     Ok(())
+}
+
+impl Arguments {
+    /// Returns whether all tests run on the kernels that are asked for.
+    const fn is_whole(&self) -> bool {
+        self.filter.is_none() && self.test.is_none()
+    }
+}
+
+/// Returns what is kept of one kernel.
+fn row(kernel: &Kernel, verdict: &Verdict) -> Result<String> {
+    let Verdict {
+        passed,
+        failed,
+        skipped,
+        ..
+    } = verdict;
+    let revision = record::revision()?;
+    let cells = format!("{passed} | {failed} | {skipped} | {revision}");
+    Ok(Table::Tests.row(kernel, &cells, verdict::word(&verdict.problems)))
 }
 
 /// Boots a guest, and once more if it never came up.

@@ -11,6 +11,9 @@ use super::matrix::{Kernel, Suite};
 use super::payload::MARK;
 use crate::test::account::Account;
 
+/// What a test says of one program begins so: its name and a number follow.
+const VERIFIED: &str = "weir-verified: ";
+
 /// What came of one kernel.
 #[derive(Debug)]
 pub(super) struct Verdict {
@@ -20,6 +23,8 @@ pub(super) struct Verdict {
     pub(super) skipped: usize,
     pub(super) boot: Option<Duration>,
     pub(super) whole: Duration,
+    /// How many instructions of each program the verifier looked at.
+    pub(super) verified: BTreeMap<String, u32>,
     /// Everything for which the run fails.
     pub(super) problems: Vec<String>,
 }
@@ -42,8 +47,19 @@ pub(super) fn judge(kernel: &Kernel, suites: &[Suite], left: &Left) -> Verdict {
     let mut account = Account::default();
     let mut problems = Vec::new();
     let mut labels = suites.iter().map(Suite::label);
+    let mut verified = BTreeMap::new();
     let (mut ended, mut done, mut ready) = (0, false, false);
     for line in left.output.lines().map(str::trim_end) {
+        if let Some(figure) = line.strip_prefix(VERIFIED) {
+            match figure
+                .split_once(' ')
+                .map(|(name, count)| (name, count.parse()))
+            {
+                Some((name, Ok(count))) => drop(verified.insert(name.to_owned(), count)),
+                _ => problems.push(format!("unknown line of a test: {line}")),
+            }
+            continue;
+        }
         let Some((before, said)) = line.split_once(MARK) else {
             account.read(line);
             continue;
@@ -106,6 +122,7 @@ pub(super) fn judge(kernel: &Kernel, suites: &[Suite], left: &Left) -> Verdict {
         skipped,
         boot: left.boot,
         whole: left.whole,
+        verified,
         problems,
     }
 }
@@ -190,6 +207,7 @@ weir-vm: suite \r
      Running tests/network/main.rs (/t/deps/network-12)\r
 running 1 test\r
 test a ... ok\r
+weir-verified: bind4 12\r
 weir-vm: exit 0\r
 weir-vm: done\r
 ";
@@ -197,6 +215,7 @@ weir-vm: done\r
     fn kernel() -> Kernel {
         Kernel {
             name: "6.1".to_owned(),
+            distribution: "Debian".to_owned(),
             release: "6.1-x".to_owned(),
             packages: Vec::new(),
             found: vec!["veth".to_owned()],
@@ -227,6 +246,7 @@ weir-vm: done\r
         let verdict = judged(GOOD, "Linux version\n", End::Own);
         assert_eq!(verdict.problems, Vec::<String>::new());
         assert_eq!((verdict.passed, verdict.failed, verdict.skipped), (1, 0, 0));
+        assert_eq!(verdict.verified, [("bind4".to_owned(), 12)].into());
         assert!(table(&[verdict]).contains("ok"));
     }
 
@@ -235,6 +255,7 @@ weir-vm: done\r
         for (from, to, complaint) in [
             ("a ... ok", "a ... FAILED", "test failed"),
             ("exit 0", "exit 101", "status 101"),
+            ("bind4 12", "bind4 many", "unknown line of a test"),
             ("weir-vm: done", "", "ended after 1 of 1"),
             ("ready 6.1-x", "ready 6.2", "calls itself 6.2"),
             ("\"degraded\"", "\"ok\"", "`tcx` is ok here"),

@@ -10,6 +10,7 @@ mod disk;
 mod payload;
 mod verdict;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,6 +20,8 @@ use self::disk::Disk;
 use self::verdict::Verdict;
 use super::guest::{Accelerator, Emulator, Left};
 use super::matrix::Matrix;
+use super::record::{self, Table};
+use super::verdict::word as last_word;
 use super::{Arguments, Bench, console, insist, word};
 use crate::dist;
 use crate::interrupt::Interrupt;
@@ -36,6 +39,7 @@ pub(super) fn run(arguments: &Arguments, matrix: &Matrix, interrupt: &Interrupt)
     let bench = Bench::prepare(matrix, arguments)?;
     let payload = payload::pack(&bench.work, &packages)?;
     let mut verdicts = Vec::new();
+    let mut rows = BTreeMap::new();
     let mut accelerator = None;
     for kernel in matrix.select(arguments.kernel.as_deref())? {
         let disk = disk::disk(&bench.mirror, &bench.below, kernel)?;
@@ -57,7 +61,13 @@ pub(super) fn run(arguments: &Arguments, matrix: &Matrix, interrupt: &Interrupt)
         let verdict = verdict::judge(kernel, &left);
         report(arguments, &left, &verdict);
         bench.keep(&format!("deploy-{}", kernel.name), &left)?;
+        let cells = format!("{} | {}", verdict.steps.len(), record::revision()?);
+        let row = Table::Story.row(kernel, &cells, last_word(&verdict.problems));
+        rows.insert(kernel.name.clone(), row);
         verdicts.push(verdict);
+    }
+    if arguments.write {
+        record::support(matrix, Table::Story, &rows)?;
     }
     print!("\n{}", verdict::table(&verdicts));
     bench.close(verdicts.iter().map(|verdict| &verdict.problems))

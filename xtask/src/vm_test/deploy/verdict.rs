@@ -136,6 +136,7 @@ weir-vm: done\r
     fn judged(output: &str, console: &str, end: End) -> Verdict {
         let kernel = Kernel {
             name: "6.1".to_owned(),
+            distribution: "Debian".to_owned(),
             release: "6.1-x".to_owned(),
             packages: Vec::new(),
             found: Vec::new(),

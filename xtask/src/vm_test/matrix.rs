@@ -200,4 +200,43 @@ mod tests {
             assert!(format!("{error:#}").contains(complaint), "{error:#}");
         }
     }
+
+    fn version(text: &str) -> (u32, u32) {
+        let (major, minor) = text.split_once('.').unwrap();
+        (major.parse().unwrap(), minor.parse().unwrap())
+    }
+
+    /// What the programs' own document says of kernels is what each of them is held against.
+    #[test]
+    fn the_table_of_features_and_the_kernels_agree() {
+        let document = fs::read_to_string(tree::root().join("agent-ebpf/ARCHITECTURE.md")).unwrap();
+        let (_, table) = document.split_once("checks of `doctor`").unwrap();
+        let matrix = Matrix::read().unwrap();
+        let rows = table
+            .lines()
+            .skip(2)
+            .take_while(|line| line.starts_with('|'));
+        let mut seen = 0;
+        for row in rows {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let since = version(cells[3]);
+            for (check, kernel) in cells[2]
+                .split(", ")
+                .flat_map(|check| matrix.kernels.iter().map(move |kernel| (check, kernel)))
+            {
+                let (wanted, list) = if version(&kernel.name) >= since {
+                    (&kernel.found, "found")
+                } else {
+                    (&kernel.without, "without")
+                };
+                assert!(
+                    wanted.iter().any(|one| one == check),
+                    "{FILE}: `{check}` must be in `{list}` of {}, or its row is wrong: {row}",
+                    kernel.name
+                );
+                seen += 1;
+            }
+        }
+        assert!(seen >= 7 * matrix.kernels.len(), "{seen}");
+    }
 }

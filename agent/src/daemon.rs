@@ -23,14 +23,17 @@ use nix::unistd::geteuid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use weir_abi::{Counters, NodeCounters, RttHistogram};
+use weir_service::http::{HttpError, HttpServer, Way};
 use weir_service::notice::{Notice, attend, tell};
 use weir_sys::cgroup::CgroupError;
+use weir_transport::scrape::{Gate, ScrapeLimits};
 
 use crate::config::Config;
 use crate::container::{
     CgroupTree, ContainerHandle, ContainerTask, HierarchyError, Listing, NetworkFault, Place,
     RecoveryError, Settings, Slot, chain, read_ports_in_use,
 };
+use crate::credentials::AgentCredentials;
 use crate::doctor;
 use crate::local::{LocalServer, ServeError, Served};
 use crate::network::{self, NetworkHandle, NetworkSettings, StartError};
@@ -41,9 +44,7 @@ use crate::session::{
     Profile, ProfileError, SessionError, SessionHandle, SessionReport, SessionSettings, SessionTask,
 };
 use crate::store::{self, StoreError, StoreHandle};
-use crate::telemetry::{
-    FollowStatistics, HttpError, HttpServer, NetworkStatistics, ProgramStatistics, Telemetry,
-};
+use crate::telemetry::{FollowStatistics, NetworkStatistics, ProgramStatistics, Telemetry};
 use crate::volume::{VolumeHandle, VolumePlaces};
 
 /// The file that the running agent holds a lock on.
@@ -205,14 +206,19 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         ContainerTask::spawn(settings, store.clone(), Arc::clone(&network)).await?;
 
     let telemetry = Telemetry::new(containers.clone(), network, cgroup_parent);
-    let mut session = match profile {
-        Some(profile) => match join(&config, profile, store, &containers).await {
-            Ok(session) => Some(session),
-            Err(error) => {
-                containers.stop().await;
-                return Err(error.into());
+    let is_scraped = config.http.needs_tls();
+    let credentials = (profile.is_some() || is_scraped)
+        .then(|| AgentCredentials::spawn(&config.scheduler, is_scraped));
+    let mut session = match profile.zip(credentials.as_ref()) {
+        Some((profile, credentials)) => {
+            match join(&config, profile, credentials, store, &containers).await {
+                Ok(session) => Some(session),
+                Err(error) => {
+                    containers.stop().await;
+                    return Err(error.into());
+                }
             }
-        },
+        }
         None => None,
     };
     if let Some((session, _)) = &session {
@@ -222,7 +228,7 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         containers: containers.clone(),
         telemetry,
     };
-    let (http, local) = match serve(&config, &cgroup_name, served).await {
+    let (http, local) = match serve(&config, &cgroup_name, credentials.as_ref(), served).await {
         Ok(serving) => serving,
         Err(error) => {
             // Where no container needs it, the node gets back what it was asked for in vain.
@@ -247,9 +253,8 @@ pub async fn run(config: Config) -> Result<(), DaemonError> {
         },
         move || status(&listed.list(), report.as_ref().map(is_registered)),
     ));
-    let reload = session.as_ref().map(|(session, _)| session.clone());
     let result = tokio::select! {
-        name = signals.until_stop(reload.as_ref()) => {
+        name = signals.until_stop(credentials.as_ref()) => {
             tracing::info!(signal = name, "stopping");
             Ok(())
         }
@@ -303,6 +308,7 @@ async fn stop(
 async fn join(
     config: &Config,
     profile: Profile,
+    credentials: &AgentCredentials,
     store: StoreHandle,
     containers: &ContainerHandle,
 ) -> Result<(SessionHandle, SessionTask), SessionError> {
@@ -314,6 +320,7 @@ async fn join(
         scheduler: config.scheduler.clone(),
         estimate: config.estimate.clone(),
         places,
+        credentials: credentials.late(),
     };
     SessionTask::spawn(settings, store, containers.clone(), volumes).await
 }
@@ -330,10 +337,20 @@ async fn session_ended(session: Option<&mut (SessionHandle, SessionTask)>) {
 async fn serve(
     config: &Config,
     cgroup_name: &Path,
+    credentials: Option<&AgentCredentials>,
     served: Served,
 ) -> Result<(Option<HttpServer>, LocalServer), DaemonError> {
+    let way = match credentials {
+        Some(credentials) if config.http.needs_tls() => {
+            let gate = Gate::new(credentials.late(), ScrapeLimits::default());
+            served.telemetry.watch_gate(gate.counts());
+            Way::Tls(gate)
+        }
+        // Where TLS is needed there are credentials, see `run`.
+        Some(_) | None => Way::Plain,
+    };
     let http = match config.http.listen {
-        Some(address) => Some(HttpServer::spawn(address, served.telemetry.clone()).await?),
+        Some(address) => Some(HttpServer::spawn(address, way, served.telemetry.clone()).await?),
         None => None,
     };
     let local = LocalServer::spawn(&config.agent.socket, cgroup_name, served)?;
@@ -493,14 +510,14 @@ impl Signals {
     }
 
     /// Reloads as often as it is asked to, until it is asked to stop; returns by what.
-    async fn until_stop(&mut self, session: Option<&SessionHandle>) -> &'static str {
+    async fn until_stop(&mut self, credentials: Option<&AgentCredentials>) -> &'static str {
         loop {
             tokio::select! {
                 _ = self.terminate.recv() => return "SIGTERM",
                 _ = self.interrupt.recv() => return "SIGINT",
-                _ = self.hangup.recv() => match session {
-                    Some(session) => session.reload(),
-                    None => tracing::info!("there is no scheduler, so there are no certificates to read again"),
+                _ = self.hangup.recv() => match credentials {
+                    Some(credentials) => credentials.reload(),
+                    None => tracing::info!("there is no scheduler and nobody else to show a certificate, so there is none to read again"),
                 },
             }
         }

@@ -10,6 +10,7 @@
 //! - [`network`]: the data plane: who gets which packet.
 //! - [`ports`]: who owns which ports, as a plan of numbers.
 //! - [`session`]: the conversation with the scheduler; [`capacity`], [`estimate`]: what the node lends.
+//! - `credentials`: what the agent shows of itself, and whom it believes.
 //! - [`store`]: what survives a crash.
 //! - [`volume`]: the directories of persistent volumes.
 //! - [`telemetry`]: what is measured, and how it is served.
@@ -21,6 +22,7 @@ pub mod capacity;
 pub mod cli;
 pub mod config;
 pub mod container;
+mod credentials;
 pub mod daemon;
 pub mod doctor;
 pub mod estimate;

@@ -15,6 +15,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,9 +24,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Duration, Instant, timeout};
+use weir_service::http::{HttpError, HttpServer, Way, is_plain};
 use weir_service::notice::{Notice, attend, tell};
 use weir_transport::credentials::CredentialError;
 use weir_transport::listen::{ListenError, ListenLimits};
+use weir_transport::scrape::{Gate, ScrapeLimits};
 use weir_transport::{CloseCode, CredentialWatch, Listener, PeerKind, Reloader};
 
 use crate::config::Config;
@@ -34,7 +37,7 @@ use crate::session::{Core, CoreError, CoreHandle, Door, DoorSettings, SessionMet
 use crate::store::{
     self, LockError, StateLock, StoreError, StoreHandle, StoreMetrics, StoreOptions,
 };
-use crate::telemetry::{Health, HttpError, HttpServer, Stage, Telemetry, TransportMetrics};
+use crate::telemetry::{Health, Stage, Telemetry, TransportMetrics};
 
 /// The database, in the state directory.
 const DATABASE_FILE: &str = "scheduler.db";
@@ -129,7 +132,10 @@ pub async fn run(config: Config, path: PathBuf) -> Result<(), DaemonError> {
     // Before the database is read, which may take a while: whoever asks is told that it is.
     let telemetry = Telemetry::new(registry.clone(), transport.clone(), health.clone());
     let http = match config.http.listen {
-        Some(address) => Some(HttpServer::spawn(address, telemetry).await?),
+        Some(address) => {
+            let way = way(address, reloader.watch(), &transport);
+            Some(HttpServer::spawn(address, way, telemetry).await?)
+        }
         None => None,
     };
     let metrics_at = http.as_ref().map(|http| http.address().to_string());
@@ -207,6 +213,16 @@ pub async fn run(config: Config, path: PathBuf) -> Result<(), DaemonError> {
     }
     tracing::info!("stopped");
     result
+}
+
+/// Returns how those come in who read metrics.
+fn way(address: SocketAddr, credentials: CredentialWatch, metrics: &TransportMetrics) -> Way {
+    if is_plain(address) {
+        return Way::Plain;
+    }
+    let gate = Gate::with(credentials, ScrapeLimits::default());
+    metrics.add_gate(gate.counts());
+    Way::Tls(gate)
 }
 
 fn open_store(

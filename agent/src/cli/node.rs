@@ -1,10 +1,11 @@
 //! The commands that look at the node themselves: `doctor`, `cleanup`, `check-config`.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use weir_sys::cgroup::{Cgroup, CgroupError};
+use weir_transport::{Credentials, PeerKind};
 
 use super::exit::{Exit, Failure};
 use super::follow::say;
@@ -104,6 +105,9 @@ struct Checked<'a> {
 
 pub(super) fn check_config(path: &Path, json: bool) -> Result<Exit, Failure> {
     let config = Config::load(path)?;
+    if let Some(warning) = check_scraped(&config)? {
+        say(&format!("weir-agent: {warning}"));
+    }
     let own = config.http.ports();
     let pools = config.network.checked_pools();
     let containers = pools
@@ -124,6 +128,41 @@ pub(super) fn check_config(path: &Path, json: bool) -> Result<Exit, Failure> {
         "{} is valid; its ports make room for {containers} isolated containers{lends}\n",
         path.display()
     ))
+}
+
+/// Checks that there is a certificate to serve metrics with, if others than this machine are to read them.
+///
+/// One that is there and cannot be used is only warned of: the agent starts, and waits until it can.
+fn check_scraped(config: &Config) -> Result<Option<String>, Failure> {
+    let Some(address) = config.http.listen.filter(|_| config.http.needs_tls()) else {
+        return Ok(None);
+    };
+    let files = config.scheduler.files();
+    for (key, file) in [
+        ("certificate", &files.certificate),
+        ("key", &files.key),
+        ("authorities", &files.authorities),
+    ] {
+        if !file.exists() {
+            return Err(Failure {
+                exit: Exit::Usage,
+                message: format!(
+                    "[http] listen = \"{address}\" is not loopback and so is served over TLS, and [scheduler] {key} = \
+                     {:?} is not there; put the agent's certificate, its key and the authorities there, which needs no \
+                     [scheduler] addresses, or listen on 127.0.0.1",
+                    file.display().to_string()
+                ),
+            });
+        }
+    }
+    let problem = match Credentials::load(&files, &[PeerKind::Agent], SystemTime::now()) {
+        Ok(credentials) => credentials
+            .check_serves()
+            .err()
+            .map(|error| format!("{error}; {}", error.remedy())),
+        Err(error) => Some(format!("{}; {}", chain(&error), error.remedy())),
+    };
+    Ok(problem.map(|problem| format!("nobody can scrape {address} yet: {problem}")))
 }
 
 /// Returns what this node lends to its scheduler, if it has one.

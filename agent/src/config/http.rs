@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use weir_resources::{PortRange, PortSet};
+use weir_service::http::is_plain;
 
 /// Where metrics, statistics and health are served.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -18,6 +19,11 @@ pub struct HttpConfig {
 impl HttpConfig {
     #[cfg(test)]
     pub(super) const KEYS: &[&str] = &["listen"];
+
+    /// Returns whether it is served over TLS: wherever others than this machine can connect.
+    pub fn needs_tls(&self) -> bool {
+        self.listen.is_some_and(|address| !is_plain(address))
+    }
 
     /// Returns the port that this takes of the node's, if any and if it is known beforehand.
     pub(crate) fn ports(&self) -> PortSet {

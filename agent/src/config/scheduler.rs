@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 use weir_transport::Address;
+use weir_transport::credentials::CredentialFiles;
 
 use super::agent::path_or_empty;
 
@@ -43,6 +44,16 @@ impl SchedulerConfig {
         "retry_first_ms",
         "retry_longest_ms",
     ];
+
+    /// Returns the files of the credentials.
+    pub(crate) fn files(&self) -> CredentialFiles {
+        CredentialFiles {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            authorities: self.authorities.clone(),
+            revocations: self.revocations.clone(),
+        }
+    }
 
     /// Returns where the scheduler is.
     pub(crate) fn checked_addresses(&self) -> Vec<Address> {

@@ -5,7 +5,7 @@
 //!     └──(Calls, given with Up: bounded)──▶ speaking ──▶ stream
 //! ```
 //!
-//! 1. The credentials are loaded; while they cannot be, that is tried again.
+//! 1. The credentials are waited for.
 //! 2. The addresses are tried in turn. The one that answers, greets and welcomes counts.
 //! 3. What comes is checked and passed on; what the shell gives is numbered and sent. What makes no
 //!    sense ends the connection.
@@ -23,10 +23,9 @@ use weir_protocol::{
     VersionRange, wire,
 };
 use weir_transport::connect::{Backoff, ConnectError, ConnectLimits};
-use weir_transport::credentials::{CredentialError, CredentialFiles};
-use weir_transport::identity::PeerKind;
+use weir_transport::scrape::LateCredentials;
 use weir_transport::session::{CloseCode, ReceiveError, Receiver, SendError, Sender};
-use weir_transport::{Address, Connector, CredentialWatch, Credentials, Reloader, Session};
+use weir_transport::{Address, Connector, CredentialWatch, Credentials, Session};
 
 use crate::config::SchedulerConfig;
 use crate::container::chain;
@@ -39,10 +38,6 @@ const GREETING_PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the scheduler may take to have all that was said last.
 const FAREWELL_PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long after credentials could not be loaded that is tried again: whoever puts them there does so in
-/// seconds or in hours.
-const CREDENTIALS_PAUSE: Duration = Duration::from_secs(5);
 
 /// The most events that wait for the shell, which takes microseconds for each. Then the stream waits.
 const EVENTS_MAX: usize = 64;
@@ -96,29 +91,19 @@ pub(super) struct Connections {
     pub(super) told: mpsc::Receiver<Told>,
     pub(super) wanted: watch::Sender<Wanted>,
     pub(super) report: watch::Receiver<ConnectionReport>,
-    /// Has the credentials read again.
-    pub(super) reload: mpsc::Sender<()>,
 }
 
 /// Starts the task. It ends when the shell's ends are dropped.
-pub(super) fn spawn(config: &SchedulerConfig) -> Connections {
+pub(super) fn spawn(config: &SchedulerConfig, credentials: LateCredentials) -> Connections {
     let (tell, told) = mpsc::channel(EVENTS_MAX);
     let (wanted, watched) = watch::channel(Wanted {
         is_wanted: false,
         is_registered: false,
     });
     let (publish, report) = watch::channel(ConnectionReport::default());
-    // One that waits stands for all that were asked for meanwhile.
-    let (reload, asked) = mpsc::channel(1);
     let task = ConnectionTask {
         addresses: config.checked_addresses(),
-        files: CredentialFiles {
-            certificate: config.certificate.clone(),
-            key: config.key.clone(),
-            authorities: config.authorities.clone(),
-            revocations: config.revocations.clone(),
-        },
-        reload: Duration::from_millis(config.reload_ms),
+        credentials,
         backoff: Backoff::new(
             Duration::from_millis(config.retry_first_ms),
             Duration::from_millis(config.retry_longest_ms),
@@ -128,19 +113,17 @@ pub(super) fn spawn(config: &SchedulerConfig) -> Connections {
         wanted: watched,
         publish,
     };
-    tokio::spawn(task.run(asked));
+    tokio::spawn(task.run());
     Connections {
         told,
         wanted,
         report,
-        reload,
     }
 }
 
 struct ConnectionTask {
     addresses: Vec<Address>,
-    files: CredentialFiles,
-    reload: Duration,
+    credentials: LateCredentials,
     backoff: Backoff,
     longest: Duration,
     tell: mpsc::Sender<Told>,
@@ -234,29 +217,13 @@ struct Welcomed {
     name: AgentName,
 }
 
-/// Reads the credentials again whenever that is asked for. Ends with the shell.
-async fn reload_when_asked(reloader: &Reloader, mut asked: mpsc::Receiver<()>) {
-    while asked.recv().await.is_some() {
-        match reloader.reload().await {
-            Ok(()) => tracing::info!("the certificates were read again"),
-            Err(error) => {
-                tracing::error!(error = %chain(&error), "the former certificates stay in force");
-            }
-        }
-    }
-}
-
 impl ConnectionTask {
-    async fn run(mut self, asked: mpsc::Receiver<()>) {
-        let Ok(reloader) = self.load_credentials().await else {
+    async fn run(mut self) {
+        let Ok(credentials) = self.await_credentials().await else {
             return;
         };
-        let credentials = reloader.watch();
-        tokio::select! {
-            // Nobody is told: whoever would be is gone.
-            Err(Gone) = self.serve(credentials) => {}
-            () = reload_when_asked(&reloader, asked) => {}
-        }
+        // Nobody is told: whoever would be is gone.
+        let Err(Gone) = self.serve(credentials).await;
     }
 
     async fn serve(
@@ -293,25 +260,14 @@ impl ConnectionTask {
         }
     }
 
-    /// Loads the credentials, for as long as it takes.
-    async fn load_credentials(&mut self) -> Result<Reloader, Gone> {
-        let mut said: Option<String> = None;
-        loop {
-            let loaded = Reloader::spawn(self.files.clone(), vec![PeerKind::Agent], self.reload);
-            let error: CredentialError = match loaded {
-                Ok(reloader) => return Ok(reloader),
-                Err(error) => error,
-            };
-            let text = chain(&error);
-            if said.as_ref() != Some(&text) {
-                tracing::error!(
-                    error = text,
-                    remedy = error.remedy(),
-                    "the agent cannot show who it is"
-                );
-                said = Some(text);
+    /// Waits for the credentials, for as long as it takes.
+    async fn await_credentials(&mut self) -> Result<CredentialWatch, Gone> {
+        tokio::select! {
+            there = self.credentials.wait_for(Option::is_some) => {
+                let there = there.map_err(|_closed| Gone)?;
+                there.clone().ok_or(Gone)
             }
-            self.pause(CREDENTIALS_PAUSE).await?;
+            () = self.tell.closed() => Err(Gone),
         }
     }
 

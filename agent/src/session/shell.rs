@@ -18,6 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
 use weir_protocol::{AgentCall, Millis, OperationKey, UnixMs};
 use weir_resources::Resources;
 use weir_transport::CredentialWatch;
+use weir_transport::scrape::LateCredentials;
 
 use super::connection::{self, ConnectionReport, Connections, Told, Wanted};
 use super::figures::Figures;
@@ -57,6 +58,8 @@ pub struct SessionSettings {
     pub estimate: EstimateConfig,
     /// Where volumes are.
     pub places: VolumePlaces,
+    /// What the agent shows and whom it believes.
+    pub credentials: LateCredentials,
 }
 
 /// Says why the session did not begin.
@@ -96,7 +99,6 @@ pub struct SessionReport {
 #[derive(Clone, Debug)]
 pub struct SessionHandle {
     stop: mpsc::Sender<oneshot::Sender<()>>,
-    reload: mpsc::Sender<()>,
     report: watch::Receiver<SessionReport>,
 }
 
@@ -108,11 +110,6 @@ impl SessionHandle {
     /// Returns how the session stands, as it changes.
     pub fn report(&self) -> watch::Receiver<SessionReport> {
         self.report.clone()
-    }
-
-    /// Has the certificates read again, soon; the log says what came of it.
-    pub fn reload(&self) {
-        let _full_when_it_is_about_to_happen = self.reload.try_send(());
     }
 
     /// Ends the session: what was decided becomes durable, tasks go on, the next agent continues.
@@ -138,6 +135,7 @@ impl SessionTask {
             scheduler,
             estimate,
             places,
+            credentials,
         } = settings;
         let stored = store.load_session().await?;
         let mut random = Random::open()?;
@@ -146,12 +144,8 @@ impl SessionTask {
         let session = restore(profile, stored, &states, &mut random)?;
         let (publish, report) = watch::channel(SessionReport::default());
         let (stop, stops) = mpsc::channel(1);
-        let connections = connection::spawn(&scheduler);
-        let handle = SessionHandle {
-            stop,
-            reload: connections.reload.clone(),
-            report,
-        };
+        let connections = connection::spawn(&scheduler, credentials);
+        let handle = SessionHandle { stop, report };
         let shell = Shell {
             session,
             random,

@@ -13,6 +13,7 @@ use weir_abi::{Counters, DropReason, NodeCounters, RttHistogram, bucket_of};
 use weir_executor::spec::NetworkMode;
 use weir_sys::cgroup::{Cgroup, Files};
 use weir_sys::directory::Directory;
+use weir_transport::scrape::ScrapeCounts;
 
 use super::facilities::{FollowStatistics, NetworkStatistics, ProgramStatistics};
 use super::metrics::render;
@@ -45,6 +46,8 @@ struct Sources {
     failures: AtomicU64,
     /// Of the session with the scheduler, if there is one.
     session: OnceLock<watch::Receiver<SessionReport>>,
+    /// Of who scrapes over TLS, if anybody can.
+    gate: OnceLock<ScrapeCounts>,
 }
 
 /// One running container, measured.
@@ -68,6 +71,8 @@ pub(crate) struct Snapshot {
     pub(crate) failures: u64,
     /// How the session with the scheduler stands, if there is one.
     pub(crate) session: Option<SessionReport>,
+    /// Who would scrape over TLS and was refused, if anybody can.
+    pub(crate) gate: Option<ScrapeCounts>,
 }
 
 impl Telemetry {
@@ -84,6 +89,7 @@ impl Telemetry {
             windows: Mutex::default(),
             failures: AtomicU64::new(0),
             session: OnceLock::new(),
+            gate: OnceLock::new(),
         }))
     }
 
@@ -91,6 +97,12 @@ impl Telemetry {
     pub fn watch_session(&self, report: watch::Receiver<SessionReport>) {
         // There is one in the life of an agent.
         self.0.session.set(report).unwrap_or_default();
+    }
+
+    /// Measures who scrapes over TLS as well.
+    pub fn watch_gate(&self, counts: ScrapeCounts) {
+        // There is one in the life of an agent.
+        self.0.gate.set(counts).unwrap_or_default();
     }
 
     /// Measures the running containers, or one of them.
@@ -135,6 +147,7 @@ impl Sources {
             follow: self.network.follow(),
             failures: self.failures.load(Ordering::Relaxed),
             session: self.session.get().map(|report| report.borrow().clone()),
+            gate: self.gate.get().cloned(),
         }
     }
 

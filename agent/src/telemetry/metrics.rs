@@ -12,6 +12,7 @@ use std::fmt::{self, Write as _};
 use weir_abi::{RttHistogram, bucket_upper_us};
 
 use super::families::{FAMILIES, US};
+use super::http;
 use super::measure::Snapshot;
 use crate::session;
 
@@ -85,7 +86,10 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
 
 /// Returns every metric: those here, and those that live beside what they count.
 pub(super) fn families() -> impl Iterator<Item = &'static Family> {
-    FAMILIES.iter().chain(session::FAMILIES)
+    FAMILIES
+        .iter()
+        .chain(http::FAMILIES)
+        .chain(session::FAMILIES)
 }
 
 impl Family {
@@ -242,6 +246,7 @@ mod tests {
                 longest: std::time::Duration::from_millis(500),
             },
             failures: 0,
+            gate: None,
             session: Some(SessionReport {
                 attempts: 5,
                 welcomes: 2,

@@ -4,8 +4,8 @@
 //!  kernel maps ──(NetworkStatistics)──┐
 //!  cgroups, /proc ────────────────────┼─▶ Telemetry::measure ─┬─▶ metrics    ─▶ /metrics
 //!  container task ──(watch: Listing)──┤      (on demand)      ├─▶ mesos      ─▶ /monitor/statistics.json
-//!  session ──(watch: SessionReport)───┘                       │
-//!                                                             └─▶ statistics ─▶ weir-agent stats
+//!  session ──(watch: SessionReport)───┤                       │
+//!  gate ──(ScrapeCounts)──────────────┘                       └─▶ statistics ─▶ weir-agent stats
 //! ```
 //!
 //! Nothing is measured until somebody asks: the kernel counts anyway, and an agent that nobody
@@ -25,7 +25,6 @@ mod rtt;
 mod statistics;
 
 pub use facilities::{FollowStatistics, NetworkStatistics, ProgramStatistics};
-pub use http::{HttpError, HttpServer};
 pub(crate) use measure::Snapshot;
 pub use measure::Telemetry;
 pub(crate) use metrics::{Family, Kind, Sample, Value, float};

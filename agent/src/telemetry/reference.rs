@@ -6,6 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use weir_abi::{DropReason, NodeCounters, RttHistogram};
+use weir_transport::scrape::ScrapeCounts;
 
 use super::measure::{Measurement, Snapshot};
 use super::metrics::{Family, families, full_name, render};
@@ -60,6 +61,7 @@ pub(super) fn everything(containers: usize) -> Snapshot {
             run_count: 0,
         }],
         session: Some(SessionReport::default()),
+        gate: Some(ScrapeCounts::default()),
         ..Snapshot::default()
     }
 }
@@ -112,7 +114,8 @@ fn page() -> String {
          when a container of that name is started; all others when the agent is.\n\n\
          A node has at most {} series of its own beside the two of each eBPF program, and {} more for each container\n\
          that runs. The metrics of the session with the scheduler are there when `[scheduler] addresses` has one;\n\
-         limits where they are set and enforced, `source=\"cgroup\"` where the memory controller is.\n\n\
+         `weir_agent_http_refused_total` where `[http] listen` is not loopback; limits where they are set and enforced,\n\
+         `source=\"cgroup\"` where the memory controller is.\n\n\
          This page is made from the code.\n\n\
          | metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n",
         // Without credentials, which nothing here has, there is no end of a certificate.

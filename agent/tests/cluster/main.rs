@@ -27,4 +27,5 @@ mod monitoring;
 mod partition;
 mod prometheus;
 mod restarts;
+mod scraping;
 mod tasks;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::cluster::{Cluster, HTTP as SCHEDULER_HTTP, ask};
 use crate::node::{HTTP, eventually};
-use crate::prometheus::Prometheus;
+use crate::prometheus::{Job, Prometheus};
 
 /// Dashboards and rules, as they are shipped.
 const DASHBOARDS: [&str; 2] = [
@@ -103,9 +103,26 @@ fn prometheus_answers_every_query_of_the_dashboards_and_every_rule() {
     cluster.await_running(1);
     let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
     let rules = RULES.map(|path| sources.join(path));
+    let certificates = cluster.certificates().display().to_string();
+    let scraper = ["certs", "issue", "scraper", "prometheus"];
+    cluster
+        .weir(&[&scraper[..], &["--directory", &certificates]].concat())
+        .ok();
     let prometheus = Prometheus::start(
         &cluster,
-        &[("weir-agent", served), ("weir-scheduler", SCHEDULER_HTTP)],
+        &[
+            // From elsewhere, so over TLS; by the name in the certificate that `weir certs init` made.
+            Job {
+                name: "weir-agent",
+                address: served,
+                tls: Some("n1"),
+            },
+            Job {
+                name: "weir-scheduler",
+                address: SCHEDULER_HTTP,
+                tls: None,
+            },
+        ],
         &rules.each_ref().map(PathBuf::as_path),
     );
     // Two scrapes of each make a rate.

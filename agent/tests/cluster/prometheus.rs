@@ -22,19 +22,37 @@ pub(crate) struct Prometheus<'a> {
     child: Child,
 }
 
+/// What is scraped.
+pub(crate) struct Job<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) address: &'a str,
+    /// Over TLS, the name that its certificate has to bear.
+    pub(crate) tls: Option<&'a str>,
+}
+
 impl<'a> Prometheus<'a> {
-    /// Starts one that scrapes these jobs at these addresses and evaluates these rules, and waits until it serves.
-    pub(crate) fn start(cluster: &'a Cluster, jobs: &[(&str, &str)], rules: &[&Path]) -> Self {
+    /// Starts one that scrapes these jobs and evaluates these rules, and waits until it serves.
+    pub(crate) fn start(cluster: &'a Cluster, jobs: &[Job<'_>], rules: &[&Path]) -> Self {
         let mut config =
             String::from("global: {scrape_interval: 1s, evaluation_interval: 1s}\nrule_files:\n");
         for path in rules {
             config.push_str(&format!("  - {}\n", path.display()));
         }
         config.push_str("scrape_configs:\n");
-        for (job, address) in jobs {
+        for Job { name, address, tls } in jobs {
             config.push_str(&format!(
-                "  - {{job_name: {job}, static_configs: [{{targets: [\"{address}\"]}}]}}\n"
+                "  - job_name: {name}\n    static_configs: [{{targets: [\"{address}\"]}}]\n"
             ));
+            if let Some(server) = tls {
+                let certificates = cluster.certificates();
+                let certificates = certificates.display();
+                config.push_str(&format!(
+                    "    scheme: https\n    tls_config:\n      ca_file: {certificates}/ca.pem\n      \
+                     cert_file: {certificates}/scraper-prometheus.pem\n      \
+                     key_file: {certificates}/scraper-prometheus-key.pem\n      \
+                     server_name: {server}\n"
+                ));
+            }
         }
         let file = cluster.path("prometheus.yml");
         fs::write(&file, config).unwrap();

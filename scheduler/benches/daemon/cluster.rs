@@ -234,7 +234,9 @@ fn issue(
 ) -> Result<CredentialFiles> {
     let host_names = match kind {
         PeerKind::Scheduler => vec!["127.0.0.1".parse()?],
-        PeerKind::Agent | PeerKind::Framework | PeerKind::Operator => Vec::new(),
+        PeerKind::Agent | PeerKind::Framework | PeerKind::Operator | PeerKind::Scraper => {
+            Vec::new()
+        }
     };
     let request = IssueRequest {
         kind,

@@ -118,7 +118,9 @@ fn credentials(authority: &Authority, directory: PathBuf, kind: PeerKind) -> Cre
         name: "test".parse().unwrap(),
         host_names: match kind {
             PeerKind::Scheduler => vec!["127.0.0.1".parse().unwrap()],
-            PeerKind::Agent | PeerKind::Framework | PeerKind::Operator => Vec::new(),
+            PeerKind::Agent | PeerKind::Framework | PeerKind::Operator | PeerKind::Scraper => {
+                Vec::new()
+            }
         },
         lifetime: CERTIFICATE_LIFETIME,
     };

@@ -1,5 +1,6 @@
-//! What a daemon of Weir is to the machine that runs it: a service with a log.
+//! What a daemon of Weir is to the machine that runs it: a service with a log, that can be watched.
 //!
+//! - [`http`]: where monitoring reads what is measured, plainly on this machine and over TLS from others.
 //! - [`log`]: where the log goes, and in which shape. Under systemd that is the journal, with a field for each value.
 //! - [`notice`]: what the service manager is told: ready, reloading, stopping, all is well, and how things are in words.
 //!
@@ -8,6 +9,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod http;
 mod journal;
 pub mod log;
 pub mod notice;

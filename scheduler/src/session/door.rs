@@ -135,7 +135,7 @@ impl Door {
             PeerKind::Framework => PER_FRAMEWORK_MAX,
             PeerKind::Operator => PER_OPERATOR_MAX,
             // Refused in the greeting.
-            PeerKind::Scheduler => 1,
+            PeerKind::Scheduler | PeerKind::Scraper => 1,
         };
         let mut places = self.places();
         let taken = places.entry(identity.clone()).or_default();

@@ -135,6 +135,11 @@ fn peer(identity: &Identity) -> Result<Peer, Failure> {
             format_args!("`{identity}` is a scheduler, and schedulers do not connect"),
             "connect with the certificate of an agent, a framework or an operator",
         )),
+        PeerKind::Scraper => Err(Failure::new(
+            ErrorCode::Identity,
+            format_args!("`{identity}` is a scraper, and scrapers have no say"),
+            "connect with the certificate of an agent, a framework or an operator",
+        )),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  store, sessions, ledger ──(counters and gauges beside the code)──▶ Registry ─┐
-//!  listeners, credentials  ──(read when somebody asks)──────────────────────────┴─▶ /metrics
+//!  listeners, gate, credentials ──(read when somebody asks)─────────────────────┴─▶ /metrics
 //!  daemon ──(watch: Stage)── core ──(watch: the last turn)────────────────────────▶ /health
 //! ```
 
@@ -15,7 +15,6 @@ use prometheus::{Encoder as _, Registry, TextEncoder};
 use tokio::sync::watch;
 use tokio::time::{Duration, Instant};
 
-pub use http::{HttpError, HttpServer};
 pub use transport::TransportMetrics;
 
 /// How long the ledger's task may be silent: it turns every two seconds at least, and a turn may wait for

@@ -6,6 +6,7 @@ use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 use weir_transport::check::Check;
 use weir_transport::credentials::CredentialWatch;
 use weir_transport::listen::Counters;
+use weir_transport::scrape::{Refusal, ScrapeCounts};
 
 /// What is counted of connections and certificates.
 #[derive(Clone, Debug)]
@@ -20,11 +21,13 @@ pub struct TransportMetrics {
     certificate_expiry: IntGauge,
     reloads: IntCounterVec,
     reload_failing: IntGauge,
+    http_refused: IntCounterVec,
 }
 
 #[derive(Debug)]
 struct Sources {
     listeners: Vec<Counters>,
+    gate: Option<ScrapeCounts>,
     credentials: CredentialWatch,
 }
 
@@ -53,6 +56,7 @@ impl TransportMetrics {
         let made = Self {
             sources: Arc::new(Mutex::new(Sources {
                 listeners: Vec::new(),
+                gate: None,
                 credentials,
             })),
             accepted: counter(
@@ -83,10 +87,18 @@ impl TransportMetrics {
                 "certificate_reload_failing",
                 "1 while the certificate files as they are now are not in force, or not all; the log says why",
             )?,
+            http_refused: counters(
+                "http_refused_total",
+                "Clients that would read metrics over TLS and were refused, by the check that failed; the log names them",
+                "check",
+            )?,
         };
         // From zero on: a rate over a series that begins with its first refusal does not see it.
         for check in Check::ALL {
             made.refused.with_label_values(&[check.label()]);
+        }
+        for label in Refusal::labels() {
+            made.http_refused.with_label_values(&[label]);
         }
         Ok(made)
     }
@@ -95,6 +107,12 @@ impl TransportMetrics {
     pub fn add_listener(&self, counters: Counters) {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         sources.listeners.push(counters);
+    }
+
+    /// Has the counts of who reads metrics over TLS among them.
+    pub fn add_gate(&self, counts: ScrapeCounts) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        sources.gate = Some(counts);
     }
 
     /// Brings everything forward to what it is now.
@@ -115,6 +133,9 @@ impl TransportMetrics {
                 let total = refused.map(|counters| counters.refused_for(check)).sum();
                 forward(&self.refused.with_label_values(&[check]), total);
             }
+        }
+        for (check, total) in sources.gate.iter().flat_map(ScrapeCounts::refused) {
+            forward(&self.http_refused.with_label_values(&[check]), total);
         }
         let credentials = sources.credentials.borrow();
         let expiry = credentials.expires_at().as_unix_s();

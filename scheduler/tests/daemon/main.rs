@@ -15,3 +15,4 @@ mod conversations;
 mod failover;
 mod refusals;
 mod restarts;
+mod scraping;

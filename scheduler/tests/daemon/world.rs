@@ -33,12 +33,14 @@ pub(crate) async fn within<T>(what: impl Future<Output = T>) -> T {
 /// One cluster: its authority, its configuration, and the daemon if it runs.
 pub(crate) struct World {
     directory: TempDir,
-    authority: Authority,
+    pub(crate) authority: Authority,
     daemon: Option<Daemon>,
     /// What stands at the end of the configuration.
     rules: String,
     /// Where the daemon listens, once it has.
     listen: String,
+    /// Where it is to serve metrics.
+    pub(crate) http_listen: String,
 }
 
 struct Daemon {
@@ -62,6 +64,7 @@ impl World {
             authority,
             daemon: None,
             rules: String::new(),
+            http_listen: "127.0.0.1:0".to_owned(),
             listen: "127.0.0.1:0".to_owned(),
         };
         world.issue(PeerKind::Scheduler, "main");
@@ -109,10 +112,11 @@ revocations = "{revocations}"
 reload_ms = 20
 
 [http]
-listen = "127.0.0.1:0"
+listen = "{http_listen}"
 {rules}
 "#,
             listen = self.listen,
+            http_listen = self.http_listen,
             state = self.path("state").display(),
             certificate = self.path("certs/scheduler-main.pem").display(),
             key = self.path("certs/scheduler-main-key.pem").display(),
@@ -219,7 +223,9 @@ listen = "127.0.0.1:0"
     pub(crate) fn issue(&self, kind: PeerKind, name: &str) -> CredentialFiles {
         let host_names = match kind {
             PeerKind::Scheduler => vec!["127.0.0.1".parse().unwrap()],
-            PeerKind::Agent | PeerKind::Framework | PeerKind::Operator => Vec::new(),
+            PeerKind::Agent | PeerKind::Framework | PeerKind::Operator | PeerKind::Scraper => {
+                Vec::new()
+            }
         };
         let request = IssueRequest {
             kind,
@@ -278,9 +284,14 @@ listen = "127.0.0.1:0"
         Framework::start(self.address(), credentials, settings)
     }
 
+    /// Returns where the daemon's HTTP server is.
+    pub(crate) fn http(&self) -> &str {
+        &self.daemon.as_ref().expect("it runs").http
+    }
+
     /// Asks the daemon's HTTP server, and returns the whole answer.
     pub(crate) fn get(&self, path: &str) -> String {
-        get(&self.daemon.as_ref().expect("it runs").http, path)
+        get(self.http(), path)
     }
 
     /// Returns a metric of the daemon.

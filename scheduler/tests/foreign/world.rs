@@ -87,7 +87,9 @@ impl World {
     fn issue_by(&self, authority: &Authority, kind: PeerKind, name: &str) -> CredentialFiles {
         let host_names = match kind {
             PeerKind::Scheduler => vec!["127.0.0.1".parse().unwrap()],
-            PeerKind::Agent | PeerKind::Framework | PeerKind::Operator => Vec::new(),
+            PeerKind::Agent | PeerKind::Framework | PeerKind::Operator | PeerKind::Scraper => {
+                Vec::new()
+            }
         };
         let request = IssueRequest {
             kind,

@@ -114,6 +114,19 @@ pub(crate) fn has_host_names(der: &CertificateDer<'_>) -> bool {
         .any(|name| matches!(name, GeneralName::DNSName(_) | GeneralName::IPAddress(_)))
 }
 
+/// Returns whether a certificate may be shown by a server.
+pub(crate) fn is_for_servers(der: &CertificateDer<'_>) -> bool {
+    let Ok(parsed) = parse(der) else {
+        return false;
+    };
+    match parsed.extended_key_usage() {
+        Ok(Some(usage)) => usage.value.server_auth || usage.value.any,
+        // Without the extension it is for everything.
+        Ok(None) => true,
+        Err(_unreadable) => false,
+    }
+}
+
 /// Parses a certificate, and nothing after it.
 pub(crate) fn parse<'a>(
     der: &'a CertificateDer<'_>,

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use rustls::pki_types::{DnsName, ServerName};
 
-/// A name that a scheduler is connected to.
+/// A name that a scheduler, or an agent that is scraped, is connected to.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HostName {
     /// A DNS name.

@@ -38,8 +38,10 @@ pub enum PeerKind {
     Framework,
     /// A person, or a program that acts for one.
     Operator,
-    /// The only kind that is connected to.
+    /// The only kind that all others connect to.
     Scheduler,
+    /// Monitoring: it reads what is measured, and has no say in anything.
+    Scraper,
 }
 
 /// Who a peer is.
@@ -71,7 +73,7 @@ pub enum IdentityError {
     },
     /// The kind is none that Weir knows.
     #[error(
-        "`{kind}` is not a kind of peer; the kinds are agent, framework, operator and scheduler"
+        "`{kind}` is not a kind of peer; the kinds are agent, framework, operator, scheduler and scraper"
     )]
     Kind {
         /// What stands in its place.
@@ -188,11 +190,12 @@ impl FromStr for PeerName {
 
 impl PeerKind {
     /// Every kind, in the order of the alphabet.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Agent,
         Self::Framework,
         Self::Operator,
         Self::Scheduler,
+        Self::Scraper,
     ];
 
     /// Returns the word that stands in an identity.
@@ -202,6 +205,7 @@ impl PeerKind {
             Self::Framework => "framework",
             Self::Operator => "operator",
             Self::Scheduler => "scheduler",
+            Self::Scraper => "scraper",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! How Weir's processes reach each other: QUIC, mutual TLS 1.3, and who a peer is.
+//! How Weir's processes reach each other, and monitoring them: QUIC, mutual TLS 1.3, and who a peer is.
 //!
 //! ```text
 //!    files: certificate, key, bundle, list          authority (development)
@@ -20,6 +20,7 @@
 //! - [`check`], [`verify`]: which checks there are, who does them, how a refusal travels.
 //! - [`credentials`]: what a process shows and whom it believes, kept up to date.
 //! - [`listen`], [`connect`]: the two sides.
+//! - [`scrape`]: the way in for monitoring, which speaks no QUIC.
 //! - [`session`]: the conversation, and why it ended.
 //! - [`authority`]: a development authority.
 //!
@@ -47,6 +48,7 @@ pub mod host;
 pub mod identity;
 pub mod listen;
 mod moment;
+pub mod scrape;
 pub mod session;
 mod tls;
 mod transport_config;

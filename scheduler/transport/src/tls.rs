@@ -1,4 +1,4 @@
-//! The TLS that both sides speak: 1.3 only, one provider, one application protocol, no resumption.
+//! The TLS that both sides speak: 1.3 only, one provider, one application protocol for each use, no resumption.
 //!
 //! A configuration is made for each handshake, from the credentials of that moment. It has a record
 //! of its own for what its verifier finds, and nothing in it outlives the handshake that another
@@ -7,6 +7,7 @@
 use std::sync::{Arc, LazyLock};
 
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
+use rustls::ServerConfig;
 use rustls::client::Resumption;
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, kx_group};
@@ -16,7 +17,10 @@ use rustls::version::TLS13;
 use weir_protocol::hello::ALPN;
 
 use crate::credentials::Credentials;
-use crate::verify::{AcceptingVerifier, ConnectingVerifier, OfferRecorder, Record};
+use crate::identity::PeerKind;
+use crate::verify::{
+    AcceptingVerifier, CONVERSING, ConnectingVerifier, OfferRecorder, Record, SCRAPING,
+};
 
 /// Says why there is no TLS to speak: a defect of this program, for its parts are chosen here.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -48,13 +52,35 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::clone(&PROVIDER)
 }
 
-/// Returns the accepting side of one handshake.
+/// The application protocol of whoever scrapes.
+pub(crate) const SCRAPE_ALPN: &[u8] = b"http/1.1";
+
+/// Returns the accepting side of one handshake of a conversation.
 pub(crate) fn accepting(
     credentials: &Credentials,
     record: &Arc<Record>,
 ) -> Result<QuicServerConfig, TlsSetupError> {
-    let verifier = AcceptingVerifier::new(Arc::clone(credentials.trust()), Arc::clone(record));
-    let mut config = rustls::ServerConfig::builder_with_provider(provider())
+    let config = serving(credentials, record, CONVERSING, ALPN)?;
+    QuicServerConfig::try_from(config).map_err(TlsSetupError::InitialSuite)
+}
+
+/// Returns the accepting side of one handshake of whoever scrapes.
+pub(crate) fn scraped(
+    credentials: &Credentials,
+    record: &Arc<Record>,
+) -> Result<ServerConfig, TlsSetupError> {
+    serving(credentials, record, SCRAPING, SCRAPE_ALPN)
+}
+
+fn serving(
+    credentials: &Credentials,
+    record: &Arc<Record>,
+    kinds: &'static [PeerKind],
+    alpn: &[u8],
+) -> Result<ServerConfig, TlsSetupError> {
+    let verifier =
+        AcceptingVerifier::new(Arc::clone(credentials.trust()), kinds, Arc::clone(record));
+    let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&TLS13])
         .map_err(TlsSetupError::Version)?
         .with_client_cert_verifier(Arc::new(verifier))
@@ -62,13 +88,13 @@ pub(crate) fn accepting(
             Arc::clone(credentials.key()),
             Arc::clone(record),
         )));
-    config.alpn_protocols = vec![ALPN.to_vec()];
+    config.alpn_protocols = vec![alpn.to_vec()];
     // A resumed session skips the verifier, so there is nothing to resume: no tickets, no store, no
     // early data.
     config.send_tls13_tickets = 0;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.max_early_data_size = 0;
-    QuicServerConfig::try_from(config).map_err(TlsSetupError::InitialSuite)
+    Ok(config)
 }
 
 /// Returns the connecting side of one handshake.

@@ -24,9 +24,10 @@ pub(crate) enum CertsCommand {
 
     /// Issue a certificate and its key
     ///
-    /// Writes KIND-NAME.pem and KIND-NAME-key.pem, and refuses to overwrite them.
+    /// Writes KIND-NAME.pem and KIND-NAME-key.pem, and refuses to overwrite them. A scraper may read metrics
+    /// over TLS, and nothing else. An agent is scraped by its name, where that can be a host's, and by each --host.
     #[command(
-        after_help = "Examples:\n  weir certs issue agent n3\n  weir certs issue --directory certs scheduler standby --host standby.example\n  weir certs issue framework web --days 30 --output-directory /etc/weir"
+        after_help = "Examples:\n  weir certs issue agent n3\n  weir certs issue agent n4 --host n4.example --host 10.0.0.5\n  weir certs issue scraper prometheus\n  weir certs issue --directory certs scheduler standby --host standby.example\n  weir certs issue framework web --days 30 --output-directory /etc/weir"
     )]
     Issue(IssueArguments),
 
@@ -89,11 +90,11 @@ pub(crate) struct InitArguments {
 pub(crate) struct IssueArguments {
     #[command(flatten)]
     pub(crate) authority: AuthorityArguments,
-    /// What its owner may be: agent, framework, operator or scheduler
+    /// What its owner may be: agent, framework, operator, scheduler or scraper
     pub(crate) kind: PeerKind,
     /// What its owner is called: the agent's name, or the principal
     pub(crate) name: PeerName,
-    /// A name or address that the scheduler is reached by; may be given more than once
+    /// A name or address that the scheduler or agent is reached by; may be given more than once
     #[arg(long, value_name = "HOST")]
     pub(crate) host: Vec<HostName>,
     /// Let it last so many days
@@ -113,7 +114,7 @@ pub(crate) struct IssueArguments {
 pub(crate) struct RevokeArguments {
     #[command(flatten)]
     pub(crate) authority: AuthorityArguments,
-    /// What the owner is: agent, framework, operator or scheduler
+    /// What the owner is: agent, framework, operator, scheduler or scraper
     #[arg(requires = "name", required_unless_present = "serial")]
     pub(crate) kind: Option<PeerKind>,
     /// What the owner is called

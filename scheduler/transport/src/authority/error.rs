@@ -76,9 +76,9 @@ pub enum AuthorityError {
         "a scheduler's certificate needs the DNS names or IP addresses it is connected to; give at least one"
     )]
     NoNames,
-    /// Only schedulers are connected to.
+    /// Only schedulers and agents are connected to.
     #[error(
-        "`{identity}` is not a scheduler, so nobody connects to it by name; leave the {names} names out"
+        "`{identity}` is neither a scheduler nor an agent, so nobody connects to it by name; leave the {names} names out"
     )]
     NamesForClient {
         /// Whose certificate.

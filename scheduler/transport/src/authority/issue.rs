@@ -28,7 +28,8 @@ pub struct IssueRequest {
     pub kind: PeerKind,
     /// What its owner is called.
     pub name: PeerName,
-    /// The names a scheduler is connected to; none for all other kinds.
+    /// The names that a scheduler is connected to, and those beside its own that an agent is scraped by; none for
+    /// all other kinds.
     pub host_names: Vec<HostName>,
     /// How long it lasts.
     pub lifetime: Duration,
@@ -103,24 +104,30 @@ impl Authority {
                 .try_into()
                 .map_err(crypto("write the identity"))?,
         )];
-        for name in host_names {
+        for name in served_names(&identity, host_names) {
             params.subject_alt_names.push(match name {
                 HostName::Dns(name) => SanType::DnsName(
                     name.as_str()
                         .try_into()
                         .map_err(crypto("write a DNS name"))?,
                 ),
-                HostName::Ip(address) => SanType::IpAddress(*address),
+                HostName::Ip(address) => SanType::IpAddress(address),
             });
         }
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        params.extended_key_usages = vec![match kind {
-            PeerKind::Scheduler => ExtendedKeyUsagePurpose::ServerAuth,
-            PeerKind::Agent | PeerKind::Framework | PeerKind::Operator => {
-                ExtendedKeyUsagePurpose::ClientAuth
+        params.extended_key_usages = match kind {
+            PeerKind::Scheduler => vec![ExtendedKeyUsagePurpose::ServerAuth],
+            // It connects to its scheduler, and monitoring connects to it. That makes it no scheduler: whoever
+            // connects to one looks for the kind.
+            PeerKind::Agent => vec![
+                ExtendedKeyUsagePurpose::ClientAuth,
+                ExtendedKeyUsagePurpose::ServerAuth,
+            ],
+            PeerKind::Framework | PeerKind::Operator | PeerKind::Scraper => {
+                vec![ExtendedKeyUsagePurpose::ClientAuth]
             }
-        }];
+        };
         params.use_authority_key_identifier_extension = true;
 
         let key = KeyPair::generate().map_err(crypto("make a key"))?;
@@ -216,12 +223,29 @@ impl fmt::Debug for Issued {
     }
 }
 
+/// Returns the names and addresses that a certificate bears.
+///
+/// An agent is called by its own name, where that can be a host's: whoever scrapes `n1:9464` need not be told more.
+fn served_names(identity: &Identity, given: &[HostName]) -> Vec<HostName> {
+    let own = match identity.kind() {
+        PeerKind::Agent => identity.name().as_str().parse().ok(),
+        PeerKind::Scheduler | PeerKind::Framework | PeerKind::Operator | PeerKind::Scraper => None,
+    };
+    let mut names: Vec<HostName> = Vec::new();
+    for name in own.into_iter().chain(given.iter().cloned()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
 fn check_names(identity: &Identity, names: &[HostName]) -> Result<(), AuthorityError> {
     match (identity.kind(), names.len()) {
         (PeerKind::Scheduler, 0) => Err(AuthorityError::NoNames),
-        (PeerKind::Scheduler, _)
-        | (PeerKind::Agent | PeerKind::Framework | PeerKind::Operator, 0) => Ok(()),
-        (PeerKind::Agent | PeerKind::Framework | PeerKind::Operator, names) => {
+        (PeerKind::Scheduler | PeerKind::Agent, _)
+        | (PeerKind::Framework | PeerKind::Operator | PeerKind::Scraper, 0) => Ok(()),
+        (PeerKind::Framework | PeerKind::Operator | PeerKind::Scraper, names) => {
             Err(AuthorityError::NamesForClient {
                 identity: identity.clone(),
                 names,

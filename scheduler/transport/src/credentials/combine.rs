@@ -1,6 +1,7 @@
 //! Puts the parts together, and checks that they fit.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -28,6 +29,22 @@ pub struct Credentials {
     pub(super) revocations: Option<Arc<Revocations>>,
     trust: Arc<Trust>,
     warnings: Vec<CredentialWarning>,
+}
+
+/// Says why a certificate cannot be shown to whoever connects over TLS.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the certificate {} of `{identity}` {what}", path.display())]
+pub struct CannotServe {
+    path: PathBuf,
+    identity: Identity,
+    what: &'static str,
+}
+
+impl CannotServe {
+    /// Returns what to do about it.
+    pub fn remedy(&self) -> &'static str {
+        "issue it again: `weir certs issue agent NAME --host ADDRESS --replace` makes one that can be scraped, which those of an older `weir` cannot"
+    }
 }
 
 impl Credentials {
@@ -120,6 +137,20 @@ impl Credentials {
         self.own.certificate.not_after
     }
 
+    /// Returns whether whoever connects over TLS can be shown the certificate.
+    pub fn check_serves(&self) -> Result<(), CannotServe> {
+        let what = match (self.own.is_for_servers, self.own.has_host_names) {
+            (true, true) => return Ok(()),
+            (false, _) => "is not made for server authentication",
+            (true, false) => "bears neither a DNS name nor an IP address to connect to",
+        };
+        Err(CannotServe {
+            path: self.own.path.clone(),
+            identity: self.identity().clone(),
+            what,
+        })
+    }
+
     /// Returns when the first revocation list should be replaced, if there is one that says so.
     pub fn revocations_next_update(&self) -> Option<Moment> {
         self.revocations.as_ref()?.next_update()
@@ -177,7 +208,11 @@ fn check_names(own: &Own) -> Result<(), CredentialError> {
         PeerKind::Scheduler if !own.has_host_names => Err(CredentialError::NoHostNames {
             path: own.path.clone(),
         }),
-        PeerKind::Scheduler | PeerKind::Agent | PeerKind::Framework | PeerKind::Operator => Ok(()),
+        PeerKind::Scheduler
+        | PeerKind::Agent
+        | PeerKind::Framework
+        | PeerKind::Operator
+        | PeerKind::Scraper => Ok(()),
     }
 }
 
@@ -224,7 +259,7 @@ fn check_chain(own: &Own, authorities: &Authorities, now: Moment) -> Result<(), 
                 provider.signature_verification_algorithms.all,
             )
         }),
-        PeerKind::Agent | PeerKind::Framework | PeerKind::Operator => {
+        PeerKind::Agent | PeerKind::Framework | PeerKind::Operator | PeerKind::Scraper => {
             WebPkiClientVerifier::builder_with_provider(
                 Arc::clone(&authorities.roots),
                 Arc::clone(&provider),

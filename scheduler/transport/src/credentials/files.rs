@@ -51,6 +51,8 @@ pub(super) struct Own {
     pub(super) secret: hmac::Key,
     /// Whether it bears a DNS name or an address.
     pub(super) has_host_names: bool,
+    /// Whether it is made for a server too.
+    pub(super) is_for_servers: bool,
     pub(super) warnings: Vec<CredentialWarning>,
 }
 
@@ -144,6 +146,7 @@ impl Own {
         })?;
         let certificate = Certificate::read(leaf).map_err(in_certificate(path))?;
         let has_host_names = certificate::has_host_names(leaf);
+        let is_for_servers = certificate::is_for_servers(leaf);
         let key_bytes = read_file(key_path, "key", PEM_BYTES_MAX)?;
         let key = PrivateKeyDer::from_pem_slice(&key_bytes).map_err(in_pem(key_path, "key"))?;
         let secret = hmac::Key::new(hmac::HMAC_SHA256, key.secret_der());
@@ -185,6 +188,7 @@ impl Own {
             key: Arc::new(key),
             secret,
             has_host_names,
+            is_for_servers,
             warnings,
         })
     }

@@ -46,7 +46,7 @@ mod revocations;
 mod state;
 mod warning;
 
-pub use combine::Credentials;
+pub use combine::{CannotServe, Credentials};
 pub use error::CredentialError;
 pub use files::CredentialFiles;
 pub use reload::{RELOAD_INTERVAL, ReloadError, Reloader};

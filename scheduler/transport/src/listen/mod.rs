@@ -47,6 +47,9 @@ pub use error::ListenError;
 pub use limits::ListenLimits;
 pub use refused::{Reason, RefusedPeer};
 
+pub(crate) use pace::Pace;
+pub(crate) use task::canonical;
+
 use crate::credentials::CredentialWatch;
 use crate::session::{CloseCode, Link, Session};
 use places::Places;

@@ -10,7 +10,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 
 /// Decides whether one more line is written.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
+pub(crate) struct Pace {
     period: Option<Duration>,
     lines: u32,
     withheld: u64,
@@ -20,7 +20,7 @@ impl Pace {
     /// Returns how many lines were withheld before this one if it is to be written.
     ///
     /// `now` is a time since any fixed point.
-    pub(super) fn admit(&mut self, now: Duration) -> Option<u64> {
+    pub(crate) fn admit(&mut self, now: Duration) -> Option<u64> {
         let begins = match self.period {
             None => true,
             Some(began) => now.saturating_sub(began) >= PERIOD,

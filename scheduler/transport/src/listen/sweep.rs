@@ -9,7 +9,7 @@ use super::refused::{Reason, RefusedPeer};
 use super::task::Door;
 use crate::credentials::Credentials;
 use crate::session::{CloseCode, Link, chain};
-use crate::verify::Trust;
+use crate::verify::{CONVERSING, Trust};
 
 /// Follows the credentials until they can change no more.
 pub(super) async fn sweep(door: Arc<Door>) {
@@ -66,7 +66,8 @@ pub(super) fn judge_again(door: &Door, link: &Link, judged_at: UnixTime, trust: 
     let Some((end_entity, intermediates)) = chain.split_first() else {
         return link.close(CloseCode::Untrusted, "the certificate is gone");
     };
-    let Err((finding, _)) = trust.judge_client(end_entity, intermediates, judged_at) else {
+    let Err((finding, _)) = trust.judge_client(end_entity, intermediates, judged_at, CONVERSING)
+    else {
         return;
     };
     link.close(CloseCode::of_check(finding.check), &finding);

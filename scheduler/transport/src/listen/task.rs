@@ -200,7 +200,7 @@ async fn accept(door: Arc<Door>, greeted: mpsc::Sender<Incoming>) {
 }
 
 /// Returns an address as people know it: of IPv4 also when the socket is of IPv6.
-pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 

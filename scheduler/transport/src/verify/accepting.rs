@@ -13,11 +13,13 @@ use super::finding::{Finding, Record, printable};
 use super::trust::Trust;
 use crate::certificate::Certificate;
 use crate::check::Check;
+use crate::identity::PeerKind;
 
 /// Judges the certificate of a peer that connects, in one handshake.
 #[derive(Debug)]
 pub(crate) struct AcceptingVerifier {
     trust: Arc<Trust>,
+    kinds: &'static [PeerKind],
     record: Arc<Record>,
 }
 
@@ -31,8 +33,13 @@ pub(crate) struct OfferRecorder {
 }
 
 impl AcceptingVerifier {
-    pub(crate) fn new(trust: Arc<Trust>, record: Arc<Record>) -> Self {
-        Self { trust, record }
+    /// Takes peers of these kinds.
+    pub(crate) fn new(trust: Arc<Trust>, kinds: &'static [PeerKind], record: Arc<Record>) -> Self {
+        Self {
+            trust,
+            kinds,
+            record,
+        }
     }
 }
 
@@ -63,7 +70,7 @@ impl ClientCertVerifier for AcceptingVerifier {
         now: UnixTime,
     ) -> Result<ClientCertVerified, TlsError> {
         self.trust
-            .judge_client(end_entity, intermediates, now)
+            .judge_client(end_entity, intermediates, now, self.kinds)
             .map(|_| ClientCertVerified::assertion())
             .map_err(|(finding, error)| self.record.refuse(finding, error))
     }

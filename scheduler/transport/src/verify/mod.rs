@@ -4,8 +4,8 @@
 //!  accepting side                              connecting side
 //!   chain, expiry, revocation, purpose          chain, expiry, revocation, purpose
 //!   identity, trust domain                      the name that was connected to
-//!   kind: agent, framework or operator          identity, trust domain
-//!                                               kind: scheduler
+//!   kind: agent, framework or operator;         identity, trust domain
+//!    where one is scraped, operator or scraper  kind: scheduler
 //! ```
 //!
 //! The first row is WebPKI's, the rest is Weir's. A certificate that any other program of the same
@@ -43,4 +43,4 @@ pub(crate) use accepting::{AcceptingVerifier, OfferRecorder};
 pub(crate) use connecting::ConnectingVerifier;
 pub use finding::Finding;
 pub(crate) use finding::{Record, check_in_words};
-pub(crate) use trust::Trust;
+pub(crate) use trust::{CONVERSING, SCRAPING, Trust};

@@ -15,6 +15,13 @@ use crate::check::Check;
 use crate::identity::{PeerKind, TrustDomain};
 use crate::tls;
 
+/// Who may hold a conversation with a scheduler.
+pub(crate) const CONVERSING: &[PeerKind] =
+    &[PeerKind::Agent, PeerKind::Framework, PeerKind::Operator];
+
+/// Who may read what is measured.
+pub(crate) const SCRAPING: &[PeerKind] = &[PeerKind::Operator, PeerKind::Scraper];
+
 /// Judges certificates by one bundle, its lists, and one trust domain.
 #[derive(Debug)]
 pub(crate) struct Trust {
@@ -59,20 +66,18 @@ impl Trust {
         &self.servers
     }
 
-    /// Judges the chain of a peer that connected.
+    /// Judges the chain of a peer that connected, and has to be of one of these kinds.
     pub(crate) fn judge_client(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
+        kinds: &[PeerKind],
     ) -> Result<Certificate, Refused> {
         self.clients
             .verify_client_cert(end_entity, intermediates, now)
             .map_err(|error| refused_chain(end_entity, error))?;
-        self.judge_identity(
-            end_entity,
-            &[PeerKind::Agent, PeerKind::Framework, PeerKind::Operator],
-        )
+        self.judge_identity(end_entity, kinds)
     }
 
     /// Judges the chain of the peer that was connected to as `name`.

@@ -5,11 +5,15 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use weir_transport::authority::{
     AUTHORITY_LIFETIME, Authority, AuthorityError, CERTIFICATE_LIFETIME, IssueRequest, Overwrite,
     Revoke, Standing,
 };
 use weir_transport::{PeerKind, TrustDomain};
+
+use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 use crate::world::{World, request};
 
@@ -82,7 +86,7 @@ fn nothing_is_overwritten_unasked_nor_issued_in_vain() {
 }
 
 #[test]
-fn names_are_for_schedulers_and_schedulers_have_names() {
+fn names_are_for_those_who_are_connected_to_and_schedulers_have_some() {
     let world = World::new();
     let nameless = IssueRequest {
         host_names: Vec::new(),
@@ -92,16 +96,53 @@ fn names_are_for_schedulers_and_schedulers_have_names() {
         world.authority.issue(&nameless, now()),
         Err(AuthorityError::NoNames)
     ));
-    let named = IssueRequest {
-        kind: PeerKind::Agent,
-        ..request(PeerKind::Scheduler, "main", CERTIFICATE_LIFETIME)
+    for kind in [PeerKind::Framework, PeerKind::Operator, PeerKind::Scraper] {
+        let named = IssueRequest {
+            kind,
+            ..request(PeerKind::Scheduler, "main", CERTIFICATE_LIFETIME)
+        };
+        let error = world.authority.issue(&named, now()).unwrap_err();
+        let said = format!("`spiffe://weir.test/{kind}/main` is neither a scheduler nor an agent");
+        assert!(error.to_string().contains(&said), "{error}");
+    }
+}
+
+/// Returns what the certificate of an agent says of where it is.
+fn served(world: &World, name: &str, host_names: &[&str]) -> Vec<String> {
+    let wanted = IssueRequest {
+        host_names: host_names
+            .iter()
+            .map(|name| name.parse().unwrap())
+            .collect(),
+        ..request(PeerKind::Agent, name, CERTIFICATE_LIFETIME)
     };
-    let error = world.authority.issue(&named, now()).unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .contains("`spiffe://weir.test/agent/main` is not a scheduler")
+    let issued = world.authority.issue(&wanted, now()).unwrap();
+    let der = CertificateDer::from_pem_slice(issued.certificate_pem.as_bytes()).unwrap();
+    let (_, parsed) = X509Certificate::from_der(&der).unwrap();
+    let usage = parsed.extended_key_usage().unwrap().unwrap().value;
+    assert!(usage.client_auth && usage.server_auth);
+    let names = parsed.subject_alternative_name().unwrap().unwrap().value;
+    let mut served = Vec::new();
+    for name in &names.general_names {
+        if let GeneralName::DNSName(name) = name {
+            served.push((*name).to_owned());
+        } else if let GeneralName::IPAddress(address) = name {
+            served.push(format!("{address:?}"));
+        }
+    }
+    served
+}
+
+#[test]
+fn an_agent_is_scraped_by_its_name_and_by_what_else_it_is_called() {
+    let world = World::new();
+    assert_eq!(served(&world, "n1", &[]), ["n1"]);
+    assert_eq!(
+        served(&world, "n2", &["N2", "n2.example", "10.0.0.5"]),
+        ["n2", "n2.example", "[10, 0, 0, 5]"]
     );
+    // What cannot be a host's name is none.
+    assert_eq!(served(&world, "n.3", &[]), Vec::<String>::new());
 }
 
 #[test]

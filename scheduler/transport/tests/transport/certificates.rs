@@ -3,16 +3,22 @@
 use std::time::{Duration, SystemTime};
 
 use rcgen::ExtendedKeyUsagePurpose;
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::{TcpListener, TcpStream};
+use weir_transport::authority::{CERTIFICATE_LIFETIME, IssueRequest};
 use weir_transport::check::Check;
 use weir_transport::connect::ConnectError;
 use weir_transport::credentials::{CredentialError, CredentialState};
 use weir_transport::listen::Reason;
+use weir_transport::scrape::{Gate, ScrapeLimits};
 use weir_transport::{Credentials, PeerKind};
 
 use crate::foreign;
 use crate::forge::{Forged, ago, ahead, moment};
 use crate::handshake::refused;
-use crate::world::{Scheduler, World, connect, listen_limits, load, say, told, within};
+use crate::world::{
+    Scheduler, World, connect, listen_limits, load, loopback, request, say, told, within,
+};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -88,7 +94,20 @@ async fn a_valid_certificate_that_is_no_schedulers_is_refused_by_who_connects() 
     let agent = world.credentials(PeerKind::Agent, "n1");
     for (name, files, check) in [
         // As the authority issues it: neither the usage nor the name are a server's.
-        ("plain", world.issue(PeerKind::Agent, "n2"), Check::Purpose),
+        (
+            "plain",
+            world.issue(PeerKind::Framework, "ci"),
+            Check::Purpose,
+        ),
+        // An agent is scraped, and so has both. It is no scheduler.
+        (
+            "agent",
+            world.issue_as(IssueRequest {
+                host_names: vec!["127.0.0.1".parse().unwrap()],
+                ..request(PeerKind::Agent, "n2", CERTIFICATE_LIFETIME)
+            }),
+            Check::Kind,
+        ),
         // With everything but the kind.
         (
             "kind",
@@ -223,4 +242,50 @@ async fn a_certificate_that_serves_both_sides_is_taken_for_its_kind() {
     .unwrap();
     say(&mut session, "hello").await;
     assert_eq!(session.peer().identity.name().as_str(), "brought");
+}
+
+#[tokio::test]
+async fn an_agent_whose_certificate_is_no_servers_says_so_and_lets_nobody_in() {
+    let world = World::new();
+    for (name, hosts, usages, said) in [
+        // As they were issued before agents could be scraped.
+        (
+            "before",
+            vec![],
+            vec![ExtendedKeyUsagePurpose::ClientAuth],
+            "is not made for server authentication",
+        ),
+        (
+            "nameless",
+            vec![],
+            vec![
+                ExtendedKeyUsagePurpose::ClientAuth,
+                ExtendedKeyUsagePurpose::ServerAuth,
+            ],
+            "bears neither a DNS name nor an IP address to connect to",
+        ),
+    ] {
+        let forged = Forged {
+            uris: vec!["spiffe://weir.test/agent/n1"],
+            hosts,
+            usages,
+        };
+        let credentials = load(&forged.sign(&world, name));
+        let error = credentials.borrow().current.check_serves().unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.remedy().contains("`weir certs issue agent"));
+
+        let gate = Gate::with(credentials, ScrapeLimits::default());
+        let listener = TcpListener::bind(loopback()).await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (client, accepted) = tokio::join!(client, listener.accept());
+        let (stream, address) = accepted.unwrap();
+        // Something that could be a handshake, and the end.
+        let mut client = client.unwrap();
+        client.write_all(&[22]).await.unwrap();
+        drop(client);
+        assert!(within(gate.admit(stream, address)).await.is_none());
+        let counts = gate.counts();
+        assert!(counts.refused().any(|of| of == ("own_certificate", 1)));
+    }
 }

@@ -104,6 +104,16 @@ impl World {
         self.with(files.certificate, files.key)
     }
 
+    /// Issues a certificate just so, and returns where everything is that its owner needs.
+    pub(crate) fn issue_as(&self, request: IssueRequest) -> CredentialFiles {
+        let to = self.path("certs");
+        let issued =
+            self.authority
+                .issue_files(&request, &to, Overwrite::Refuse, SystemTime::now());
+        let (_, files) = issued.unwrap();
+        self.with(files.certificate, files.key)
+    }
+
     /// Issues another certificate in the place of one that is there.
     pub(crate) fn issue_again(&self, kind: PeerKind, name: &str) -> Issued {
         let (issued, _) = self
@@ -226,7 +236,9 @@ pub(crate) fn request(kind: PeerKind, name: &str, lifetime: Duration) -> IssueRe
             "127.0.0.1".parse().unwrap(),
             "scheduler.weir.test".parse().unwrap(),
         ],
-        PeerKind::Agent | PeerKind::Framework | PeerKind::Operator => Vec::new(),
+        PeerKind::Agent | PeerKind::Framework | PeerKind::Operator | PeerKind::Scraper => {
+            Vec::new()
+        }
     };
     IssueRequest {
         kind,

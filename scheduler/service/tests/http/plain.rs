@@ -1,8 +1,10 @@
 //! Without TLS: paths, methods, and what is not HTTP.
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use weir_service::http::{Way, is_plain};
 
-use crate::world::{Served, ask_plainly};
+use crate::world::{Served, ask_plainly, within};
 
 async fn ask(request: &str) -> String {
     let served = Served::start(Way::Plain).await;
@@ -45,6 +47,24 @@ async fn what_is_not_http_is_answered_and_closed() {
     let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(16 * 1024));
     let answer = ask(&long).await;
     assert!(answer.starts_with("HTTP/1.1 4"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_connection_too_many_takes_the_place_of_the_oldest() {
+    let served = Served::start(Way::Plain).await;
+    let mut kept = Vec::new();
+    for _ in 0..65 {
+        kept.push(TcpStream::connect(served.address()).await.unwrap());
+    }
+    assert_eq!(within(kept[0].read(&mut [0; 1])).await.unwrap(), 0);
+    for stream in [1, 64] {
+        let stream = &mut kept[stream];
+        let request = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.unwrap();
+        let mut answer = String::new();
+        within(stream.read_to_string(&mut answer)).await.unwrap();
+        assert!(answer.ends_with("ok\n"), "{answer}");
+    }
 }
 
 #[test]

@@ -12,7 +12,8 @@ use weir_transport::PeerKind;
 use weir_transport::scrape::{Gate, ScrapeLimits};
 
 use crate::world::{
-    LIFETIME, PATIENCE, SERVER, Served, World, ask_plainly, client, connect, scrape, within,
+    LIFETIME, PATIENCE, SERVER, Served, World, ask_plainly, client, client_of, connect, connect_to,
+    scrape, within,
 };
 
 /// Those who serve: an agent and a scheduler do it alike.
@@ -220,6 +221,43 @@ async fn credentials_may_come_late() {
     assert!(refused.refused().any(|of| of == ("own_certificate", 1)));
     publish.send_replace(Some(early.reloader.watch()));
     let answer = scrape(&client, served.address()).await.unwrap();
+    assert!(answer.ends_with("up 1\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_believe_the_server_is_counted_as_that() {
+    let world = World::new();
+    let foreign = World::new();
+    let scraped = world.serve(PeerKind::Agent).await;
+    let files = world.issue(PeerKind::Scraper, "prometheus");
+    let other_name = client(Some(&files), &files.authorities);
+    let error = connect_to("n2", &other_name, scraped.address()).await;
+    assert!(
+        error
+            .unwrap_err()
+            .to_string()
+            .contains("not valid for name")
+    );
+    scraped.until_refused("refused_us", 1).await;
+    let other_authority = client(Some(&files), &foreign.authority.certificate_path());
+    let error = connect(&other_authority, scraped.address()).await;
+    assert!(error.unwrap_err().to_string().contains("UnknownIssuer"));
+    scraped.until_refused("refused_us", 2).await;
+    assert_eq!(scraped.refused(), [("refused_us", 2)]);
+}
+
+#[tokio::test]
+async fn only_http_1_1_is_spoken() {
+    let world = World::new();
+    let scraped = world.serve(PeerKind::Scheduler).await;
+    let files = world.issue(PeerKind::Scraper, "prometheus");
+    let newer = client_of(Some(&files), &files.authorities, &[b"h2"]);
+    let error = told(scrape(&newer, scraped.address()).await);
+    assert!(error.contains("NoApplicationProtocol"), "{error}");
+    scraped.until_refused("protocol", 1).await;
+    // Who names none speaks what everybody does.
+    let unnamed = client_of(Some(&files), &files.authorities, &[]);
+    let answer = scrape(&unnamed, scraped.address()).await.unwrap();
     assert!(answer.ends_with("up 1\n"), "{answer}");
 }
 

@@ -186,8 +186,17 @@ impl Scraped {
     }
 }
 
-/// Returns a client that shows this, and believes the authority of these files.
+/// Returns a client that shows this, believes the authority of these files, and speaks what Prometheus does.
 pub(crate) fn client(shown: Option<&CredentialFiles>, authorities: &Path) -> TlsConnector {
+    client_of(shown, authorities, &[b"h2", b"http/1.1"])
+}
+
+/// Returns the same that speaks these protocols.
+pub(crate) fn client_of(
+    shown: Option<&CredentialFiles>,
+    authorities: &Path,
+    protocols: &[&[u8]],
+) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     for authority in certificates(authorities) {
         roots.add(authority).unwrap();
@@ -205,8 +214,7 @@ pub(crate) fn client(shown: Option<&CredentialFiles>, authorities: &Path) -> Tls
             )
             .unwrap(),
     };
-    // As Prometheus does.
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = protocols.iter().map(|one| one.to_vec()).collect();
     TlsConnector::from(Arc::new(config))
 }
 
@@ -220,8 +228,17 @@ pub(crate) async fn connect(
     client: &TlsConnector,
     address: SocketAddr,
 ) -> io::Result<TlsStream<TcpStream>> {
+    connect_to(SERVER, client, address).await
+}
+
+/// Connects, and wants the certificate to bear this name.
+pub(crate) async fn connect_to(
+    name: &'static str,
+    client: &TlsConnector,
+    address: SocketAddr,
+) -> io::Result<TlsStream<TcpStream>> {
     let stream = TcpStream::connect(address).await?;
-    let name = ServerName::try_from(SERVER).unwrap();
+    let name = ServerName::try_from(name).unwrap();
     within(client.connect(name, stream)).await
 }
 

@@ -51,6 +51,9 @@ pub enum Outcome {
         /// How long it had.
         grace_ms: u64,
     },
+    /// The container reached its memory limit, and the kernel killed all of it. An executor does not know; who reads
+    /// its record does.
+    OutOfMemory,
     /// The program could not be executed.
     ExecFailed {
         /// The error number of `execve`.
@@ -163,7 +166,7 @@ mod tests {
     use crate::near_miss::{Edit, near_miss};
 
     /// An agent reads records that executors of earlier releases wrote: these never change.
-    const GOLDEN: [(&str, Outcome); 3] = [
+    const GOLDEN: [(&str, Outcome); 4] = [
         (
             r#"{"version":1,"outcome":{"outcome":"exited","code":3},"at_unix_ms":1800000000000,"output_bytes_dropped":0}"#,
             Outcome::Exited { code: 3 },
@@ -178,6 +181,10 @@ mod tests {
         (
             r#"{"version":1,"outcome":{"outcome":"killed_after_grace","grace_ms":5000},"at_unix_ms":1800000000000,"output_bytes_dropped":0}"#,
             Outcome::KilledAfterGrace { grace_ms: 5000 },
+        ),
+        (
+            r#"{"version":1,"outcome":{"outcome":"out_of_memory"},"at_unix_ms":1800000000000,"output_bytes_dropped":0}"#,
+            Outcome::OutOfMemory,
         ),
     ];
 

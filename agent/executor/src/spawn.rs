@@ -318,7 +318,10 @@ fn describe(outcome: &Outcome) -> String {
         Outcome::SetupFailed { reason }
         | Outcome::Aborted { reason }
         | Outcome::Lost { reason } => reason.clone(),
-        Outcome::Exited { .. } | Outcome::Signaled { .. } | Outcome::KilledAfterGrace { .. } => {
+        Outcome::Exited { .. }
+        | Outcome::Signaled { .. }
+        | Outcome::KilledAfterGrace { .. }
+        | Outcome::OutOfMemory => {
             format!("it ended early ({outcome:?})")
         }
     }

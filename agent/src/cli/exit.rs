@@ -43,7 +43,7 @@ impl Exit {
             Outcome::Exited { code } => *code,
             // Wrapping: the number came from a file, and only its lowest byte counts.
             Outcome::Signaled { signal, .. } => SIGNALED.wrapping_add(*signal),
-            Outcome::KilledAfterGrace { .. } => SIGNALED + SIGKILL,
+            Outcome::KilledAfterGrace { .. } | Outcome::OutOfMemory => SIGNALED + SIGKILL,
             Outcome::ExecFailed { .. }
             | Outcome::SetupFailed { .. }
             | Outcome::Aborted { .. }
@@ -128,6 +128,7 @@ mod tests {
             Some(143)
         );
         assert_eq!(code(Outcome::KilledAfterGrace { grace_ms: 1 }), Some(137));
+        assert_eq!(code(Outcome::OutOfMemory), Some(137));
         assert_eq!(
             code(Outcome::Aborted {
                 reason: String::new()

@@ -132,6 +132,7 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
         } => {
             format!("killed by signal {signal}, core dumped")
         }
+        Outcome::OutOfMemory => "killed at its memory limit".to_owned(),
         Outcome::KilledAfterGrace { grace_ms } => format!("killed after {grace_ms} ms of grace"),
         Outcome::ExecFailed { path, what, .. } => format!("not executed: {path}: {what}"),
         Outcome::SetupFailed { reason } => format!("not set up: {reason}"),

@@ -13,7 +13,7 @@ use weir_sys::cgroup::{Cgroup, CgroupError};
 
 use super::error::Refusal;
 use super::hierarchy::{HierarchyChanges, HierarchyError};
-use super::limits::Limits;
+use super::limits::{Limits, MilliCpus};
 use super::place::Place;
 use super::spec::Launch;
 use crate::config::CgroupConfig;
@@ -128,15 +128,27 @@ impl CgroupTree {
             container.set_cpu_idle()?;
         }
         if let (Some(cpus), Controller::Active) = (cpus, &self.cpu) {
+            if !is_revocable {
+                container.set_cpu_weight(weight(*cpus))?;
+            }
             container.enable_controllers(&["cpu"])?;
             task.set_cpu_limit(Some(u64::from(cpus.thousandths())))?;
         }
         if let (Some(memory), Controller::Active) = (memory, &self.memory) {
             container.enable_controllers(&["memory"])?;
             task.set_memory_limit(Some(memory.bytes()))?;
+            // A container that goes on without one of its processes is not what was started.
+            task.set_killed_together()?;
         }
         Ok(())
     }
+}
+
+/// Returns the weight of a container among those that want the same processors: as much as the kernel gives by
+/// itself, 100, for each CPU that it may use.
+fn weight(cpus: MilliCpus) -> u16 {
+    let weight = (cpus.thousandths() / 10).clamp(1, 10_000);
+    u16::try_from(weight).expect("it was clamped")
 }
 
 /// Whether all limits that were asked for hold.
@@ -208,6 +220,19 @@ mod tests {
         Limits {
             cpus: cpus.map(|text| text.parse().unwrap()),
             memory: memory.map(|text| text.parse().unwrap()),
+        }
+    }
+
+    #[test]
+    fn a_cpu_weighs_a_hundred() {
+        for (cpus, expected) in [
+            ("0.01", 1),
+            ("0.5", 50),
+            ("1", 100),
+            ("64", 6400),
+            ("200", 10_000),
+        ] {
+            assert_eq!(weight(cpus.parse().unwrap()), expected, "{cpus}");
         }
     }
 

@@ -139,7 +139,10 @@ pub(crate) async fn end<N: ContainerNetwork>(
             outcome: outcome.clone(),
             ended_at: now(),
         },
-        RanAs::Task => blocking(move || recorded_end(&directory)).await,
+        RanAs::Task => {
+            let cgroup = cgroup.clone();
+            blocking(move || recorded_end(&directory, &cgroup)).await
+        }
     };
     crash_point("end-after-record");
     retry(id, "detach it from the network", || async {
@@ -182,19 +185,36 @@ pub(crate) async fn end<N: ContainerNetwork>(
 }
 
 /// Reads how a container ended whose executor is gone.
-fn recorded_end(directory: &Path) -> End {
+fn recorded_end(directory: &Path, cgroup: &Path) -> End {
     let lost = |reason: String| End {
         outcome: Outcome::Lost { reason },
         ended_at: now(),
     };
     match ExitRecord::read(directory) {
         Ok(Some(record)) => End {
-            outcome: record.outcome,
+            outcome: told_of_memory(record.outcome, || has_run_out(cgroup)),
             ended_at: UnixMs(record.at_unix_ms),
         },
         Ok(None) => lost("its executor was killed, and the container with it".to_owned()),
         Err(error) => lost(format!("the record of its end is lost: {}", chain(&error))),
     }
+}
+
+/// An executor sees the signal, and not who sent it.
+fn told_of_memory(outcome: Outcome, has_run_out: impl FnOnce() -> bool) -> Outcome {
+    let is_killed =
+        matches!(outcome, Outcome::Signaled { signal, .. } if signal == Signal::SIGKILL as i32);
+    if is_killed && has_run_out() {
+        Outcome::OutOfMemory
+    } else {
+        outcome
+    }
+}
+
+/// Returns whether the kernel has killed a container for want of memory.
+fn has_run_out(cgroup: &Path) -> bool {
+    let kills = Cgroup::open(cgroup).and_then(|cgroup| cgroup.oom_kills());
+    matches!(kills, Ok(Some(1..)))
 }
 
 /// Kills what runs in a cgroup and waits until nothing does; fine if there is no such cgroup.

@@ -371,6 +371,7 @@ fn was_interrupted(outcome: &Outcome) -> bool {
         Outcome::Exited { .. }
         | Outcome::Signaled { .. }
         | Outcome::KilledAfterGrace { .. }
+        | Outcome::OutOfMemory
         | Outcome::ExecFailed { .. }
         | Outcome::SetupFailed { .. }
         | Outcome::Lost { .. } => false,

@@ -119,6 +119,12 @@ impl Verdict {
                 format!("the command did not end within {grace_ms} ms and was killed"),
                 Some(Exit::Signal(9)),
             ),
+            Outcome::OutOfMemory => by_executor(
+                TaskState::Failed,
+                Some(Reason::ContainerLimitationMemory),
+                "the task reached its memory limit and was killed".to_owned(),
+                Some(Exit::Signal(9)),
+            ),
             Outcome::ExecFailed { path, what, .. } => by_executor(
                 TaskState::Failed,
                 Some(Reason::ContainerLaunchFailed),

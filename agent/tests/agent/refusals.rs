@@ -297,11 +297,23 @@ fn a_limit_is_enforced_where_the_controllers_are() {
          while time.monotonic() < end: pass\nprint(time.process_time() - before)",
     );
     assert!(used.parse::<f64>().unwrap() < 1.0, "{used} s of CPU in 2 s");
+    // The hungry one is not the first process, and the first does not care.
     let said = node.exec(
-        &["--mem", "32M"],
-        &["/usr/bin/python3", "-c", "x = b'x' * (256 << 20)"],
+        &["--name", "hungry", "--mem", "32M"],
+        &[
+            "/bin/sh",
+            "-c",
+            "/usr/bin/python3 -c \"x = b'x' * (256 << 20)\"; sleep 600",
+        ],
     );
     assert_eq!(said.code, 128 + 9, "{said:?}");
+    let all: Value = serde_json::from_str(&node.weir(&["ps", "--all", "--json"]).ok()).unwrap();
+    let mut all = all.as_array().unwrap().iter();
+    let hungry = all.find(|one| one["name"] == "hungry").unwrap();
+    assert_eq!(
+        hungry["state"]["outcome"]["outcome"], "out_of_memory",
+        "{hungry}"
+    );
 }
 
 #[test]

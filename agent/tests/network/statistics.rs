@@ -209,6 +209,6 @@ fn the_verifier_says_how_much_it_looked_at() {
         // One million is where a kernel gives up.
         assert!((1..1_000_000).contains(&instructions), "{program:?}");
         // Kernels differ, and which is too many is not for one of them to say: `cargo xtask vm-test` does.
-        println!("weir-verified: {} {instructions}", program.name);
+        eprintln!("weir-verified: {} {instructions}", program.name);
     }
 }

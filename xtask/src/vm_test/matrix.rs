@@ -45,6 +45,12 @@ pub(super) struct Suite {
     /// The name of its test binary.
     pub(super) test: String,
     pub(super) attach: Attach,
+    /// Packages whose programs it needs beside its own.
+    #[serde(default)]
+    pub(super) programs: Vec<String>,
+    /// Words of which a test has one in its name; empty for all tests.
+    #[serde(default)]
+    pub(super) only: Vec<String>,
 }
 
 /// How the programs on packets are attached.

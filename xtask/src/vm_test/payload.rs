@@ -69,6 +69,14 @@ pub(super) fn build(suites: &[Suite]) -> Result<Vec<Program>> {
                 .args(["--package", &suite.package, "--test", &suite.test]),
         )?;
         built.extend(programs(&messages)?);
+        for package in &suite.programs {
+            let messages = captured(
+                cargo()
+                    .args(["build", "--locked", "--bins", "--package", package])
+                    .args(["--message-format", "json-render-diagnostics"]),
+            )?;
+            built.extend(programs(&messages)?);
+        }
     }
     Ok(built)
 }
@@ -126,12 +134,17 @@ fn job(suites: &[Suite], programs: &[Program], filter: Option<&str>) -> Result<S
             Attach::Auto => "",
             Attach::Clsact => "WEIR_TEST_ATTACH=clsact ",
         };
-        let filter = filter.map_or_else(String::new, |filter| format!(" {}", quote(filter)));
+        // Whoever asks for a test gets it, if it can run there or not.
+        let words = filter.map_or_else(|| suite.only.clone(), |filter| vec![filter.to_owned()]);
+        let filter: String = words
+            .iter()
+            .map(|word| format!(" {}", quote(word)))
+            .collect();
         writeln!(
             job,
             "echo '{MARK}suite '{label}\n\
              echo '     Running '{source}' ('{path}')'\n\
-             cd {directory} && {attach}RUST_BACKTRACE=1 {path} --show-output{filter}\n\
+             cd {directory} && {attach}WEIR_TEST_BUILT=1 RUST_BACKTRACE=1 {path} --show-output{filter}\n\
              echo \"{MARK}exit $?\"",
             label = quote(suite.label()),
             directory = quote(&program.directory.display().to_string()),
@@ -197,6 +210,8 @@ mod tests {
             package: "weir-agent".to_owned(),
             test: test.to_owned(),
             attach: Attach::Clsact,
+            programs: Vec::new(),
+            only: Vec::new(),
         }
     }
 

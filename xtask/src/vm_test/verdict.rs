@@ -229,6 +229,8 @@ weir-vm: done\r
             package: "weir-agent".to_owned(),
             test: "network".to_owned(),
             attach: Attach::Auto,
+            programs: Vec::new(),
+            only: Vec::new(),
         };
         let left = Left {
             end,

@@ -517,7 +517,7 @@ impl Signals {
                 _ = self.interrupt.recv() => return "SIGINT",
                 _ = self.hangup.recv() => match credentials {
                     Some(credentials) => credentials.reload(),
-                    None => tracing::info!("there is no scheduler and nobody else to show a certificate, so there is none to read again"),
+                    None => tracing::info!("there are no certificates to read again: no scheduler is configured, and [http] is for this machine only"),
                 },
             }
         }

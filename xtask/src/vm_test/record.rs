@@ -114,7 +114,7 @@ pub(super) fn support(
 /// Returns which revision of the tree was run.
 pub(super) fn revision() -> Result<String> {
     let mut git = command("git");
-    Ok(read(git.args(["rev-parse", "--short", "HEAD"]))?
+    Ok(read(git.args(["describe", "--always", "--dirty"]))?
         .trim()
         .to_owned())
 }

@@ -211,10 +211,10 @@ fn told_of_memory(outcome: Outcome, has_run_out: impl FnOnce() -> bool) -> Outco
     }
 }
 
-/// Returns whether the kernel has killed a container for want of memory.
+/// Returns whether a container came to the end of its own memory: its cgroup has no limit, the task's below has.
 fn has_run_out(cgroup: &Path) -> bool {
-    let kills = Cgroup::open(cgroup).and_then(|cgroup| cgroup.oom_kills());
-    matches!(kills, Ok(Some(1..)))
+    let times = Cgroup::open(cgroup).and_then(|cgroup| cgroup.out_of_memory());
+    matches!(times, Ok(Some(1..)))
 }
 
 /// Kills what runs in a cgroup and waits until nothing does; fine if there is no such cgroup.

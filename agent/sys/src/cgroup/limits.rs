@@ -54,11 +54,11 @@ impl Cgroup {
         self.write("memory.oom.group", "1")
     }
 
-    /// Returns how many processes in it or below the kernel has killed for want of memory; `None` without the memory
-    /// controller.
-    pub fn oom_kills(&self) -> Result<Option<u64>, CgroupError> {
+    /// Returns how often memory ran out at its own limit, or at that of a group below; `None` without the memory
+    /// controller. What the kernel kills for want of the node's memory, or of that of a group above, is not among it.
+    pub fn out_of_memory(&self) -> Result<Option<u64>, CgroupError> {
         match self.read("memory.events") {
-            Ok(text) => Ok(flat_value(&text, "oom_kill")),
+            Ok(text) => Ok(flat_value(&text, "oom")),
             Err(CgroupError::Failed { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 Ok(None)
             }

@@ -145,7 +145,8 @@ impl CgroupTree {
 }
 
 /// Returns the weight of a container among those that want the same processors: as much as the kernel gives by
-/// itself, 100, for each CPU that it may use.
+/// itself, 100, for each CPU that it may use. 10,000 is the most that the kernel takes, so beyond 100 CPUs all weigh the
+/// same.
 fn weight(cpus: MilliCpus) -> u16 {
     let weight = (cpus.thousandths() / 10).clamp(1, 10_000);
     u16::try_from(weight).expect("it was clamped")

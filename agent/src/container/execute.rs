@@ -213,8 +213,13 @@ fn told_of_memory(outcome: Outcome, has_run_out: impl FnOnce() -> bool) -> Outco
 
 /// Returns whether a container came to the end of its own memory: its cgroup has no limit, the task's below has.
 fn has_run_out(cgroup: &Path) -> bool {
-    let times = Cgroup::open(cgroup).and_then(|cgroup| cgroup.out_of_memory());
-    matches!(times, Ok(Some(1..)))
+    match Cgroup::open(cgroup).and_then(|cgroup| cgroup.out_of_memory()) {
+        Ok(times) => times.is_some_and(|times| times > 0),
+        Err(error) => {
+            tracing::warn!(error = %chain(&error), "whether a killed task had reached its memory limit is not known");
+            false
+        }
+    }
 }
 
 /// Kills what runs in a cgroup and waits until nothing does; fine if there is no such cgroup.

@@ -17,6 +17,9 @@ use super::place::Place;
 /// The cgroup in a delegated one that takes its processes in.
 const ROOM: &str = "unit";
 
+/// How often it is looked for more of them.
+const ROOM_ROUNDS_MAX: usize = 100;
+
 /// The name of the record in the state directory.
 const RECORD: &str = "cgroups.json";
 
@@ -116,13 +119,18 @@ impl HierarchyChanges {
     /// Moves the processes of a delegated cgroup into one below it: controllers act below a cgroup only
     /// where it has no processes of its own.
     pub(crate) fn make_room(&mut self, delegated: &Cgroup) -> Result<(), HierarchyError> {
-        let processes = delegated.processes()?;
-        if processes.is_empty() {
-            return Ok(());
-        }
-        let room = self.make(delegated.path(), &delegated.path().join(ROOM))?;
-        for process in processes {
-            room.take_in(process)?;
+        let mut processes = delegated.processes()?;
+        // Those that were forked meanwhile are found the next time; if there is no end of it, passing on a controller
+        // is refused and says where.
+        for _ in 0..ROOM_ROUNDS_MAX {
+            if processes.is_empty() {
+                break;
+            }
+            let room = self.make(delegated.path(), &delegated.path().join(ROOM))?;
+            for process in processes {
+                room.take_in(process)?;
+            }
+            processes = delegated.processes()?;
         }
         Ok(())
     }

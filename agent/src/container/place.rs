@@ -93,10 +93,14 @@ impl Place {
         if self.is_ours(top) {
             return Ok((top.to_owned(), Cgroup::open(top)?.controllers()?));
         }
-        // What the nearest that is there passes on.
-        let mut above = self.parent.ancestors().skip(1);
-        let above = above.find(|path| path.exists()).unwrap_or(top);
-        Ok((above.to_owned(), Cgroup::open(above)?.passed_on()?))
+        // What the one above passes on. One that is not there yet will pass on nothing: it will not be ours either.
+        let above = self.parent.parent().unwrap_or(top).to_owned();
+        let passed_on = if above.exists() {
+            Cgroup::open(&above)?.passed_on()?
+        } else {
+            vec![]
+        };
+        Ok((above, passed_on))
     }
 
     /// Returns the highest cgroup that may be changed.
@@ -226,7 +230,13 @@ mod tests {
         place.has_systemd = true;
         assert!(!place.is_ours(&root) && !place.is_ours(&root.join("weir-of-nobody")));
         assert!(place.is_ours(&place.parent) && place.is_ours(&place.parent.join("one")));
+        // Whoever is made above the parent passes nothing on.
+        assert_eq!(
+            place.controllers().unwrap(),
+            (root.join("weir-of-nobody"), vec![])
+        );
         // Of what the root has, only what it passes on arrives.
+        place.parent = root.join("weir-of-nobody");
         assert_eq!(
             place.controllers().unwrap(),
             (root, whole.passed_on().unwrap())

@@ -27,8 +27,8 @@ use weir_sys::netns;
 
 use crate::log;
 
-/// Every wait in these tests ends here: far beyond what a loaded machine needs.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+/// Every wait in these tests ends here: far beyond what a loaded machine needs, or an emulated one.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
 
 pub(crate) const NODE_V4: &str = "10.9.0.2";
 pub(crate) const NODE_V6: &str = "fd09::2";

@@ -87,6 +87,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return deploy::run(arguments, &matrix, &interrupt);
     }
     let started = Instant::now();
+    // What is built now: while the guests run, somebody may go on working.
+    let revision = record::revision()?;
     let mut verified = Verified::read()?;
     let mut rows = BTreeMap::new();
     let bench = Bench::prepare(&matrix, arguments)?;
@@ -120,7 +122,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         }
         report(arguments, &left, &verdict);
         bench.keep(&kernel.name, &left)?;
-        rows.insert(kernel.name.clone(), row(kernel, &verdict)?);
+        rows.insert(kernel.name.clone(), row(kernel, &verdict, &revision));
         verdicts.push(verdict);
     }
     if arguments.write {
@@ -145,16 +147,15 @@ impl Arguments {
 }
 
 /// Returns what is kept of one kernel.
-fn row(kernel: &Kernel, verdict: &Verdict) -> Result<String> {
+fn row(kernel: &Kernel, verdict: &Verdict, revision: &str) -> String {
     let Verdict {
         passed,
         failed,
         skipped,
         ..
     } = verdict;
-    let revision = record::revision()?;
     let cells = format!("{passed} | {failed} | {skipped} | {revision}");
-    Ok(Table::Tests.row(kernel, &cells, verdict::word(&verdict.problems)))
+    Table::Tests.row(kernel, &cells, verdict::word(&verdict.problems))
 }
 
 /// Boots a guest, and once more if it never came up.

@@ -36,6 +36,8 @@ pub(super) fn run(arguments: &Arguments, matrix: &Matrix, interrupt: &Interrupt)
         Some(directory) => dist::found(directory)?,
         None => dist::packages()?,
     };
+    // While the guests run, somebody may go on working.
+    let revision = record::revision()?;
     let bench = Bench::prepare(matrix, arguments)?;
     let payload = payload::pack(&bench.work, &packages)?;
     let mut verdicts = Vec::new();
@@ -61,7 +63,7 @@ pub(super) fn run(arguments: &Arguments, matrix: &Matrix, interrupt: &Interrupt)
         let verdict = verdict::judge(kernel, &left);
         report(arguments, &left, &verdict);
         bench.keep(&format!("deploy-{}", kernel.name), &left)?;
-        let cells = format!("{} | {}", verdict.steps.len(), record::revision()?);
+        let cells = format!("{} | {revision}", verdict.steps.len());
         let row = Table::Story.row(kernel, &cells, last_word(&verdict.problems));
         rows.insert(kernel.name.clone(), row);
         verdicts.push(verdict);

@@ -107,6 +107,23 @@ impl Account {
         }
     }
 
+    /// Counts something that no test binary stands for as passed.
+    pub(crate) fn pass(&mut self, name: String) {
+        self.passed.push(name);
+    }
+
+    /// Likewise, as failed.
+    pub(crate) fn fail(&mut self, name: String) {
+        self.failed.push(name);
+    }
+
+    /// Likewise, as skipped.
+    pub(crate) fn skip(&mut self, name: String, reason: String) {
+        // As a test that says it was skipped has passed for libtest.
+        self.passed.push(name.clone());
+        self.skipped.insert((self.label, name), reason);
+    }
+
     /// Returns the tests that failed, each after its binary.
     pub(crate) fn failed(&self) -> &[String] {
         &self.failed
@@ -238,6 +255,16 @@ test laws ... ok
         assert!(!account.read("chatter"));
         assert!(account.read("test result: ok. 1 passed; 0 failed"));
         assert_eq!(account.numbers(), (0, 0, 1));
+    }
+
+    #[test]
+    fn what_no_test_binary_stands_for_is_counted_too() {
+        let mut account = Account::default();
+        account.pass("a".to_owned());
+        account.fail("b".to_owned());
+        account.skip("c".to_owned(), "no d".to_owned());
+        assert_eq!(account.numbers(), (1, 1, 1));
+        assert_eq!(skipped(&account), [("c", "no d")]);
     }
 
     #[test]

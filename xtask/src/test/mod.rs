@@ -4,7 +4,8 @@
 //! 2. One build of everything, with the profile that the tests use.
 //! 3. The tests, while the output goes through [`account`]; those of the data plane and of the agent
 //!    twice, for programs can be attached in two ways ([`Run`]).
-//! 4. The closing summary: what failed, what was skipped and why, and one plain line of numbers.
+//! 4. If all tests were asked for, a few of them on other kernels, in guests ([`vm_test::smoke`]).
+//! 5. The closing summary: what failed, what was skipped and why, and one plain line of numbers.
 //!
 //! A test that cannot run here returns after it wrote a line `weir-skip: <test>: <what is missing>`
 //! to standard error. To libtest it has passed; to the summary it is skipped. In continuous
@@ -25,7 +26,8 @@ use self::account::{Account, Skip};
 use self::observe::observe;
 use self::skips::ExpectedSkips;
 use crate::command::{self, cargo};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::vm_test::{self, Came};
 use crate::{check, setup};
 
 /// How tests are run.
@@ -98,8 +100,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         account.begin(run.label);
         unaccounted.extend(observe(run.command(arguments), &mut account, &interrupt)?);
     }
+    if arguments.is_whole() {
+        account.begin("");
+        unaccounted.extend(other_kernels(&mut account, &interrupt)?);
+    }
     println!("\nin {}", minutes(begun.elapsed()));
     summarise(&account, &unaccounted, &expected, arguments)
+}
+
+/// Runs a few tests on other kernels, and returns what went wrong if it is not of one of them.
+fn other_kernels(account: &mut Account, interrupt: &Interrupt) -> Result<Option<String>> {
+    let all = match vm_test::smoke(interrupt) {
+        Ok(all) => all,
+        Err(error) if error.is::<Interrupted>() => return Err(error),
+        Err(error) => return Ok(Some(format!("the tests on other kernels: {error:#}"))),
+    };
+    for (name, came) in all {
+        match came {
+            Came::Passed => account.pass(name),
+            Came::Failed => account.fail(name),
+            Came::Skipped(reason) => account.skip(name, reason),
+        }
+    }
+    Ok(None)
 }
 
 /// Prints the end of the story and decides whether it is a good one.

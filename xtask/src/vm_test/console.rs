@@ -1,11 +1,15 @@
 //! What is wrong in the log of a kernel.
 
 /// What a kernel writes when it found a fault in itself.
-const FAULTS: [&str; 14] = [
+const FAULTS: [&str; 17] = [
     "WARNING: ",
     "BUG: ",
     "BUG at ",
     "Oops",
+    // Before 6.10 without the word above.
+    "invalid opcode: ",
+    "divide error: ",
+    "UBSAN: ",
     "Kernel panic",
     "general protection fault",
     "kernel stack overflow",
@@ -42,6 +46,22 @@ pub(super) fn tail(log: &str) -> Vec<&str> {
 mod tests {
     use super::*;
 
+    /// What 6.12 wrote when somebody wrote `c` to /proc/sysrq-trigger.
+    const PANIC: &str = "\
+[    2.678849] acpi PNP0A03:00: fail to add MMCONFIG information, can't access extended configuration space under this bridge
+[    5.756315] amd_pstate: the _CPC object is not present in SBIOS or ACPI disabled
+[   13.266419] Invalid ELF header magic: != ELF
+[   13.439779] sysrq: Trigger a crash
+[   13.440266] Kernel panic - not syncing: sysrq triggered crash
+[   13.441758] CPU: 1 UID: 0 PID: 1 Comm: init Not tainted 6.12.107+deb13-cloud-amd64 #1  Debian 6.12.107-1
+[   13.442195] Hardware name: QEMU Standard PC (i440FX + PIIX, 1996), BIOS 1.16.3-debian-1.16.3-2~bpo12+1 04/01/2014
+[   13.442661] Call Trace:
+[   13.443613]  <TASK>
+[   13.443847]  dump_stack_lvl+0x5d/0x80
+[   13.444296]  panic+0x118/0x2db
+[   13.444454]  ? _printk+0x6c/0x87
+";
+
     #[test]
     fn faults_are_found_and_the_rest_is_not() {
         let log = "[    0.000000] Linux version 6.12\r\n\
@@ -52,6 +72,13 @@ mod tests {
         let found = faults(log);
         assert_eq!(found.len(), 2, "{found:?}");
         assert!(found[0].contains("dev.c:1"));
+    }
+
+    #[test]
+    fn of_a_kernel_that_gave_up_it_is_told_why() {
+        let found = faults(PANIC);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].ends_with("Kernel panic - not syncing: sysrq triggered crash"));
     }
 
     #[test]

@@ -220,3 +220,172 @@ fn text(path: &Path) -> Result<String> {
     let bytes = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use super::super::archive::Archive;
+    use super::super::lack::Lack;
+    use super::super::matrix::{Kernel, Matrix};
+    use super::super::{Bench, console, payload, verdict};
+    use super::*;
+
+    /// A guest has two gigabytes and both processors: one after the other.
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+    /// Far beyond what an emulated guest needs to come up and to end itself on a busy machine.
+    const LONG: Duration = Duration::from_secs(600);
+
+    /// Loads a module whose first instructions were replaced by a read from address 0. A signature that does not fit is
+    /// refused, and none is not.
+    const BROKEN_MODULE: &str = r#"
+python3 - <<'END'
+import lzma, struct, subprocess
+path = subprocess.run(['modinfo', '-n', 'dummy'], capture_output=True, text=True).stdout.strip()
+code = bytearray(lzma.open(path).read() if path.endswith('.xz') else open(path, 'rb').read())
+sections, = struct.unpack_from('<Q', code, 40)
+size, count, names = struct.unpack_from('<HHH', code, 58)
+headers = [struct.unpack_from('<IIQQQQ', code, sections + size * index) for index in range(count)]
+for name, _, _, _, start, length in headers:
+    begin = headers[names][4] + name
+    if code[begin:code.index(0, begin)] == b'.init.text':
+        at = max(code.find(b'\xf3\x0f\x1e\xfa', start, start + length), start)
+        code[at:at + 4] = b'\x31\xc0\x8b\x00'
+open('/tmp/broken.ko', 'wb').write(code.replace(b'~Module signature appended~\n', b''))
+END
+insmod /tmp/broken.ko
+"#;
+
+    /// A guest that is told what to do, and how it is judged.
+    struct Guest {
+        bench: Bench,
+        matrix: Matrix,
+        interrupt: Interrupt,
+        _work: tempfile::TempDir,
+    }
+
+    impl Guest {
+        /// Prepares one, or says for the test why there can be none.
+        fn new(test: &str) -> Option<Self> {
+            let work = tempfile::tempdir().unwrap();
+            let matrix = Matrix::read().unwrap();
+            let prepared = super::super::lack::machine(&matrix)
+                .and_then(|()| Bench::prepare_at(work.path(), &matrix, &[Self::kernel(&matrix)]));
+            match prepared {
+                Ok(bench) => Some(Self {
+                    bench,
+                    matrix,
+                    interrupt: Interrupt::hold().unwrap(),
+                    _work: work,
+                }),
+                Err(error) => {
+                    let lack = error.downcast::<Lack>().unwrap();
+                    eprintln!("weir-skip: {test}: {lack}");
+                    None
+                }
+            }
+        }
+
+        fn kernel(matrix: &Matrix) -> &Kernel {
+            matrix.select(Some("6.12")).unwrap()[0]
+        }
+
+        /// Boots it, has it run `job`, and returns what it left.
+        fn run(&self, job: &str, deadline: Duration) -> Left {
+            let path = self.bench.work.join("job.cpio");
+            let mut archive = Archive::create(&path).unwrap();
+            let init = payload::INIT.as_bytes();
+            archive.file(Path::new("/init"), 0o755, init).unwrap();
+            archive.directory(Path::new("/weir")).unwrap();
+            archive
+                .file(Path::new("/weir/job"), 0o644, job.as_bytes())
+                .unwrap();
+            archive.finish().unwrap();
+            let kernel = Self::kernel(&self.matrix);
+            let image = self.bench.image(kernel, &self.matrix).unwrap();
+            let boot = |accelerator| {
+                let bench = &self.bench;
+                bench.boot(accelerator, &image, &path, deadline, &self.interrupt)
+            };
+            boot(self.bench.choose(&image, &self.interrupt).unwrap()).unwrap()
+        }
+
+        fn problems(&self, left: &Left) -> Vec<String> {
+            let kernel = Self::kernel(&self.matrix);
+            verdict::judge(kernel, &self.matrix.tests, left).problems
+        }
+    }
+
+    fn says(problems: &[String], word: &str) -> bool {
+        problems.iter().any(|problem| problem.contains(word))
+    }
+
+    #[test]
+    fn a_guest_that_hangs_is_ended_and_its_last_words_are_there() {
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(guest) = Guest::new("a_guest_that_hangs_is_ended_and_its_last_words_are_there")
+        else {
+            return;
+        };
+        // How long it takes to come up depends on the machine: what matters is that the end comes after the last words.
+        let left = [30, 120, 480]
+            .into_iter()
+            .map(|seconds| {
+                let job = "echo these are the last words\nsleep 1000000\n";
+                guest.run(job, Duration::from_secs(seconds))
+            })
+            .find(|left| left.output.contains("last words"))
+            .unwrap();
+        assert_eq!(left.end, End::Deadline);
+        assert!(left.boot.is_some());
+        assert_eq!(
+            console::tail(&left.output).last(),
+            Some(&"these are the last words")
+        );
+        let problems = guest.problems(&left);
+        assert!(says(&problems, "before the deadline"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_guest_whose_kernel_gives_up_has_not_passed() {
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(guest) = Guest::new("a_guest_whose_kernel_gives_up_has_not_passed") else {
+            return;
+        };
+        let left = guest.run("echo c >/proc/sysrq-trigger\nsleep 1000000\n", LONG);
+        // QEMU ends as after a good run.
+        assert_eq!(left.end, End::Own);
+        let problems = guest.problems(&left);
+        assert!(
+            says(&problems, "kernel: ") && says(&problems, "Kernel panic"),
+            "{problems:?}"
+        );
+        assert!(says(&problems, "ended after 0 of"), "{problems:?}");
+    }
+
+    #[test]
+    fn a_guest_whose_kernel_found_a_fault_and_went_on_has_not_passed() {
+        let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+        let test = "a_guest_whose_kernel_found_a_fault_and_went_on_has_not_passed";
+        let Some(guest) = Guest::new(test) else {
+            return;
+        };
+        let left = guest.run(BROKEN_MODULE, LONG);
+        assert_eq!(left.end, End::Own);
+        assert!(
+            left.output.contains(&format!("{MARK}done")),
+            "{}",
+            left.output
+        );
+        let problems = guest.problems(&left);
+        for word in ["NULL pointer dereference", "Oops"] {
+            assert!(
+                says(&problems, word),
+                "{word}: {problems:?}\n{}\n{}",
+                left.output,
+                left.console
+            );
+        }
+    }
+}

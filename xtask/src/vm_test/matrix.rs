@@ -51,6 +51,9 @@ pub(super) struct Suite {
     /// Words of which a test has one in its name; empty for all tests.
     #[serde(default)]
     pub(super) only: Vec<String>,
+    /// Likewise, for the few tests that are run on every kernel with all other tests; empty for none.
+    #[serde(default)]
+    pub(super) smoke: Vec<String>,
 }
 
 /// How the programs on packets are attached.
@@ -113,8 +116,7 @@ impl Matrix {
                 bail!("kernel {name}: `{}` is not what uname says", kernel.release);
             }
         }
-        let kernels = self.kernels.iter().flat_map(|kernel| &kernel.packages);
-        for package in self.emulator.iter().chain(&self.userland).chain(kernels) {
+        for package in self.packages() {
             let Package { name, sha256, .. } = package;
             if !is_plain(name) {
                 bail!("`{name}` is not the name of a package");
@@ -124,6 +126,20 @@ impl Matrix {
             }
         }
         Ok(())
+    }
+
+    /// Returns every package that it names.
+    pub(super) fn packages(&self) -> impl Iterator<Item = &Package> {
+        let kernels = self.kernels.iter().flat_map(|kernel| &kernel.packages);
+        self.emulator.iter().chain(&self.userland).chain(kernels)
+    }
+
+    /// Leaves only the few tests that show whether a kernel takes the programs and enforces the limits.
+    pub(super) fn reduce(&mut self) {
+        self.tests.retain(|suite| !suite.smoke.is_empty());
+        for suite in &mut self.tests {
+            suite.only.clone_from(&suite.smoke);
+        }
     }
 
     /// Returns the kernels that are asked for: the one, or all.
@@ -204,6 +220,23 @@ mod tests {
         ] {
             let error = Matrix::parse(&text(&good.replace(from, to))).unwrap_err();
             assert!(format!("{error:#}").contains(complaint), "{error:#}");
+        }
+    }
+
+    #[test]
+    fn the_smoke_tests_are_of_every_way_of_attaching() {
+        let mut matrix = Matrix::read().unwrap();
+        matrix.reduce();
+        for attach in [Attach::Auto, Attach::Clsact] {
+            let suite = matrix
+                .tests
+                .iter()
+                .find(|suite| suite.test == "network" && suite.attach == attach);
+            let verified = "the_verifier_says_how_much_it_looked_at".to_owned();
+            assert!(
+                suite.is_some_and(|suite| suite.only.contains(&verified)),
+                "{FILE}: the programs must be loaded {attach:?} in `smoke`"
+            );
         }
     }
 

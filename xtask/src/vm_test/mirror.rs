@@ -2,13 +2,17 @@
 //!
 //! With apt, in folders of its own: its lists, its sources, an empty status. Nothing of the
 //! machine's apt is changed, and nothing is installed. What came is kept by its checksum.
+//!
+//! What is not to be had is a [`Lack`]: the world's doing, not a fault of the tree.
 
+use std::cell::Cell;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::lack::{Gone, Lack};
 use super::matrix::{FILE, Package};
 use crate::command::{command, find, read};
 
@@ -23,6 +27,8 @@ const RELEASES: [&str; 8] = [
 /// Packages that were fetched, and the means to fetch more.
 pub(super) struct Mirror {
     below: PathBuf,
+    /// Whether the lists are those of now.
+    asked: Cell<bool>,
 }
 
 impl Mirror {
@@ -30,6 +36,7 @@ impl Mirror {
     pub(super) fn new(below: &Path) -> Self {
         Self {
             below: below.to_owned(),
+            asked: Cell::new(false),
         }
     }
 
@@ -51,9 +58,7 @@ impl Mirror {
             return Ok(());
         }
         if find("apt-get").is_none() {
-            bail!(
-                "the packages of {FILE} come from Debian by apt-get, which is not on this machine"
-            );
+            bail!(Lack::Apt);
         }
         let downloads = self.below.join("downloads");
         for directory in [
@@ -68,7 +73,13 @@ impl Mirror {
         }
         self.write_sources(suites)?;
         println!("vm-test: fetching {} packages", absent.len());
-        read(self.apt("apt-get").arg("update"))?;
+        if !self.asked.get() {
+            // Else what could not be fetched is a warning, and old lists are used.
+            let strict = ["-o", "APT::Update::Error-Mode=any", "update"];
+            read(self.apt("apt-get").args(strict)).map_err(silent)?;
+            self.asked.set(true);
+        }
+        self.look_for(&absent)?;
         let names = absent
             .iter()
             .map(|package| format!("{}={}", package.name, package.version));
@@ -78,9 +89,7 @@ impl Mirror {
                 .args(names)
                 .current_dir(&downloads),
         )
-        .with_context(|| {
-            format!("the mirror does not have all that {FILE} names; write there what it has now")
-        })?;
+        .map_err(silent)?;
         self.keep(&downloads)?;
         for package in absent {
             if !self.path(package).exists() {
@@ -95,13 +104,29 @@ impl Mirror {
         Ok(())
     }
 
+    /// Fails if the mirror's lists lack one of the packages, and names them all.
+    fn look_for(&self, packages: &[&Package]) -> Result<()> {
+        let mut gone = Vec::new();
+        for package in packages {
+            let listed = read(self.apt("apt-cache").args(["madison", &package.name]))?;
+            let versions = versions(&listed);
+            if !versions.contains(&package.version.as_str()) {
+                gone.push(Gone::new(package, &versions)?);
+            }
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        bail!(Lack::Gone(gone))
+    }
+
     /// Returns the address of the mirror.
     pub(super) fn address(&self) -> Result<String> {
         let format = "$(REPO_URI) $(RELEASE) $(COMPONENT)";
         let targets = read(command("apt-get").args(["indextargets", "--format", format]))?;
         debian(&targets)
             .map(str::to_owned)
-            .context("this machine's apt names no mirror of Debian; add one to its sources")
+            .ok_or_else(|| Lack::Mirror.into())
     }
 
     fn write_sources(&self, suites: &[String]) -> Result<()> {
@@ -167,6 +192,26 @@ impl Mirror {
     }
 }
 
+/// Takes what apt complained of as the mirror's silence: it was asked for what its lists have.
+fn silent(complaint: anyhow::Error) -> anyhow::Error {
+    let complaint = format!("{complaint:#}");
+    // It says the same of every list that it asked for.
+    let first = complaint.lines().find_map(|line| line.split_once("E: "));
+    let said = first.map_or(complaint.as_str(), |(_, said)| said);
+    Lack::Silent(said.to_owned()).into()
+}
+
+/// Reads the versions of a package from what `apt-cache madison` says: name, version, source.
+fn versions(listed: &str) -> Vec<&str> {
+    let mut versions: Vec<&str> = listed
+        .lines()
+        .filter_map(|line| line.split('|').nth(1))
+        .map(str::trim)
+        .collect();
+    versions.dedup();
+    versions
+}
+
 /// Returns the SHA-256 of a file.
 fn checksum(path: &Path) -> Result<String> {
     let line = read(command("sha256sum").arg("--").arg(path))?;
@@ -197,6 +242,26 @@ mod tests {
                        http://other.example/debian/ trixie main\n";
         assert_eq!(debian(targets), Some("http://mirror.example/debian/"));
         assert_eq!(debian("https://tools.example/apt nodistro main"), None);
+    }
+
+    #[test]
+    fn what_the_mirror_has_is_read_from_its_lists() {
+        let listed = "   libc6 | 2.41-12 | http://mirror.example/debian trixie/main amd64 Packages\n\
+                      \x20    libc6 | 2.36-9+deb12u14 | http://mirror.example/debian bookworm/main amd64 Packages\n";
+        assert_eq!(versions(listed), ["2.41-12", "2.36-9+deb12u14"]);
+        assert_eq!(versions(""), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn of_a_silent_mirror_one_line_is_told() {
+        let complaint =
+            anyhow::anyhow!("`apt-get update` ended with 100: E: no way to a\nE: no way to b");
+        let error = silent(complaint);
+        assert!(error.is::<Lack>());
+        assert!(
+            error.to_string().ends_with("no packages: no way to a"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -7,7 +7,9 @@
 //! 4. [`guest`] boots one guest at a time, and ends it at a deadline.
 //! 5. [`deploy`] is another lane: the packages on a stock Debian.
 //! 6. [`record`] has what the last runs came to, and holds the next against it.
-//! 7. [`console`] and [`verdict`] read what it left. A pass is only what says that it passed: that
+//! 7. [`smoke`] is what `cargo xtask test` runs of it: a few tests on every kernel. What a machine lacks for
+//!    that is a [`lack`].
+//! 8. [`console`] and [`verdict`] read what it left. A pass is only what says that it passed: that
 //!    QEMU ended well says nothing.
 
 mod archive;
@@ -15,27 +17,31 @@ mod console;
 mod deploy;
 mod guest;
 mod image;
+mod lack;
 mod matrix;
 mod mirror;
 mod payload;
 mod record;
+mod smoke;
 mod verdict;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use nix::unistd::Uid;
 
 use self::archive::Archive;
 use self::guest::{Accelerator, Emulator, End, Left};
 use self::image::Image;
+pub(crate) use self::lack::lacks_guests;
 use self::matrix::{FILE, Kernel, Matrix};
 use self::mirror::Mirror;
 use self::record::{Table, Verified};
+pub(crate) use self::smoke::{Came, smoke};
 use self::verdict::Verdict;
 use crate::interrupt::Interrupt;
 use crate::tree;
@@ -52,6 +58,9 @@ pub(crate) struct Arguments {
     /// Run only this test binary (network)
     #[arg(long)]
     test: Option<String>,
+    /// Run only the tests that `smoke` in ci/kernels.toml names, as `cargo xtask test` does
+    #[arg(long, conflicts_with_all = ["filter", "deploy"])]
+    smoke: bool,
     /// Tell the packages' story on a stock Debian, and run no test binaries
     #[arg(long, conflicts_with_all = ["filter", "test"])]
     deploy: bool,
@@ -64,18 +73,19 @@ pub(crate) struct Arguments {
     /// Show everything that the guests write, not only what went wrong
     #[arg(long)]
     show_output: bool,
-    /// Keep what came of it in ci/support.md, and what the verifiers said in ci/verified.toml; of a run with --filter or
-    /// --test only the latter
+    /// Keep what came of it in ci/support.md, and what the verifiers said in ci/verified.toml; of a run with --filter,
+    /// --test or --smoke only the latter
     #[arg(long)]
     write: bool,
 }
 
 /// Runs the matrix, and fails if one kernel has a problem.
 pub(crate) fn run(arguments: &Arguments) -> Result<()> {
-    if !Uid::effective().is_root() {
-        bail!("images are made by root (they are looked into with chroot); run it as root");
-    }
     let mut matrix = Matrix::read()?;
+    lack::machine(&matrix)?;
+    if arguments.smoke {
+        matrix.reduce();
+    }
     if let Some(test) = &arguments.test {
         matrix.tests.retain(|suite| suite.test == *test);
         if matrix.tests.is_empty() {
@@ -91,37 +101,28 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let revision = record::revision()?;
     let mut verified = Verified::read()?;
     let mut rows = BTreeMap::new();
-    let bench = Bench::prepare(&matrix, arguments)?;
-    let payload = bench.pack(&matrix, arguments)?;
+    let kernels = matrix.select(arguments.kernel.as_deref())?;
+    let bench = Bench::prepare(&matrix, &kernels)?;
+    let payload = bench.pack(&matrix, arguments.filter.as_deref())?;
     println!(
         "vm-test: prepared in {:.0} s",
         started.elapsed().as_secs_f64()
     );
 
     let mut verdicts = Vec::new();
-    let mut accelerator = None;
-    for kernel in matrix.select(arguments.kernel.as_deref())? {
-        let image = bench.image(kernel, &matrix)?;
-        let accelerator = match accelerator {
-            Some(known) => known,
-            None => *accelerator.insert(bench.choose(&image, &interrupt)?),
-        };
-        println!("vm-test: kernel {} ({})", kernel.release, word(accelerator));
-        let deadline = Duration::from_secs(arguments.minutes.saturating_mul(60));
-        let left = insist(|| bench.boot(accelerator, &image, &payload, deadline, &interrupt))?;
-        let mut verdict = verdict::judge(kernel, &matrix.tests, &left);
+    let deadline = Duration::from_secs(arguments.minutes.saturating_mul(60));
+    for kernel in kernels {
+        let (left, mut verdict) = bench.examine(kernel, &matrix, &payload, deadline, &interrupt)?;
         if arguments.write {
             verified.take(&kernel.name, &verdict.verified);
         } else {
             let grown = verified.judge(&kernel.name, &verdict.verified);
             verdict.problems.extend(grown);
         }
-        if arguments.is_whole() && verdict.verified.is_empty() {
-            let problem = "no test said how much the verifier looked at";
-            verdict.problems.push(problem.to_owned());
+        if arguments.is_whole() || arguments.smoke {
+            verdict.demand_verified();
         }
-        report(arguments, &left, &verdict);
-        bench.keep(&kernel.name, &left)?;
+        report(arguments.show_output, &left, &verdict);
         rows.insert(kernel.name.clone(), row(kernel, &verdict, &revision));
         verdicts.push(verdict);
     }
@@ -142,7 +143,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 impl Arguments {
     /// Returns whether all tests run on the kernels that are asked for.
     const fn is_whole(&self) -> bool {
-        self.filter.is_none() && self.test.is_none()
+        self.filter.is_none() && self.test.is_none() && !self.smoke
     }
 }
 
@@ -175,18 +176,28 @@ struct Bench {
     work: PathBuf,
     mirror: Mirror,
     emulator: Emulator,
+    /// Found out with the first guest.
+    accelerator: OnceCell<Accelerator>,
+    /// Held as long as `work` is used.
+    _lock: File,
 }
 
 impl Bench {
-    fn prepare(matrix: &Matrix, arguments: &Arguments) -> Result<Self> {
-        let below = tree::target().join("vm");
-        let work = below.join("work");
+    /// Gets what all guests need, and the packages of these kernels.
+    fn prepare(matrix: &Matrix, kernels: &[&Kernel]) -> Result<Self> {
+        Self::prepare_at(&below().join("work"), matrix, kernels)
+    }
+
+    /// Likewise, with what is made for one run at `work`.
+    fn prepare_at(work: &Path, matrix: &Matrix, kernels: &[&Kernel]) -> Result<Self> {
+        let (below, work) = (below(), work.to_owned());
         for path in [&work, &below.join("logs")] {
             fs::create_dir_all(path)
                 .with_context(|| format!("cannot create {}", path.display()))?;
         }
+        let lock = lock(&work)?;
         let mirror = Mirror::new(&below);
-        let kernels = matrix.select(arguments.kernel.as_deref())?;
+        let kept = keep_to_oneself(&below)?;
         let wanted: Vec<_> = matrix
             .emulator
             .iter()
@@ -214,29 +225,54 @@ impl Bench {
             }
             fs::write(&stamp, sums).with_context(|| format!("cannot write {}", stamp.display()))?;
         }
+        drop(kept);
         Ok(Self {
             emulator: Emulator::new(&root),
             below,
             work,
             mirror,
+            accelerator: OnceCell::new(),
+            _lock: lock,
         })
     }
 
     /// Builds the tests, and puts them into an archive.
-    fn pack(&self, matrix: &Matrix, arguments: &Arguments) -> Result<PathBuf> {
+    fn pack(&self, matrix: &Matrix, filter: Option<&str>) -> Result<PathBuf> {
         let programs = payload::build(&matrix.tests)?;
         let payload = self.work.join("payload.cpio");
-        payload::pack(
-            &payload,
-            &self.work,
-            &matrix.tests,
-            &programs,
-            arguments.filter.as_deref(),
-        )?;
+        payload::pack(&payload, &self.work, &matrix.tests, &programs, filter)?;
         Ok(payload)
     }
 
+    /// Runs the tests on a kernel, keeps what the guest wrote, and judges it.
+    fn examine(
+        &self,
+        kernel: &Kernel,
+        matrix: &Matrix,
+        payload: &Path,
+        deadline: Duration,
+        interrupt: &Interrupt,
+    ) -> Result<(Left, Verdict)> {
+        let image = self.image(kernel, matrix)?;
+        let accelerator = match self.accelerator.get() {
+            Some(known) => *known,
+            None => {
+                let chosen = self.choose(&image, interrupt)?;
+                *self.accelerator.get_or_init(|| chosen)
+            }
+        };
+        println!("vm-test: kernel {} ({})", kernel.release, word(accelerator));
+        let left = insist(|| self.boot(accelerator, &image, payload, deadline, interrupt))?;
+        self.keep(&kernel.name, &left)?;
+        let verdict = verdict::judge(kernel, &matrix.tests, &left);
+        Ok((left, verdict))
+    }
+
+    /// Returns the image of a kernel, fetched and made now if there is none.
     fn image(&self, kernel: &Kernel, matrix: &Matrix) -> Result<Image> {
+        let _kept = keep_to_oneself(&self.below)?;
+        let packages: Vec<_> = kernel.packages.iter().collect();
+        self.mirror.fetch(&matrix.suites, &packages)?;
         image::image(&self.mirror, &self.below, kernel, &matrix.userland)
     }
 
@@ -309,8 +345,38 @@ impl Bench {
     }
 }
 
-fn report(arguments: &Arguments, left: &Left, verdict: &Verdict) {
-    if arguments.show_output || verdict.failed > 0 {
+/// Returns where everything is that guests are made of.
+fn below() -> PathBuf {
+    tree::target().join("vm")
+}
+
+/// Waits until nobody else fetches packages or makes images of them, and keeps others from it.
+fn keep_to_oneself(below: &Path) -> Result<File> {
+    let path = below.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    file.lock()
+        .with_context(|| format!("cannot lock {}", path.display()))?;
+    Ok(file)
+}
+
+/// Takes the directory for one run: two would write over each other's archives.
+fn lock(work: &Path) -> Result<File> {
+    let path = work.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => bail!(
+            "another run uses {}; wait for its end, or set CARGO_TARGET_DIR to another directory",
+            work.display()
+        ),
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
+}
+
+fn report(show_output: bool, left: &Left, verdict: &Verdict) {
+    if show_output || verdict.failed > 0 {
         println!("{}", left.output);
     }
     match left.end {

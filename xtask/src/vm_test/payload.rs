@@ -212,6 +212,7 @@ mod tests {
             attach: Attach::Clsact,
             programs: Vec::new(),
             only: Vec::new(),
+            smoke: Vec::new(),
         }
     }
 

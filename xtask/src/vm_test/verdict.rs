@@ -42,6 +42,16 @@ struct Check {
     detail: String,
 }
 
+impl Verdict {
+    /// Counts as a problem that no test said how much the verifier looked at.
+    pub(super) fn demand_verified(&mut self) {
+        if self.verified.is_empty() {
+            let problem = "no test said how much the verifier looked at";
+            self.problems.push(problem.to_owned());
+        }
+    }
+}
+
 /// Judges. `filtered` runs may leave out any number of tests.
 pub(super) fn judge(kernel: &Kernel, suites: &[Suite], left: &Left) -> Verdict {
     let mut account = Account::default();
@@ -212,6 +222,21 @@ weir-vm: exit 0\r
 weir-vm: done\r
 ";
 
+    /// What 6.12 wrote of a module that read from address 0; the guest went on.
+    const OOPS: &str = "\
+[    5.997840] amd_pstate: the _CPC object is not present in SBIOS or ACPI disabled
+[   13.903427] Invalid ELF header magic: != ELF
+[   18.307596] BUG: kernel NULL pointer dereference, address: 0000000000000000
+[   18.308012] #PF: supervisor read access in kernel mode
+[   18.308164] #PF: error_code(0x0000) - not-present page
+[   18.308657] PGD 7d55e067 P4D 7db3e067 PUD 7db38067 PMD 0
+[   18.309236] Oops: Oops: 0000 [#1] PREEMPT SMP NOPTI
+[   18.309876] CPU: 1 UID: 0 PID: 177 Comm: insmod Tainted: G            E      6.12.107+deb13-cloud-amd64 #1  Debian 6.12.107-1
+[   18.310609] Tainted: [E]=UNSIGNED_MODULE
+[   18.310814] Hardware name: QEMU Standard PC (i440FX + PIIX, 1996), BIOS 1.16.3-debian-1.16.3-2~bpo12+1 04/01/2014
+[   18.311224] RIP: 0010:dummy_init_module+0x2/0xff0 [dummy]
+";
+
     fn kernel() -> Kernel {
         Kernel {
             name: "6.1".to_owned(),
@@ -231,6 +256,7 @@ weir-vm: done\r
             attach: Attach::Auto,
             programs: Vec::new(),
             only: Vec::new(),
+            smoke: Vec::new(),
         };
         let left = Left {
             end,
@@ -284,7 +310,9 @@ weir-vm: done\r
             Vec::<String>::new()
         );
         for (output, console, end, complaint) in [
-            (GOOD, "BUG: bad", End::Own, "kernel: BUG: bad"),
+            (GOOD, "UBSAN: bad", End::Own, "kernel: UBSAN: bad"),
+            (GOOD, OOPS, End::Own, "BUG: kernel NULL pointer dereference"),
+            (GOOD, OOPS, End::Own, "Oops: 0000 [#1]"),
             (GOOD, "", End::Deadline, "before the deadline"),
             ("", "", End::Own, "before its first process spoke"),
             ("", "", End::NeverReady, "never came up"),

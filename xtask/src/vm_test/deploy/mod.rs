@@ -38,12 +38,13 @@ pub(super) fn run(arguments: &Arguments, matrix: &Matrix, interrupt: &Interrupt)
     };
     // While the guests run, somebody may go on working.
     let revision = record::revision()?;
-    let bench = Bench::prepare(matrix, arguments)?;
+    let kernels = matrix.select(arguments.kernel.as_deref())?;
+    let bench = Bench::prepare(matrix, &kernels)?;
     let payload = payload::pack(&bench.work, &packages)?;
     let mut verdicts = Vec::new();
     let mut rows = BTreeMap::new();
     let mut accelerator = None;
-    for kernel in matrix.select(arguments.kernel.as_deref())? {
+    for kernel in kernels {
         let disk = disk::disk(&bench.mirror, &bench.below, kernel)?;
         let accelerator = match accelerator {
             Some(known) => known,

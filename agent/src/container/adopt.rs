@@ -99,6 +99,7 @@ pub(super) async fn recover<N: ContainerNetwork>(
         requests,
         published,
         ends: 0,
+        out_of_memory: Arc::default(),
     };
     let mut by_id: BTreeMap<ContainerId, ContainerRow> = BTreeMap::new();
     for row in rows {

@@ -121,6 +121,16 @@ impl CgroupTree {
         launch: &Launch,
     ) -> Result<(), CgroupError> {
         let Limits { cpus, memory } = &launch.limits;
+        // Of a container without limits too: its use is told, and what it holds is counted if it is limited later.
+        let active: Vec<&str> = self
+            .controllers()
+            .iter()
+            .filter(|(_, state)| **state == Controller::Active)
+            .map(|(name, _)| *name)
+            .collect();
+        if !active.is_empty() {
+            container.enable_controllers(&active)?;
+        }
         let is_revocable = launch.task.as_ref().is_some_and(|task| task.is_revocable);
         // Without the controller every container is as good as every other, as without limits.
         if let (true, Controller::Active) = (is_revocable, &self.cpu) {
@@ -131,11 +141,9 @@ impl CgroupTree {
             if !is_revocable {
                 container.set_cpu_weight(weight(*cpus))?;
             }
-            container.enable_controllers(&["cpu"])?;
             task.set_cpu_limit(Some(u64::from(cpus.thousandths())))?;
         }
         if let (Some(memory), Controller::Active) = (memory, &self.memory) {
-            container.enable_controllers(&["memory"])?;
             task.set_memory_limit(Some(memory.bytes()))?;
             // A container that goes on without one of its processes is not what was started.
             task.set_killed_together()?;

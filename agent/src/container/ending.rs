@@ -2,6 +2,9 @@
 //! forgetting what has been kept for long enough.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use weir_executor::record::Outcome;
 
 use super::entry::{Entry, EntryState};
 use super::error::StepError;
@@ -80,6 +83,9 @@ impl<N: ContainerNetwork> Owner<N> {
             .get_mut(id)
             .expect("an entry stays while it has a job");
         tracing::info!(container = %entry.row.name, %id, ?outcome, "ended");
+        if outcome == Outcome::OutOfMemory {
+            self.out_of_memory.fetch_add(1, Ordering::Relaxed);
+        }
         self.books
             .release(&entry.row.name, entry.row.slot, ran, ended_at);
         let (started_at, failed) = match &mut entry.state {

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::lchown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -104,6 +106,8 @@ pub struct ContainerHandle {
     pub(super) requests: mpsc::Sender<Request>,
     pub(super) listing: watch::Receiver<Listing>,
     pub(super) config: ContainerConfig,
+    /// How many containers were killed at their memory limit, since the agent was started.
+    pub(super) out_of_memory: Arc<AtomicU64>,
 }
 
 impl ContainerHandle {
@@ -128,9 +132,8 @@ impl ContainerHandle {
     /// the last that ended.
     pub fn find(&self, name: &str) -> Result<ContainerView, ContainerError> {
         let listing = self.list();
-        let means = |view: &&std::sync::Arc<ContainerView>| {
-            view.name.as_str() == name || view.id.as_str() == name
-        };
+        let means =
+            |view: &&Arc<ContainerView>| view.name.as_str() == name || view.id.as_str() == name;
         let live = listing
             .iter()
             .filter(|view| view.state.is_live())
@@ -211,6 +214,11 @@ impl ContainerHandle {
         answer.await.ok()
     }
 
+    /// Returns how many containers were killed at their memory limit, since the agent was started.
+    pub fn out_of_memory(&self) -> u64 {
+        self.out_of_memory.load(Ordering::Relaxed)
+    }
+
     /// Returns the containers as they change.
     pub fn watch(&self) -> watch::Receiver<Listing> {
         self.listing.clone()
@@ -265,6 +273,7 @@ impl ContainerHandle {
                 requests,
                 listing,
                 config: ContainerConfig::default(),
+                out_of_memory: Arc::default(),
             },
             Task(received),
         )

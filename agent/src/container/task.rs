@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -67,6 +68,7 @@ impl ContainerTask {
             requests,
             listing,
             config,
+            out_of_memory: Arc::clone(&owner.out_of_memory),
         };
         Ok((handle, Self(tokio::spawn(owner.run()))))
     }
@@ -113,6 +115,7 @@ pub(super) struct Owner<N> {
     pub(super) requests: mpsc::Receiver<Request>,
     pub(super) published: watch::Sender<Listing>,
     pub(super) ends: u32,
+    pub(super) out_of_memory: Arc<AtomicU64>,
 }
 
 impl<N: ContainerNetwork> Owner<N> {

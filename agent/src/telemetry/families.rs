@@ -2,7 +2,7 @@
 
 use super::measure::Snapshot;
 use super::metrics::{Family, Kind, Sample, Value, float};
-use super::statistics::{ContainerStatistics, NetworkUse};
+use super::statistics::{ContainerStatistics, CpuThrottling, NetworkUse, Stalled};
 use crate::container::State;
 
 /// Microseconds and nanoseconds in a second.
@@ -29,6 +29,13 @@ pub(super) const FAMILIES: &[Family] = &[
                 .map(|(name, count)| sample([*name], float(count)))
                 .collect()
         },
+    },
+    Family {
+        name: "containers_out_of_memory_total",
+        help: "Containers that were killed at their memory limit; their own counters end with them.",
+        kind: Kind::Counter,
+        labels: &[],
+        samples: |snapshot| vec![sample([], float(snapshot.out_of_memory))],
     },
     Family {
         name: "container_cpu_seconds_total",
@@ -58,6 +65,27 @@ pub(super) const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "container_cpu_periods_total",
+        help: "Periods of 100 ms in which the container wanted to run under a limit of its CPUs.",
+        kind: Kind::Counter,
+        labels: &["container"],
+        samples: |snapshot| throttling(snapshot, |throttling| float(throttling.periods)),
+    },
+    Family {
+        name: "container_cpu_throttled_periods_total",
+        help: "Those of these periods in which the container had used up its CPU time.",
+        kind: Kind::Counter,
+        labels: &["container"],
+        samples: |snapshot| throttling(snapshot, |throttling| float(throttling.throttled_periods)),
+    },
+    Family {
+        name: "container_cpu_throttled_seconds_total",
+        help: "How long the container was held up by the limit of its CPUs, all CPUs together.",
+        kind: Kind::Counter,
+        labels: &["container"],
+        samples: |snapshot| throttling(snapshot, |throttling| float(throttling.throttled_us) / US),
+    },
+    Family {
         name: "container_memory_bytes",
         help: "Memory that the container holds: source=cgroup is what is charged to it, source=processes what its processes have mapped that belongs to no file, where the node has no memory controller.",
         kind: Kind::Gauge,
@@ -81,6 +109,51 @@ pub(super) const FAMILIES: &[Family] = &[
                 bytes.map(|bytes| container.sample([], bytes))
             })
         },
+    },
+    Family {
+        name: "container_memory_events_total",
+        help: "How often the container came to its limits of memory: low is less than is protected for it, high more than it should have, max its limit, oom that nothing could be taken from it.",
+        kind: Kind::Counter,
+        labels: &["container", "event"],
+        samples: |snapshot| {
+            each(snapshot, |container| {
+                container.memory_events.into_iter().flat_map(|events| {
+                    let counts = [
+                        ("low", events.low),
+                        ("high", events.high),
+                        ("max", events.max),
+                        ("oom", events.out_of_memory),
+                    ];
+                    counts.map(|(event, count)| container.sample([event], float(count)))
+                })
+            })
+        },
+    },
+    Family {
+        name: "container_oom_kills_total",
+        help: "Processes of the container that the kernel killed for want of memory, its own or the node's.",
+        kind: Kind::Counter,
+        labels: &["container"],
+        samples: |snapshot| {
+            each(snapshot, |container| {
+                let events = container.memory_events;
+                events.map(|events| container.sample([], float(events.processes_killed)))
+            })
+        },
+    },
+    Family {
+        name: "container_pressure_waiting_seconds_total",
+        help: "Time in which at least one process of the container waited for the resource.",
+        kind: Kind::Counter,
+        labels: &["container", "resource"],
+        samples: |snapshot| pressure(snapshot, |stalled| stalled.some_us),
+    },
+    Family {
+        name: "container_pressure_stalled_seconds_total",
+        help: "Time in which all processes of the container that had something to do waited for the resource.",
+        kind: Kind::Counter,
+        labels: &["container", "resource"],
+        samples: |snapshot| pressure(snapshot, |stalled| stalled.full_us),
     },
     Family {
         name: "container_processes",
@@ -331,6 +404,28 @@ fn each<'a, S: IntoIterator<Item = Sample<'a>>>(
         .iter()
         .flat_map(|measurement| samples(&measurement.statistics))
         .collect()
+}
+
+/// Of containers whose CPUs are limited: the kernel has the same zeros of all others.
+fn throttling(snapshot: &Snapshot, value: fn(CpuThrottling) -> f64) -> Vec<Sample<'_>> {
+    each(snapshot, |container| {
+        let limited = container.limits.cpus.and(container.cpu_throttling);
+        limited.map(|throttling| container.sample([], value(throttling)))
+    })
+}
+
+fn pressure(snapshot: &Snapshot, value: fn(Stalled) -> u64) -> Vec<Sample<'_>> {
+    each(snapshot, |container| {
+        container.pressure.into_iter().flat_map(move |pressure| {
+            let resources = [
+                ("cpu", pressure.cpu),
+                ("memory", pressure.memory),
+                ("io", pressure.io),
+            ];
+            resources
+                .map(|(resource, stalled)| container.sample([resource], float(value(stalled)) / US))
+        })
+    })
 }
 
 fn gauge(snapshot: &Snapshot, value: fn(&ContainerStatistics) -> u64) -> Vec<Sample<'_>> {

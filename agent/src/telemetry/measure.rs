@@ -7,16 +7,18 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::{Mutex, watch};
 use tokio::time::Instant;
 use weir_abi::{Counters, DropReason, NodeCounters, RttHistogram, bucket_of};
 use weir_executor::spec::NetworkMode;
-use weir_sys::cgroup::{Cgroup, Files};
+use weir_sys::cgroup::{self, Cgroup, Files, PressureFiles};
 use weir_sys::directory::Directory;
 use weir_transport::scrape::ScrapeCounts;
 
 use super::facilities::{FollowStatistics, NetworkStatistics, ProgramStatistics};
 use super::metrics::render;
+use super::offered::Offered;
 use super::procfs::{read_anonymous_bytes, read_tcp_sockets};
 use super::rtt::{RttWindow, percentiles};
 use super::statistics::{ContainerStatistics, MemorySource, NetworkUse, RttPercentiles, Traffic};
@@ -41,13 +43,32 @@ struct Sources {
     network: Arc<dyn NetworkStatistics>,
     cgroup_parent: PathBuf,
     /// Held while measuring: a second scrape at the same time waits, and does not double the work.
-    windows: Mutex<BTreeMap<ContainerId, RttWindow>>,
+    kept: Mutex<BTreeMap<ContainerId, Kept>>,
+    /// Of how many containers files may stay open.
+    open_max: usize,
     /// How often something could not be read.
     failures: AtomicU64,
     /// Of the session with the scheduler, if there is one.
     session: OnceLock<watch::Receiver<SessionReport>>,
     /// Of who scrapes over TLS, if anybody can.
     gate: OnceLock<ScrapeCounts>,
+}
+
+/// What is kept of a container from one measurement to the next.
+#[derive(Debug, Default)]
+struct Kept {
+    rtt: RttWindow,
+    /// Open since the first measurement, unless too many are; `None` where the kernel does not measure it.
+    pressure: OnceLock<Option<PressureFiles>>,
+    may_stay_open: bool,
+}
+
+/// One container to be measured, with its first process.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    view: &'a ContainerView,
+    init_pid: u32,
+    kept: &'a Kept,
 }
 
 /// One running container, measured.
@@ -64,6 +85,8 @@ pub(crate) struct Snapshot {
     pub(crate) containers: Vec<Measurement>,
     /// How many containers are in each state, in the order of [`State::NAMES`].
     pub(crate) states: [u64; 4],
+    /// How many were killed at their memory limit, since the agent was started.
+    pub(crate) out_of_memory: u64,
     pub(crate) node: Option<NodeCounters>,
     pub(crate) programs: Vec<ProgramStatistics>,
     pub(crate) follow: FollowStatistics,
@@ -86,7 +109,8 @@ impl Telemetry {
             containers,
             network,
             cgroup_parent,
-            windows: Mutex::default(),
+            kept: Mutex::default(),
+            open_max: open_max(),
             failures: AtomicU64::new(0),
             session: OnceLock::new(),
             gate: OnceLock::new(),
@@ -142,6 +166,7 @@ impl Sources {
         Snapshot {
             containers,
             states,
+            out_of_memory: self.containers.out_of_memory(),
             node,
             programs: programs.unwrap_or_default(),
             follow: self.network.follow(),
@@ -153,14 +178,14 @@ impl Sources {
 
     fn measure_containers(&self, only: Option<&ContainerId>) -> Vec<Measurement> {
         let listing = self.containers.list();
-        let mut windows = self.windows.blocking_lock();
+        let mut kept = self.kept.blocking_lock();
         let live: BTreeSet<&ContainerId> = listing
             .iter()
             .filter(|view| view.state.is_live())
             .map(|view| &view.id)
             .collect();
-        windows.retain(|id, _| live.contains(id));
-        let wanted: Vec<(&ContainerView, u32)> = listing
+        kept.retain(|id, _| live.contains(id));
+        let running: Vec<(&ContainerView, u32)> = listing
             .iter()
             .filter(|view| only.is_none_or(|id| *id == view.id))
             .filter_map(|view| match view.state {
@@ -168,13 +193,33 @@ impl Sources {
                 State::Starting | State::Ending { .. } | State::Ended { .. } => None,
             })
             .collect();
-        let on_node = self.tcp_on_node(wanted.iter().map(|(view, _)| *view));
+        for (view, _) in &running {
+            let may_stay_open = kept.len() < self.open_max;
+            kept.entry(view.id.clone()).or_insert_with(|| Kept {
+                may_stay_open,
+                ..Kept::default()
+            });
+        }
+        let wanted: Vec<Wanted<'_>> = running
+            .iter()
+            .filter_map(|(view, init_pid)| {
+                Some(Wanted {
+                    view,
+                    init_pid: *init_pid,
+                    kept: kept.get(&view.id)?,
+                })
+            })
+            .collect();
+        let on_node = self.tcp_on_node(wanted.iter().map(|wanted| wanted.view));
         let mut measured = in_parallel(&wanted, |share| self.measure_share(share, &on_node));
         for measurement in &mut measured {
             let statistics = &mut measurement.statistics;
-            if let (Some(rtt), Some(network)) = (measurement.rtt, &mut statistics.network) {
-                let window = windows.entry(statistics.id.clone()).or_default();
-                network.tcp_rtt = window.percentiles(rtt, Instant::now());
+            if let (Some(rtt), Some(network), Some(kept)) = (
+                measurement.rtt,
+                &mut statistics.network,
+                kept.get_mut(&statistics.id),
+            ) {
+                network.tcp_rtt = kept.rtt.percentiles(rtt, Instant::now());
             }
         }
         measured
@@ -182,7 +227,7 @@ impl Sources {
 
     fn measure_share(
         &self,
-        share: &[(&ContainerView, u32)],
+        share: &[Wanted<'_>],
         on_node: &BTreeMap<ContainerId, Tcp>,
     ) -> Vec<Measurement> {
         let Some(mut readers) =
@@ -190,14 +235,19 @@ impl Sources {
         else {
             return vec![];
         };
-        let measured = share.iter().filter_map(|(view, init_pid)| {
+        let offered = Offered::find(&self.cgroup_parent, &readers.cgroups);
+        let offered = self
+            .counted("what containers' cgroups have", offered)
+            .unwrap_or_default();
+        let measured = share.iter().filter_map(|wanted| {
+            let view = wanted.view;
             let tcp = match view.network {
                 NetworkMode::Isolated => {
-                    self.tcp_of_namespace(view, *init_pid, &mut readers.processes)
+                    self.tcp_of_namespace(view, wanted.init_pid, &mut readers.processes)
                 }
                 NetworkMode::Host => on_node.get(&view.id).copied().unwrap_or_default(),
             };
-            self.measure(view, tcp, &mut readers)
+            self.measure(*wanted, tcp, offered, &mut readers)
         });
         measured.collect()
     }
@@ -252,11 +302,16 @@ impl Sources {
     /// Returns nothing for a container that ends at this moment.
     fn measure(
         &self,
-        view: &ContainerView,
+        Wanted { view, kept, .. }: Wanted<'_>,
         tcp: Tcp,
+        offered: Offered,
         readers: &mut Readers,
     ) -> Option<Measurement> {
         let path = task_cgroup(Path::new(""), &view.id);
+        let pressure = offered
+            .pressure
+            .then(|| self.pressure(kept, &readers.cgroups, &path))
+            .flatten();
         let mut files = Files::new(&mut readers.cgroups, &path);
         let cpu = files.cpu_statistics();
         if cpu.is_err() && !task_cgroup(&self.cgroup_parent, &view.id).exists() {
@@ -266,12 +321,30 @@ impl Sources {
         let processes = self
             .counted("cgroup.procs", files.processes())
             .unwrap_or_default();
-        let threads = self
-            .counted("cgroup.threads", files.threads())
-            .unwrap_or(processes.len());
-        let charged = self
-            .counted("memory.current", files.memory_bytes())
+        // It says the same, and costs less than to list them.
+        let threads = offered
+            .pids
+            .then(|| {
+                self.counted("pids.current", files.charged_threads())
+                    .flatten()
+            })
+            .flatten()
+            .or_else(|| {
+                self.counted("cgroup.threads", files.threads())
+                    .map(|threads| threads as u64)
+            })
+            .unwrap_or(processes.len() as u64);
+        let charged = offered
+            .memory
+            .then(|| {
+                self.counted("memory.current", files.memory_bytes())
+                    .flatten()
+            })
             .flatten();
+        let memory_events = charged.and_then(|_bytes| {
+            self.counted("memory.events", files.memory_events())
+                .flatten()
+        });
         let (memory_bytes, memory_source, memory_anonymous_bytes) = match charged {
             Some(bytes) => {
                 let anonymous = self.counted("memory.stat", files.anonymous_bytes());
@@ -306,11 +379,14 @@ impl Sources {
             ephemeral: view.ephemeral,
             cpu_user_us: cpu.user_us,
             cpu_system_us: cpu.system_us,
+            cpu_throttling: cpu.throttling.map(Into::into),
             memory_bytes,
             memory_source,
             memory_anonymous_bytes,
+            memory_events: memory_events.map(Into::into),
+            pressure: pressure.map(Into::into),
             processes: processes.len() as u64,
-            threads: threads as u64,
+            threads,
             limits: view.limits,
             unenforced: view.unenforced,
             network,
@@ -319,6 +395,21 @@ impl Sources {
             statistics,
             rtt: tcp.histogram,
         })
+    }
+
+    /// Returns how long a container waited; nothing where the kernel does not say.
+    fn pressure(&self, kept: &Kept, above: &Directory, path: &Path) -> Option<cgroup::Pressure> {
+        let read = |files: &PressureFiles| self.counted("pressure", files.read()).flatten();
+        if let Some(files) = kept.pressure.get() {
+            return files.as_ref().and_then(read);
+        }
+        // What could not be opened may be the next time.
+        let files = self.counted("pressure", PressureFiles::open(above, path))?;
+        if kept.may_stay_open {
+            kept.pressure.get_or_init(|| files).as_ref().and_then(read)
+        } else {
+            files.as_ref().and_then(read)
+        }
     }
 
     /// Counts and logs what could not be read: a measurement that is missing is not zero.
@@ -385,6 +476,14 @@ fn in_parallel<T: Sync, M: Send>(wanted: &[T], measure: impl Fn(&[T]) -> Vec<M> 
             .flat_map(|reader| reader.join().expect("a reader returns what it cannot read"))
             .collect()
     })
+}
+
+/// Returns of how many containers files may stay open: a quarter of what this process may have open, for containers need
+/// descriptors too.
+fn open_max() -> usize {
+    let (soft, _hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or_default();
+    let quarter = usize::try_from(soft / 4).unwrap_or(usize::MAX);
+    quarter / PressureFiles::COUNT
 }
 
 fn of_open_connections(sockets: &TcpUse) -> Option<RttPercentiles> {

@@ -27,6 +27,8 @@ struct ResourceStatistics {
     cpus_system_time_secs: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     cpus_limit: Option<f64>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    throttling: Option<Throttling>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mem_total_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,6 +43,13 @@ struct ResourceStatistics {
     net_tcp_time_wait_connections: Option<u64>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     rtt: Option<Rtt>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+struct Throttling {
+    cpus_nr_periods: u64,
+    cpus_nr_throttled: u64,
+    cpus_throttled_time_secs: f64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -77,9 +86,13 @@ impl Usage {
             ephemeral: _,
             cpu_user_us,
             cpu_system_us,
+            cpu_throttling,
             memory_bytes,
             memory_source,
             memory_anonymous_bytes,
+            // Mesos has others, of version 1.
+            memory_events: _,
+            pressure: _,
             processes,
             threads,
             limits,
@@ -105,6 +118,11 @@ impl Usage {
                 cpus_user_time_secs: fraction(*cpu_user_us, 1e6),
                 cpus_system_time_secs: fraction(*cpu_system_us, 1e6),
                 cpus_limit: enforced(limits.cpus.map(|cpus| f64::from(cpus.thousandths()) / 1e3)),
+                throttling: cpu_throttling.map(|throttling| Throttling {
+                    cpus_nr_periods: throttling.periods,
+                    cpus_nr_throttled: throttling.throttled_periods,
+                    cpus_throttled_time_secs: fraction(throttling.throttled_us, 1e6),
+                }),
                 mem_total_bytes: total,
                 mem_rss_bytes: *memory_anonymous_bytes,
                 mem_limit_bytes: if *unenforced {
@@ -149,7 +167,7 @@ fn fraction(value: u64, unit: f64) -> f64 {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::telemetry::statistics::{MemorySource, NetworkUse, RttPercentiles};
+    use crate::telemetry::statistics::{CpuThrottling, MemorySource, NetworkUse, RttPercentiles};
 
     pub(in crate::telemetry) fn statistics() -> ContainerStatistics {
         ContainerStatistics {
@@ -161,9 +179,12 @@ pub(super) mod tests {
             ephemeral: None,
             cpu_user_us: 1_500_000,
             cpu_system_us: 250_000,
+            cpu_throttling: None,
             memory_bytes: 4096,
             memory_source: MemorySource::Processes,
             memory_anonymous_bytes: Some(4096),
+            memory_events: None,
+            pressure: None,
             processes: 2,
             threads: 3,
             limits: crate::container::Limits::default(),
@@ -216,5 +237,14 @@ pub(super) mod tests {
         statistics.network = None;
         let json = serde_json::to_string(&Usage::of(&statistics)).unwrap();
         assert!(!json.contains("net_"), "{json}");
+        assert!(!json.contains("cpus_nr"), "{json}");
+        statistics.cpu_throttling = Some(CpuThrottling {
+            periods: 20,
+            throttled_periods: 5,
+            throttled_us: 1_500_000,
+        });
+        let json = serde_json::to_string(&Usage::of(&statistics)).unwrap();
+        let said = r#""cpus_nr_periods":20,"cpus_nr_throttled":5,"cpus_throttled_time_secs":1.5,"#;
+        assert!(json.contains(said), "{json}");
     }
 }

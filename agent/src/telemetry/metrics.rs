@@ -215,6 +215,7 @@ mod tests {
     use weir_abi::bucket_of;
 
     use super::super::measure::Measurement;
+    use super::super::statistics::{CpuThrottling, MemoryEvents, Pressure, Stalled};
     use super::*;
     use crate::session::SessionReport;
 
@@ -224,13 +225,32 @@ mod tests {
             rtt.buckets[bucket_of(us) as usize] += 1;
         }
         rtt.sum_us = 203;
-        let statistics = super::super::mesos::tests::statistics();
+        let mut statistics = super::super::mesos::tests::statistics();
+        statistics.limits.cpus = Some("0.5".parse().unwrap());
+        statistics.cpu_throttling = Some(CpuThrottling {
+            periods: 20,
+            throttled_periods: 5,
+            throttled_us: 1_500_000,
+        });
+        statistics.memory_events = Some(MemoryEvents {
+            high: 3,
+            processes_killed: 2,
+            ..MemoryEvents::default()
+        });
+        statistics.pressure = Some(Pressure {
+            io: Stalled {
+                some_us: 2_500_000,
+                full_us: 500_000,
+            },
+            ..Pressure::default()
+        });
         Snapshot {
             containers: vec![Measurement {
                 statistics,
                 rtt: Some(rtt),
             }],
             states: [0, 1, 0, 2],
+            out_of_memory: 1,
             node: Some(weir_abi::NodeCounters {
                 bind_refused: 5,
                 ..Default::default()
@@ -263,6 +283,14 @@ mod tests {
             "weir_agent_containers{state=\"ended\"} 2",
             "weir_agent_container_cpu_seconds_total{container=\"web\",mode=\"user\"} 1.5",
             "weir_agent_container_memory_bytes{container=\"web\",source=\"processes\"} 4096",
+            "weir_agent_containers_out_of_memory_total 1",
+            "weir_agent_container_cpu_periods_total{container=\"web\"} 20",
+            "weir_agent_container_cpu_throttled_periods_total{container=\"web\"} 5",
+            "weir_agent_container_cpu_throttled_seconds_total{container=\"web\"} 1.5",
+            "weir_agent_container_memory_events_total{container=\"web\",event=\"high\"} 3",
+            "weir_agent_container_oom_kills_total{container=\"web\"} 2",
+            "weir_agent_container_pressure_waiting_seconds_total{container=\"web\",resource=\"io\"} 2.5",
+            "weir_agent_container_pressure_stalled_seconds_total{container=\"web\",resource=\"io\"} 0.5",
             "weir_agent_container_ports{container=\"web\",kind=\"assigned\"} 1",
             "weir_agent_container_network_receive_bytes_total{container=\"web\"} 2",
             "weir_agent_container_network_dropped_packets_total{container=\"web\",direction=\"transmit\",reason=\"source_port\"} 6",
@@ -286,6 +314,27 @@ mod tests {
                 text.lines().any(|found| found == line),
                 "{line} is missing in\n{text}"
             );
+        }
+    }
+
+    #[test]
+    fn what_a_node_does_not_offer_is_absent() {
+        let mut snapshot = measured();
+        let container = &mut snapshot.containers[0].statistics;
+        container.memory_events = None;
+        container.pressure = None;
+        // The kernel says zeros where nothing is limited.
+        container.limits.cpus = None;
+        let text = render(&snapshot);
+        for name in [
+            "cpu_throttled",
+            "cpu_periods",
+            "memory_events",
+            "oom_kills",
+            "pressure",
+        ] {
+            let series = format!("weir_agent_container_{name}");
+            assert!(!text.contains(&series), "{series} in\n{text}");
         }
     }
 

@@ -18,6 +18,7 @@ mod http;
 mod measure;
 mod mesos;
 mod metrics;
+mod offered;
 mod procfs;
 #[cfg(test)]
 mod reference;
@@ -28,4 +29,7 @@ pub use facilities::{FollowStatistics, NetworkStatistics, ProgramStatistics};
 pub(crate) use measure::Snapshot;
 pub use measure::Telemetry;
 pub(crate) use metrics::{Family, Kind, Sample, Value, float};
-pub use statistics::{ContainerStatistics, Drops, MemorySource, NetworkUse, RttPercentiles};
+pub use statistics::{
+    ContainerStatistics, CpuThrottling, Drops, MemoryEvents, MemorySource, NetworkUse, Pressure,
+    RttPercentiles, Stalled,
+};

@@ -10,7 +10,7 @@ use weir_transport::scrape::ScrapeCounts;
 
 use super::measure::{Measurement, Snapshot};
 use super::metrics::{Family, families, full_name, render};
-use super::statistics::{Drops, MemorySource};
+use super::statistics::{CpuThrottling, Drops, MemoryEvents, MemorySource, Pressure};
 use crate::session::SessionReport;
 use crate::telemetry::ProgramStatistics;
 
@@ -36,6 +36,9 @@ pub(super) fn everything(containers: usize) -> Snapshot {
             0 => MemorySource::Cgroup,
             _ => MemorySource::Processes,
         };
+        statistics.cpu_throttling = Some(CpuThrottling::default());
+        statistics.memory_events = Some(MemoryEvents::default());
+        statistics.pressure = Some(Pressure::default());
         let network = statistics.network.as_mut().unwrap();
         let drops: Drops = DropReason::ALL
             .iter()
@@ -115,7 +118,9 @@ fn page() -> String {
          A node has at most {} series of its own beside the two of each eBPF program, and {} more for each container\n\
          that runs. The metrics of the session with the scheduler are there when `[scheduler] addresses` has one;\n\
          `weir_agent_http_refused_total` where `[http] listen` is not loopback; limits where they are set and enforced,\n\
-         `source=\"cgroup\"` where the memory controller is.\n\n\
+         `source=\"cgroup\"`, `weir_agent_container_memory_events_total` and `weir_agent_container_oom_kills_total` where the\n\
+         memory controller is; throttling where CPUs are limited; pressure where the kernel measures it. What a node does not\n\
+         have is absent, and not zero.\n\n\
          This page is made from the code.\n\n\
          | metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n",
         // Without credentials, which nothing here has, there is no end of a certificate.

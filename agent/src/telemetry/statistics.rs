@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use weir_executor::spec::NetworkMode;
 use weir_resources::{PortRange, PortSet};
+use weir_sys::cgroup;
 
 use crate::container::{ContainerId, ContainerName, Limits};
 use crate::ports::UnixMs;
@@ -29,12 +30,18 @@ pub struct ContainerStatistics {
     pub cpu_user_us: u64,
     /// CPU time in the kernel, in microseconds.
     pub cpu_system_us: u64,
+    /// How its limit of CPU time held it up; absent without the `cpu` controller.
+    pub cpu_throttling: Option<CpuThrottling>,
     /// The memory that it holds.
     pub memory_bytes: u64,
     /// What that number is.
     pub memory_source: MemorySource,
     /// Of the memory, what belongs to no file.
     pub memory_anonymous_bytes: Option<u64>,
+    /// How often it came to its limits of memory; absent without the `memory` controller.
+    pub memory_events: Option<MemoryEvents>,
+    /// How long it waited for what it needs; absent where the kernel does not measure that.
+    pub pressure: Option<Pressure>,
     /// How many processes it has.
     pub processes: u64,
     /// How many threads they have.
@@ -45,6 +52,52 @@ pub struct ContainerStatistics {
     pub unenforced: bool,
     /// What it sends and receives; absent if the programs' maps could not be read.
     pub network: Option<NetworkUse>,
+}
+
+/// How a limit of CPU time held a container up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CpuThrottling {
+    /// Periods of 100 ms in which it wanted to run while there was a limit.
+    pub periods: u64,
+    /// Those of them in which its time was used up.
+    pub throttled_periods: u64,
+    /// How long it was held up, all processors together, in microseconds.
+    pub throttled_us: u64,
+}
+
+/// How often a container came to its limits of memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryEvents {
+    /// Memory was taken from it although it had less than is protected for it.
+    pub low: u64,
+    /// It was slowed down for having more than it should.
+    pub high: u64,
+    /// It wanted more than its limit.
+    pub max: u64,
+    /// And nothing could be taken from it.
+    pub out_of_memory: u64,
+    /// Its processes that the kernel killed for want of memory, its own or the node's.
+    pub processes_killed: u64,
+}
+
+/// How long the processes of a container have waited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pressure {
+    /// For a CPU, or for its limit of CPU time.
+    pub cpu: Stalled,
+    /// For memory that was to be freed or read back.
+    pub memory: Stalled,
+    /// For a disk.
+    pub io: Stalled,
+}
+
+/// How long processes waited for one resource.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stalled {
+    /// At least one of them did, in microseconds.
+    pub some_us: u64,
+    /// All did that had something to do, in microseconds.
+    pub full_us: u64,
 }
 
 /// What a number of memory is.
@@ -170,4 +223,49 @@ pub struct RttPercentiles {
     pub p99_us: u64,
     /// How many were measured.
     pub samples: u64,
+}
+
+impl From<cgroup::Throttling> for CpuThrottling {
+    fn from(said: cgroup::Throttling) -> Self {
+        let cgroup::Throttling {
+            periods,
+            throttled_periods,
+            throttled_us,
+        } = said;
+        Self {
+            periods,
+            throttled_periods,
+            throttled_us,
+        }
+    }
+}
+
+impl From<cgroup::MemoryEvents> for MemoryEvents {
+    fn from(said: cgroup::MemoryEvents) -> Self {
+        let cgroup::MemoryEvents {
+            low,
+            high,
+            max,
+            oom,
+            oom_kill,
+        } = said;
+        Self {
+            low,
+            high,
+            max,
+            out_of_memory: oom,
+            processes_killed: oom_kill,
+        }
+    }
+}
+
+impl From<cgroup::Pressure> for Pressure {
+    fn from(said: cgroup::Pressure) -> Self {
+        let stalled = |cgroup::Stalled { some_us, full_us }| Stalled { some_us, full_us };
+        Self {
+            cpu: stalled(said.cpu),
+            memory: stalled(said.memory),
+            io: stalled(said.io),
+        }
+    }
 }

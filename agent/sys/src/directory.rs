@@ -3,6 +3,7 @@
 //! Whoever reads thousands of small files below it has the kernel walk the way there once, and no size asked for
 //! that such files do not have.
 
+use std::fs::File;
 use std::io::{self, ErrorKind, Read as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
@@ -34,19 +35,24 @@ impl Directory {
         })
     }
 
+    /// Opens the file at `path`, from here on, for reading.
+    ///
+    /// # Errors
+    ///
+    /// What openat(2) says.
+    pub fn open_file(&self, path: impl AsRef<Path>) -> io::Result<File> {
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let file = openat(self.descriptor.as_fd(), path.as_ref(), flags, Mode::empty())?;
+        Ok(file.into())
+    }
+
     /// Returns the whole text of the file at `path`, from here on.
     ///
     /// # Errors
     ///
     /// What openat(2) and read(2) say, and `InvalidData` for what is no text.
     pub fn read(&mut self, path: impl AsRef<Path>) -> io::Result<&str> {
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-        let mut file = std::fs::File::from(openat(
-            self.descriptor.as_fd(),
-            path.as_ref(),
-            flags,
-            Mode::empty(),
-        )?);
+        let mut file = self.open_file(path)?;
         let mut filled = 0;
         loop {
             if filled == self.text.len() {
@@ -54,7 +60,14 @@ impl Directory {
             }
             match file.read(&mut self.text[filled..]) {
                 Ok(0) => break,
-                Ok(count) => filled += count,
+                Ok(count) => {
+                    filled += count;
+                    // The kernel hands out lines until a page is full, and no line of such files is half a page: so
+                    // this was the last.
+                    if filled < self.text.len() / 2 {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

@@ -10,6 +10,7 @@ use weir_sys::cgroup::{Cgroup, find_hierarchy};
 
 use crate::command::{pids, wait_for};
 use crate::node::{NODE_V4, Node, address};
+use crate::statistics::metrics;
 
 #[track_caller]
 fn assert_tells(told: &str, words: &[&str]) {
@@ -314,6 +315,38 @@ fn a_limit_is_enforced_where_the_controllers_are() {
         hungry["state"]["outcome"]["outcome"], "out_of_memory",
         "{hungry}"
     );
+    // And all of it is counted, with the limits that `free` has not.
+    let free = node.start_puppet(&["--name", "free"]);
+    let found = metrics(&node);
+    let of = |metric: &str| found.get(&format!("weir_agent_{metric}")).copied();
+    assert_eq!(of("containers_out_of_memory_total"), Some(1.0));
+    for metric in [
+        "periods_total",
+        "throttled_periods_total",
+        "throttled_seconds_total",
+    ] {
+        let of = |name: &str| of(&format!("container_cpu_{metric}{{container=\"{name}\"}}"));
+        assert!(of("web").is_some_and(|count| count > 0.0), "{metric}");
+        assert_eq!(of("free"), None, "{metric}");
+    }
+    for name in ["web", "free"] {
+        let kills = of(&format!(
+            "container_oom_kills_total{{container=\"{name}\"}}"
+        ));
+        assert_eq!(kills, Some(0.0));
+        let label = format!("container=\"{name}\"");
+        let memory = of(&format!(
+            "container_memory_bytes{{{label},source=\"cgroup\"}}"
+        ));
+        assert!(memory.is_some_and(|bytes| bytes > 1e6), "{memory:?}");
+        for event in ["low", "high", "max", "oom"] {
+            let count = of(&format!(
+                "container_memory_events_total{{{label},event=\"{event}\"}}"
+            ));
+            assert!(count.is_some(), "{name} {event}");
+        }
+    }
+    drop(free);
 }
 
 #[test]

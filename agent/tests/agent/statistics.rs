@@ -32,7 +32,7 @@ fn ask(node: &Node, path: &str) -> (u16, String) {
 }
 
 /// Reads `/metrics`: every sample by its name and labels, as it is written.
-fn metrics(node: &Node) -> BTreeMap<String, f64> {
+pub(crate) fn metrics(node: &Node) -> BTreeMap<String, f64> {
     let (status, body) = ask(node, "/metrics");
     assert_eq!(status, 200);
     let samples = body.lines().filter(|line| !line.starts_with('#'));
@@ -147,7 +147,16 @@ fn metrics_are_well_formed_and_move_with_what_happens() {
             &format!("container_tcp_retransmitted_segments_total{{container=\"{name}\"}}"),
             0.0,
         );
+        for resource in ["cpu", "memory", "io"] {
+            for kind in ["waiting", "stalled"] {
+                let metric = format!("container_pressure_{kind}_seconds_total");
+                let labels = format!("container=\"{name}\",resource=\"{resource}\"");
+                at_least(&format!("{metric}{{{labels}}}"), 0.0);
+            }
+        }
     }
+    at_least("containers_out_of_memory_total", 0.0);
+    assert_eq!(found["weir_agent_telemetry_failed_reads_total"], 0.0);
     at_least("container_tcp_accepts_total{container=\"web\"}", 21.0);
     at_least("container_tcp_connects_total{container=\"client\"}", 1.0);
     at_least(

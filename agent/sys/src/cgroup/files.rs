@@ -5,8 +5,8 @@ use std::path::Path;
 
 use nix::unistd::Pid;
 
-use super::text::{flat_value, parse_cpu_statistics, parse_processes};
-use super::{CgroupError, CpuStatistics, failed};
+use super::text::{flat_value, parse_cpu_statistics, parse_memory_events, parse_processes};
+use super::{CgroupError, CpuStatistics, MemoryEvents, failed};
 use crate::directory::Directory;
 
 /// One control group, below a directory that is open.
@@ -49,6 +49,18 @@ impl<'a> Files<'a> {
     pub fn anonymous_bytes(&mut self) -> Result<Option<u64>, CgroupError> {
         let text = self.of_controller("memory.stat")?;
         Ok(text.and_then(|text| flat_value(text, "anon")))
+    }
+
+    /// Returns how often it came to its limits of memory; `None` without the memory controller.
+    pub fn memory_events(&mut self) -> Result<Option<MemoryEvents>, CgroupError> {
+        let text = self.of_controller("memory.events")?;
+        Ok(text.and_then(parse_memory_events))
+    }
+
+    /// Returns how many threads are in it and in groups below; `None` without the `pids` controller.
+    pub fn charged_threads(&mut self) -> Result<Option<u64>, CgroupError> {
+        let text = self.of_controller("pids.current")?;
+        Ok(text.and_then(|text| text.trim().parse().ok()))
     }
 
     /// Reads a file that is there with a controller only.

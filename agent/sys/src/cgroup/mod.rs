@@ -3,6 +3,7 @@
 mod delegation;
 mod files;
 mod limits;
+mod pressure;
 mod text;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -18,6 +19,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 pub use self::files::Files;
+pub use self::pressure::{Pressure, PressureFiles, Stalled};
 use self::text::{is_populated, name_at, parse_processes};
 use crate::mount;
 
@@ -39,6 +41,34 @@ pub struct CpuStatistics {
     pub user_us: u64,
     /// In the kernel.
     pub system_us: u64,
+    /// How its limit held it up; absent without the `cpu` controller.
+    pub throttling: Option<Throttling>,
+}
+
+/// How the limit of processor time held a control group up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Throttling {
+    /// Periods in which it wanted to run while a limit was set.
+    pub periods: u64,
+    /// Those of them in which its time was used up.
+    pub throttled_periods: u64,
+    /// How long it was held up, in microseconds: of all processors together.
+    pub throttled_us: u64,
+}
+
+/// How often a control group came to its limits of memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryEvents {
+    /// Memory was taken from it although it had less than is protected for it.
+    pub low: u64,
+    /// It was held up for having more than `memory.high`.
+    pub high: u64,
+    /// It wanted more than `memory.max`.
+    pub max: u64,
+    /// And nothing could be taken from it.
+    pub oom: u64,
+    /// Processes of it that were killed for want of memory, its own or the node's.
+    pub oom_kill: u64,
 }
 
 /// Returns where the cgroup2 hierarchy is mounted.
@@ -404,10 +434,10 @@ mod tests {
     use crate::program::Program;
 
     /// A group for one test, gone with it.
-    struct Scratch(Cgroup);
+    pub(super) struct Scratch(pub(super) Cgroup);
 
     impl Scratch {
-        fn new(name: &str) -> Self {
+        pub(super) fn new(name: &str) -> Self {
             assert!(
                 nix::unistd::geteuid().is_root(),
                 "this test makes control groups: run it as root"
@@ -418,7 +448,7 @@ mod tests {
             Self(Cgroup::create(&path).unwrap())
         }
 
-        fn start(&self, script: &str) -> crate::clone::Process {
+        pub(super) fn start(&self, script: &str) -> crate::clone::Process {
             let directory = self.0.directory().unwrap();
             Program {
                 path: c"/bin/sh".into(),

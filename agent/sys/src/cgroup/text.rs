@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 
-use super::CpuStatistics;
+use super::{CpuStatistics, MemoryEvents, Stalled, Throttling};
 use crate::mount::Mounted;
 
 /// Reads `cgroup.events`: whether a process is in the group or below.
@@ -42,7 +42,44 @@ pub(super) fn parse_cpu_statistics(text: &str) -> CpuStatistics {
         usage_us: value("usage_usec"),
         user_us: value("user_usec"),
         system_us: value("system_usec"),
+        throttling: parse_throttling(text),
     }
+}
+
+/// Reads what `cpu.stat` says beside, where the `cpu` controller acts.
+fn parse_throttling(text: &str) -> Option<Throttling> {
+    Some(Throttling {
+        periods: flat_value(text, "nr_periods")?,
+        throttled_periods: flat_value(text, "nr_throttled")?,
+        throttled_us: flat_value(text, "throttled_usec")?,
+    })
+}
+
+/// Reads `memory.events`.
+pub(super) fn parse_memory_events(text: &str) -> Option<MemoryEvents> {
+    Some(MemoryEvents {
+        low: flat_value(text, "low")?,
+        high: flat_value(text, "high")?,
+        max: flat_value(text, "max")?,
+        oom: flat_value(text, "oom")?,
+        oom_kill: flat_value(text, "oom_kill")?,
+    })
+}
+
+/// Reads `cpu.pressure` and its like. The line `full` came to processors with Linux 5.13.
+pub(super) fn parse_pressure(text: &str) -> Option<Stalled> {
+    let total = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        let mut words = line.split_ascii_whitespace();
+        words
+            .find_map(|word| word.strip_prefix("total="))?
+            .parse()
+            .ok()
+    };
+    Some(Stalled {
+        some_us: total("some ")?,
+        full_us: total("full ")?,
+    })
 }
 
 /// Returns what `/proc/<pid>/cgroup` writes for processes in the group at `path`, from the mounts that there are.
@@ -137,8 +174,68 @@ mod tests {
                     usage_us: *usage_us,
                     user_us: *user_us,
                     system_us: *system_us,
+                    throttling: None,
                 };
                 assert_eq!(parse_cpu_statistics(&text), expected, "{text:?}");
+                // Half of what the controller says is not taken for all of it.
+                let text = format!("{text}nr_periods {usage_us}\nnr_throttled {user_us}\n");
+                assert_eq!(parse_cpu_statistics(&text).throttling, None, "{text:?}");
+                let text = format!("{text}throttled_usec {system_us}\n");
+                let expected = Throttling {
+                    periods: *usage_us,
+                    throttled_periods: *user_us,
+                    throttled_us: *system_us,
+                };
+                assert_eq!(parse_cpu_statistics(&text).throttling, Some(expected));
+            });
+    }
+
+    #[test]
+    fn events_of_memory_read_back_and_never_half_of_them() {
+        const NAMES: [&str; 5] = ["low", "high", "max", "oom", "oom_kill"];
+        bolero::check!()
+            .with_type::<([u64; 5], u8, String)>()
+            .with_iterations(1000)
+            .for_each(|(values, missing, text)| {
+                parse_memory_events(text);
+                let printed = |left_out: usize| -> String {
+                    let lines = NAMES.iter().zip(values).enumerate();
+                    lines
+                        .filter(|(index, _)| *index != left_out)
+                        .map(|(_, (name, value))| format!("{name} {value}\n"))
+                        .chain(["oom_group_kill 3\n".to_owned()])
+                        .collect()
+                };
+                let [low, high, max, oom, oom_kill] = *values;
+                let expected = MemoryEvents {
+                    low,
+                    high,
+                    max,
+                    oom,
+                    oom_kill,
+                };
+                assert_eq!(parse_memory_events(&printed(NAMES.len())), Some(expected));
+                let left_out = usize::from(*missing) % NAMES.len();
+                assert_eq!(parse_memory_events(&printed(left_out)), None);
+            });
+    }
+
+    #[test]
+    fn pressure_reads_back_and_never_half_of_it() {
+        bolero::check!()
+            .with_type::<([u64; 2], String)>()
+            .with_iterations(1000)
+            .for_each(|([some_us, full_us], text)| {
+                parse_pressure(text);
+                let some = format!("some avg10=97.30 avg60=0.76 avg300=4.57 total={some_us}\n");
+                let full = format!("full avg10=0.00 avg60=0.00 avg300=0.00 total={full_us}\n");
+                let expected = Stalled {
+                    some_us: *some_us,
+                    full_us: *full_us,
+                };
+                assert_eq!(parse_pressure(&format!("{some}{full}")), Some(expected));
+                assert_eq!(parse_pressure(&some), None);
+                assert_eq!(parse_pressure(&full), None);
             });
     }
 

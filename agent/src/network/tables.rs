@@ -6,6 +6,8 @@
 use std::io;
 use std::path::Path;
 use std::sync::Mutex;
+use std::thread;
+use std::time::Duration;
 
 use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use aya::util::nr_cpus;
@@ -18,6 +20,13 @@ use weir_sys::bpf::MappedArray;
 // Flags of an update, of include/uapi/linux/bpf.h.
 const BPF_ANY: u64 = 0;
 const BPF_NOEXIST: u64 = 1;
+
+/// How often an entry is asked for that the kernel has no memory for at once. It keeps a stock of such memory, fills it up
+/// behind our back, and refuses while it is empty: 6.1, on a machine with other work, does so now and then.
+const SHORT_TRIES_MAX: u32 = 100;
+
+/// How long it has for that before it is asked again.
+const SHORT_PAUSE: Duration = Duration::from_millis(2);
 
 /// The number of ports there are.
 const PORTS: u32 = 65536;
@@ -188,14 +197,16 @@ impl Tables {
             source,
         };
         let cpus = nr_cpus().map_err(|(_, source)| mapping(source))?;
-        let empties =
-            PerCpuValues::try_from(vec![RttHistogram::default(); cpus]).map_err(mapping)?;
-        self.rtts
-            .insert(slot, empties, flags)
-            .map_err(|source| TableError::Map {
-                map: "RTTS",
-                source,
-            })
+        while_memory_is_short(|| {
+            let empties =
+                PerCpuValues::try_from(vec![RttHistogram::default(); cpus]).map_err(mapping)?;
+            self.rtts
+                .insert(slot, empties, flags)
+                .map_err(|source| TableError::Map {
+                    map: "RTTS",
+                    source,
+                })
+        })
     }
 
     /// Gives back the memory of a slot's histogram.
@@ -378,5 +389,61 @@ impl CounterTables {
         let mut sum = NodeCounters::default();
         values.iter().for_each(|value| sum.merge(value));
         Ok(sum)
+    }
+}
+
+/// Calls `update` again, after a pause, as long as the kernel has no memory for it and there are tries left.
+fn while_memory_is_short(
+    mut update: impl FnMut() -> Result<(), TableError>,
+) -> Result<(), TableError> {
+    for _ in 1..SHORT_TRIES_MAX {
+        match update() {
+            Err(TableError::Map {
+                source: MapError::SyscallError(error),
+                ..
+            }) if error.io_error.kind() == io::ErrorKind::OutOfMemory => thread::sleep(SHORT_PAUSE),
+            result => return result,
+        }
+    }
+    update()
+}
+
+#[cfg(test)]
+mod tests {
+    use aya::sys::SyscallError;
+    use nix::errno::Errno;
+
+    use super::*;
+
+    /// Answers with these errors, one after the other, and then with success; counts the calls.
+    fn tried(errors: &[Errno]) -> (u32, Result<(), TableError>) {
+        let mut calls = 0;
+        let mut errors = errors.iter();
+        let result = while_memory_is_short(|| {
+            calls += 1;
+            errors.next().map_or(Ok(()), |error| {
+                Err(TableError::Map {
+                    map: "RTTS",
+                    source: MapError::SyscallError(SyscallError {
+                        call: "bpf_map_update_elem",
+                        io_error: (*error).into(),
+                    }),
+                })
+            })
+        });
+        (calls, result)
+    }
+
+    #[test]
+    fn a_shortage_of_memory_passes_and_other_errors_do_not() {
+        let (calls, result) = tried(&[Errno::ENOMEM, Errno::ENOMEM]);
+        assert_eq!(calls, 3);
+        result.unwrap();
+        let (calls, result) = tried(&[Errno::ENOMEM, Errno::EEXIST]);
+        assert_eq!(calls, 2);
+        result.unwrap_err();
+        let (calls, result) = tried(&[Errno::ENOMEM; 1000]);
+        assert_eq!(calls, SHORT_TRIES_MAX);
+        result.unwrap_err();
     }
 }

@@ -8,13 +8,14 @@ use anyhow::{Context as _, Result};
 use crate::command::{command, read};
 
 /// What is told, file by file.
-const STORY: [(&str, &str); 8] = [
+const STORY: [(&str, &str); 9] = [
     ("begin.sh", include_str!("story/begin.sh")),
     ("story.py", include_str!("story/story.py")),
     ("told.py", include_str!("story/told.py")),
     ("load.py", include_str!("story/load.py")),
     ("coming.py", include_str!("story/coming.py")),
     ("living.py", include_str!("story/living.py")),
+    ("watching.py", include_str!("story/watching.py")),
     ("hardening.py", include_str!("story/hardening.py")),
     ("going.py", include_str!("story/going.py")),
 ];

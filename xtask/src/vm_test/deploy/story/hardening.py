@@ -50,7 +50,7 @@ ONLY = {
         "SystemCallFilter": ("changes_its_root", "loads_a_program_into_the_kernel"),
     },
 }
-# What removes traces when it ends prevents nothing while it runs; a directive about errors says how.
+# What removes traces when a service ends prevents nothing while it runs and has a step of its own; a directive about errors says how.
 NO_ATTEMPT = {"RemoveIPC", "SystemCallErrorNumber", "User", "Group"}
 # Directives of how a service is run, not of what it may do.
 RUNNING = re.compile(
@@ -123,6 +123,18 @@ def every_directive_alone_closes_what_it_is_for():
                 problems.append(f"{key}={' '.join(all_of_them)} of {name} does not prevent: {sorted(open_still)}")
     check(not problems, "; ".join(problems))
     return f"{count} directives"
+
+
+def what_a_service_leaves_in_memory_is_removed():
+    """RemoveIPC=, which counts at the end, and only for a service that has a user of its own."""
+    for value, wanted in (("no", True), ("yes", False)):
+        make = f"import ctypes; assert ctypes.CDLL(None).semget({0x57656900 + wanted}, 1, 0o1600) >= 0"
+        options = ["--property=User=weir-scheduler", f"--property=RemoveIPC={value}"]
+        run("systemd-run", "--quiet", "--pipe", "--wait", "--collect", *options, "python3", "-I", "-c", make)
+        left = str(0x57656900 + wanted) in read("/proc/sysvipc/sem")
+        check(left == wanted, f"with RemoveIPC={value} semaphores are {'left' if left else 'gone'}")
+    run("ipcrm", "--semaphore-key", str(0x57656901))
+    check(unit("weir-scheduler", "RemoveIPC") == "yes", "weir-scheduler leaves what it had in memory")
 
 
 def the_units_close_all_that_they_say():

@@ -1,26 +1,15 @@
-"""Weir works: servers, limits, monitoring, and agents that come and go while containers run."""
+"""Weir works: servers, limits, and agents that come and go while containers run."""
 
 import json
 import os
 import re
 import signal
 import time
-import urllib.parse
 
 from coming import node_is_here, run_task
 from told import PATIENCE, Load, active, check, container, containers, get, output, read, run, sh, unit, wait, write
 
 DELEGATED = "/sys/fs/cgroup/weir.slice/weir-containers.service"
-PROMETHEUS = """
-  - job_name: weir-agent
-    scrape_interval: 2s
-    static_configs: [{targets: ["127.0.0.1:9464"]}]
-  - job_name: weir-scheduler
-    scrape_interval: 2s
-    static_configs: [{targets: ["127.0.0.1:9465"]}]
-rule_files:
-  - /etc/prometheus/rules/*.yml
-"""
 
 
 def a_web_server_answers():
@@ -97,37 +86,6 @@ def tree():
         path: (read(f"{path}/cgroup.subtree_control"), read(f"{path}/cgroup.procs"))
         for path, _, _ in os.walk(f"{DELEGATED}/containers")
     }
-
-
-def prometheus_scrapes_both():
-    configuration = read("/etc/prometheus/prometheus.yml")
-    check("rule_files:\n" in configuration and "scrape_configs:" in configuration, configuration)
-    head, scrapes = configuration.split("scrape_configs:")
-    head = "\n".join(line for line in head.splitlines() if not line.startswith("rule_files:"))
-    write("/etc/prometheus/prometheus.yml", f"{head}\nscrape_configs:{scrapes}{PROMETHEUS}")
-    for name in ("agent", "scheduler"):
-        rules = read(f"/usr/share/doc/weir-{name}/prometheus/weir-{name}.rules.yml")
-        write(f"/etc/prometheus/rules/weir-{name}.rules.yml", rules)
-    run("promtool", "check", "config", "/etc/prometheus/prometheus.yml")
-    run("systemctl", "reload", "prometheus")
-    for job in ("weir-agent", "weir-scheduler"):
-        wait(f"{job} is scraped", lambda: value(f'up{{job="{job}"}}') == 1)
-    check(value('weir_scheduler_ledger_agents{presence="connected"}') == 1, "the scheduler's agent is not in Prometheus")
-    check(value('weir_agent_containers{state="running"}') == len(containers()), "the containers are not in Prometheus")
-    before = value("sum(weir_agent_container_network_receive_bytes_total)")
-    get(f"http://127.0.0.1:{web_port()}/")
-    wait("traffic of the container is counted", lambda: value("sum(weir_agent_container_network_receive_bytes_total)") > before)
-    rules = json.loads(get("http://127.0.0.1:9090/api/v1/rules"))["data"]["groups"]
-    check({group["name"] for group in rules} >= {"weir-agent", "weir-scheduler"}, rules)
-    broken = [rule for group in rules for rule in group["rules"] if rule["health"] == "err"]
-    check(not broken, f"rules that cannot be evaluated: {broken}")
-    return f"{sum(len(group['rules']) for group in rules)} alert rules are loaded"
-
-
-def value(query):
-    answer = json.loads(get("http://127.0.0.1:9090/api/v1/query?query=" + urllib.parse.quote(query)))
-    found = answer["data"]["result"]
-    return float(found[0]["value"][1]) if found else None
 
 
 def replaced(what, patience=PATIENCE):

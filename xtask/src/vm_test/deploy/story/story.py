@@ -15,6 +15,7 @@ import going
 import hardening
 import living
 import told
+import watching
 
 MARK = "weir-vm: "
 # What is left for the steps after the reboot.
@@ -30,7 +31,10 @@ BEFORE = [
     living.a_web_server_answers,
     living.limits_of_containers_hold,
     living.systemd_keeps_what_is_delegated_as_it_is,
-    living.prometheus_scrapes_both,
+    watching.prometheus_scrapes_both,
+    watching.prometheus_answers_the_dashboards,
+    watching.scrapes_from_elsewhere_need_a_certificate,
+    watching.the_journal_is_found_by_container_and_peer,
     living.a_restart_under_load_loses_nothing,
     living.a_kill_under_load_loses_nothing,
     living.an_agent_that_hangs_is_replaced,
@@ -39,6 +43,7 @@ BEFORE = [
     living.what_is_missing_is_said_at_installation,
     hardening.attempts_succeed_where_nothing_is_closed,
     hardening.every_directive_alone_closes_what_it_is_for,
+    hardening.what_a_service_leaves_in_memory_is_removed,
     hardening.the_units_close_all_that_they_say,
     hardening.what_stands_open_has_its_reason,
     going.the_machine_is_rebooted,

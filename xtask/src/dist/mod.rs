@@ -5,6 +5,7 @@
 //! changelogs.
 
 mod changelog;
+mod licences;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ struct Package {
     name: &'static str,
     /// The folder of the crate.
     folder: &'static str,
+    /// The crates whose code is in it.
+    crates: &'static [&'static str],
     /// Its programs that print manual pages of their own.
     programs: &'static [Program],
 }
@@ -33,6 +36,7 @@ const PACKAGES: &[Package] = &[
     Package {
         name: "weir-agent",
         folder: "agent",
+        crates: &["weir-agent", "weir-executor", "agent-ebpf"],
         programs: &[Program {
             name: "weir-agent",
             completes: true,
@@ -41,6 +45,7 @@ const PACKAGES: &[Package] = &[
     Package {
         name: "weir-scheduler",
         folder: "scheduler",
+        crates: &["weir-scheduler"],
         programs: &[
             Program {
                 name: "weir-scheduler",
@@ -159,8 +164,8 @@ impl Package {
         Ok(output)
     }
 
-    /// Has the programs write their manual pages and completions, where the crate's list of files
-    /// looks for them.
+    /// Has the programs write their manual pages and completions, and collects what is to be said of crates of others, where the
+    /// crate's list of files looks for them.
     fn describe(&self) -> Result<()> {
         let release = tree::target().join("release");
         let described = release.join("described").join(self.name);
@@ -189,10 +194,13 @@ impl Package {
         let changes = described.join("changelog");
         let source = tree::root().join(self.folder).join("CHANGELOG.md");
         fs::copy(&source, &changes).with_context(|| format!("cannot copy {}", source.display()))?;
+        let notices = described.join("third-party.txt");
+        fs::write(&notices, licences::notices(self.crates)?)
+            .with_context(|| format!("cannot write {}", notices.display()))?;
         // Without names and times, which would differ.
         let mut gzip = command("gzip");
         gzip.args(["--recursive", "-9", "--no-name"]);
-        read(gzip.arg(&pages).arg(&changes))?;
+        read(gzip.arg(&pages).arg(&changes).arg(&notices))?;
         Ok(())
     }
 }

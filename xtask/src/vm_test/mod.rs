@@ -66,7 +66,12 @@ pub(crate) struct Arguments {
     deploy: bool,
     /// With --deploy: take the packages from this directory, and do not build them; of which sources they are nobody knows, so
     /// that nothing of it is written down
-    #[arg(long, requires = "deploy", conflicts_with = "write", value_name = "DIRECTORY")]
+    #[arg(
+        long,
+        requires = "deploy",
+        conflicts_with = "write",
+        value_name = "DIRECTORY"
+    )]
     packages: Option<PathBuf>,
     /// Kill a guest that has not ended after so many minutes
     #[arg(long, default_value_t = 45)]

@@ -10,8 +10,8 @@ from coming import node_is_here
 from living import web_port
 from told import PATIENCE, active, check, containers, get, output, read, run, sh, wait, write
 
-# How curl ends when the other end breaks off: in its own words unsupported protocol (the answer is TLS), failed handshake, empty answer, failed sending, failed receiving.
-REFUSED = (1, 35, 52, 55, 56)
+# How curl ends: an answer that is an error (to what speaks plainly), a failed handshake, an empty answer, failed sending, failed receiving.
+REFUSED = (22, 35, 52, 55, 56)
 DAEMONS = ("weir-agent", "weir-scheduler")
 CONFIGURATION = "/etc/prometheus/prometheus.yml"
 # As it came, to begin with each time.

@@ -52,6 +52,9 @@ enum Missing {
     /// What a guest of `ci/kernels.toml` is made of: Debian's mirror did not answer, or has other versions by now; or the
     /// machine is not one that guests run on.
     Guests,
+    /// A clock that counts instructions, so that other work does not disturb what is measured: guests of `cargo xtask
+    /// vm-test --timing` have it, and are told so.
+    CountedClock,
 }
 
 impl ExpectedSkips {
@@ -84,6 +87,8 @@ impl Missing {
             Self::Nftables => !Path::new("/proc/sys/net/netfilter").exists(),
             Self::Systemd => !Path::new("/run/systemd/system").exists(),
             Self::Guests => vm_test::lacks_guests(),
+            Self::CountedClock => !fs::read_to_string("/proc/cmdline")
+                .is_ok_and(|line| line.contains("weir.clock=counted")),
             Self::PythonEnvironment => !tree::python().join("installed.txt").exists(),
         }
     }

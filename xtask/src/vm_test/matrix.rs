@@ -23,6 +23,9 @@ pub(super) struct Matrix {
     pub(super) userland: Vec<Package>,
     #[serde(rename = "suite")]
     pub(super) tests: Vec<Suite>,
+    /// What runs in a guest whose clock counts its instructions.
+    #[serde(default)]
+    pub(super) timing: Vec<Suite>,
     #[serde(rename = "kernel")]
     pub(super) kernels: Vec<Kernel>,
 }
@@ -256,8 +259,10 @@ mod tests {
             .skip(2)
             .take_while(|line| line.starts_with('|'));
         let mut seen = 0;
+        let mut told = BTreeSet::new();
         for row in rows {
             let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            told.extend(cells[2].split(", "));
             let since = version(cells[3]);
             for (check, kernel) in cells[2]
                 .split(", ")
@@ -277,5 +282,14 @@ mod tests {
             }
         }
         assert!(seen >= 7 * matrix.kernels.len(), "{seen}");
+        for kernel in &matrix.kernels {
+            for check in kernel.found.iter().chain(&kernel.without) {
+                assert!(
+                    told.contains(check.as_str()),
+                    "{FILE}: `{check}` of {} is in no row of agent-ebpf/ARCHITECTURE.md: say there since when it is and what replaces it",
+                    kernel.name
+                );
+            }
+        }
     }
 }

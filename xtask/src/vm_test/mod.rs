@@ -29,6 +29,7 @@ use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -61,6 +62,9 @@ pub(crate) struct Arguments {
     /// Run only the tests that `smoke` in ci/kernels.toml names, as `cargo xtask test` does
     #[arg(long, conflicts_with_all = ["filter", "deploy"])]
     smoke: bool,
+    /// Run the tests of `timing` in ci/kernels.toml, in guests whose clock counts their instructions
+    #[arg(long, conflicts_with_all = ["smoke", "deploy", "write"])]
+    timing: bool,
     /// Tell the packages' story on a stock Debian, and run no test binaries
     #[arg(long, conflicts_with_all = ["filter", "test"])]
     deploy: bool,
@@ -92,6 +96,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.smoke {
         matrix.reduce();
     }
+    if arguments.timing {
+        matrix.tests = mem::take(&mut matrix.timing);
+    }
     if let Some(test) = &arguments.test {
         matrix.tests.retain(|suite| suite.test == *test);
         if matrix.tests.is_empty() {
@@ -109,6 +116,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let mut rows = BTreeMap::new();
     let kernels = matrix.select(arguments.kernel.as_deref())?;
     let bench = Bench::prepare(&matrix, &kernels)?;
+    if arguments.timing {
+        bench.accelerator.get_or_init(|| Accelerator::Counted);
+    }
     let payload = bench.pack(&matrix, arguments.filter.as_deref())?;
     println!(
         "vm-test: prepared in {:.0} s",
@@ -149,7 +159,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
 impl Arguments {
     /// Returns whether all tests run on the kernels that are asked for.
     const fn is_whole(&self) -> bool {
-        self.filter.is_none() && self.test.is_none() && !self.smoke
+        self.filter.is_none() && self.test.is_none() && !self.smoke && !self.timing
     }
 }
 
@@ -410,5 +420,6 @@ fn word(accelerator: Accelerator) -> &'static str {
     match accelerator {
         Accelerator::Kvm => "with KVM",
         Accelerator::Tcg => "emulated: no KVM that works",
+        Accelerator::Counted => "emulated, with a clock of instructions",
     }
 }

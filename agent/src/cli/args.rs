@@ -9,7 +9,8 @@ use weir_executor::spec::NetworkMode;
 
 use crate::config::DEFAULT_PATH;
 use crate::container::{
-    ContainerName, Kill, LaunchRequest, Limits, MemoryBytes, MilliCpus, PortsWanted,
+    ContainerName, IoLimit, IoWeight, Kill, LaunchRequest, Limits, MemoryBytes, MilliCpus,
+    PortsWanted, ProcessCount, SwapBytes,
 };
 
 /// Run containers that share this node's addresses without sharing its ports
@@ -181,6 +182,35 @@ pub(super) struct ExecArguments {
     #[arg(long, value_name = "BYTES")]
     mem: Option<MemoryBytes>,
 
+    /// Slow it down beyond so much memory, and have it give some back, before --mem ends it
+    #[arg(long, value_name = "BYTES")]
+    mem_high: Option<MemoryBytes>,
+
+    /// Leave it so much memory as long as others have any to give
+    #[arg(long, value_name = "BYTES")]
+    mem_low: Option<MemoryBytes>,
+
+    /// Let so much of it be swapped out at most (0, 512M); with --mem otherwise what the configuration says, by default 0
+    #[arg(long, value_name = "BYTES")]
+    swap: Option<SwapBytes>,
+
+    /// Let it have so many processes and threads at most; otherwise what the configuration says, by default 4096
+    #[arg(long, value_name = "COUNT")]
+    pids: Option<ProcessCount>,
+
+    /// Its part of disks that others want as well, from 1 to 10000; 100 is what containers have that ask for none
+    ///
+    /// It counts on disks whose scheduler is BFQ, or for which iocost is on (io.cost.qos in the root of cgroup v2).
+    #[arg(long, value_name = "WEIGHT")]
+    io_weight: Option<IoWeight>,
+
+    /// Let it do so much with a whole disk each second at most (/dev/sda:rbps=10M,wiops=100); once for each disk
+    ///
+    /// The disk is a file or a number (8:0); rbps and wbps are bytes read and written, with or without K, M, G or T, riops
+    /// and wiops are operations.
+    #[arg(long, value_name = "DISK:LIMITS")]
+    io_max: Vec<IoLimit>,
+
     /// Give it a network namespace of its own, or the node's
     #[arg(long, value_enum, default_value_t = Network::Isolated)]
     network: Network,
@@ -223,6 +253,12 @@ impl ExecArguments {
             limits: Limits {
                 cpus: self.cpus,
                 memory: self.mem,
+                memory_high: self.mem_high,
+                memory_low: self.mem_low,
+                swap: self.swap,
+                pids: self.pids,
+                io_weight: self.io_weight,
+                io_max: self.io_max,
             },
             capabilities: self.cap_add,
         }

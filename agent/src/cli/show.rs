@@ -157,13 +157,41 @@ fn state(state: &State, now: UnixMs) -> String {
 }
 
 fn limits(limits: &crate::container::Limits, unenforced: bool) -> String {
+    // Destructured so that a new limit is a compile error here.
+    let crate::container::Limits {
+        cpus,
+        memory,
+        memory_high,
+        memory_low,
+        swap,
+        pids,
+        io_weight,
+        io_max,
+    } = limits;
     let mut parts = Vec::new();
-    if let Some(cpus) = limits.cpus {
+    if let Some(cpus) = cpus {
         parts.push(format!("{cpus} cpus"));
     }
-    if let Some(memory) = limits.memory {
+    if let Some(memory) = memory {
         parts.push(memory.to_string());
     }
+    if let Some(high) = memory_high {
+        parts.push(format!("high {high}"));
+    }
+    if let Some(low) = memory_low {
+        parts.push(format!("low {low}"));
+    }
+    // None is what a limit of memory means.
+    if let Some(swap) = swap.filter(|swap| swap.bytes() > 0) {
+        parts.push(format!("swap {swap}"));
+    }
+    if let Some(pids) = pids {
+        parts.push(format!("{pids} pids"));
+    }
+    if let Some(weight) = io_weight {
+        parts.push(format!("io weight {weight}"));
+    }
+    parts.extend(io_max.iter().map(|limit| format!("io {limit}")));
     if unenforced {
         parts.push("unenforced".to_owned());
     }
@@ -245,10 +273,29 @@ mod tests {
     }
 
     #[test]
+    fn every_limit_is_shown_in_few_words() {
+        let all = crate::container::Limits {
+            cpus: "2".parse().ok(),
+            memory: "64M".parse().ok(),
+            memory_high: "48M".parse().ok(),
+            memory_low: "16M".parse().ok(),
+            swap: "0".parse().ok(),
+            pids: "512".parse().ok(),
+            io_weight: "50".parse().ok(),
+            io_max: vec!["8:0:rbps=1M".parse().unwrap()],
+        };
+        assert_eq!(
+            limits(&all, false),
+            "2 cpus 64M high 48M low 16M 512 pids io weight 50 io 8:0:rbps=1M"
+        );
+    }
+
+    #[test]
     fn an_unenforced_limit_says_so() {
         let asked = crate::container::Limits {
             cpus: Some("0.5".parse().unwrap()),
             memory: Some("64M".parse().unwrap()),
+            ..crate::container::Limits::default()
         };
         assert_eq!(limits(&asked, true), "0.5 cpus 64M unenforced");
         assert_eq!(limits(&crate::container::Limits::default(), false), "-");

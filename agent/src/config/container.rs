@@ -14,6 +14,10 @@ pub struct ContainerConfig {
     pub output_files: u32,
     /// The size of the private /tmp, and of each other memory file system of a container.
     pub tmp_bytes_max: u64,
+    /// The most processes and threads of a container that does not ask for a number; 0 for no limit.
+    pub pids_max: u32,
+    /// How much of a container with a limit of memory may be swapped out, if it does not ask for an amount.
+    pub swap_bytes_max: u64,
     /// The capabilities that may be asked for.
     pub capabilities_allowed: Vec<String>,
     /// How many ended containers are kept for `ps --all` and `logs`.
@@ -27,6 +31,8 @@ impl ContainerConfig {
         "output_bytes_max",
         "output_files",
         "tmp_bytes_max",
+        "pids_max",
+        "swap_bytes_max",
         "capabilities_allowed",
         "ended_keep",
     ];
@@ -39,6 +45,9 @@ impl Default for ContainerConfig {
             output_bytes_max: 16 * 1024 * 1024,
             output_files: 2,
             tmp_bytes_max: 256 * 1024 * 1024,
+            // What most services of hundreds of threads never reach, and 1000 containers of a large node can have.
+            pids_max: 4096,
+            swap_bytes_max: 0,
             capabilities_allowed: [
                 "CHOWN",
                 "FOWNER",

@@ -5,6 +5,7 @@ use std::path::{Component, Path};
 use weir_service::log;
 
 use super::Config;
+use crate::container::{ProcessCount, SwapBytes};
 
 /// The longest path of a Unix socket that Linux takes: `sun_path` less its final NUL.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -179,6 +180,26 @@ impl Config {
                 "tmp_bytes_max",
                 format!("= {} is less than a page", container.tmp_bytes_max),
                 format!("use at least {TMP_BYTES_MIN}"),
+            ));
+        }
+        if container.pids_max != 0 && ProcessCount::new(container.pids_max).is_none() {
+            return Err(invalid(
+                "container",
+                "pids_max",
+                format!("= {} cannot be a limit of processes", container.pids_max),
+                format!(
+                    "use a number from {} to {}, or 0 for no limit",
+                    ProcessCount::MIN,
+                    ProcessCount::MAX
+                ),
+            ));
+        }
+        if SwapBytes::new(container.swap_bytes_max).is_none() {
+            return Err(invalid(
+                "container",
+                "swap_bytes_max",
+                format!("= {} is less than a page", container.swap_bytes_max),
+                "use 0 for none, or at least 4096",
             ));
         }
         for name in &container.capabilities_allowed {

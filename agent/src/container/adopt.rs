@@ -129,6 +129,21 @@ pub(super) async fn recover<N: ContainerNetwork>(
     Ok(owner)
 }
 
+/// Makes the limits of a container agree with its row and with the configuration, either of which may be newer than what
+/// the former agent set.
+async fn limit_again<N: ContainerNetwork>(tools: &Arc<Tools<N>>, row: &ContainerRow) {
+    let (own, row) = (Arc::clone(tools), row.clone());
+    blocking(move || {
+        let limited = Cgroup::open(&own.places.cgroup(&row.id))
+            .and_then(|container| own.limit(&container, &row.launch));
+        if let Err(error) = limited {
+            // What was set before still holds.
+            tracing::error!(container = %row.name, id = %row.id, error = %chain(&error), "its limits cannot be set again");
+        }
+    })
+    .await;
+}
+
 async fn execute_step<N: ContainerNetwork>(
     owner: &mut Owner<N>,
     step: Step,
@@ -151,6 +166,9 @@ async fn execute_step<N: ContainerNetwork>(
                 .expect("only what was seen is adopted")
                 .executor;
             tracing::info!(container = %row.name, %id, executor = identity.pid, network, "adopted");
+            if network {
+                limit_again(&owner.tools, &row).await;
+            }
             let state = EntryState::Running {
                 executor: Arc::new(executor),
                 identity,

@@ -2,29 +2,42 @@
 //!
 //! ```text
 //! <parent>                  see `place`: holds nothing else
-//! └── <container id>
+//! └── <container id>        its part of what others want as well: cpu.weight, cpu.idle, io.weight, memory.low
 //!     ├── executor          the supervisor: outside of the container's limits
 //!     └── task              the container: limits, statistics, bind programs, kill
 //! ```
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use weir_sys::cgroup::{Cgroup, CgroupError};
 
 use super::error::Refusal;
 use super::hierarchy::{HierarchyChanges, HierarchyError};
-use super::limits::{Limits, MilliCpus};
+use super::limits::Limits;
 use super::place::Place;
-use super::spec::Launch;
-use crate::config::CgroupConfig;
+use crate::config::{CgroupConfig, ContainerConfig};
 
 /// The cgroup of all containers, and the controllers that act in it.
 #[derive(Clone, Debug)]
 pub struct CgroupTree {
     state_directory: PathBuf,
     parent: Cgroup,
-    cpu: Controller,
-    memory: Controller,
+    pub(super) cpu: Controller,
+    pub(super) memory: Controller,
+    pub(super) pids: Controller,
+    pub(super) io: Controller,
+    /// Whether what is swapped out is limited.
+    pub(super) swap: Controller,
+    /// Whether something divides devices by weight.
+    pub(super) io_weight: Controller,
+    /// The cgroups above the containers that somebody else divides.
+    above: Vec<Cgroup>,
+    /// Whether what the parent is left is the agent's to say.
+    owns_parent: bool,
+    /// Held by whoever adds up what containers are left: two who do it side by side would both be wrong.
+    adding_up: Arc<Mutex<()>>,
     allow_unenforced: bool,
 }
 
@@ -35,6 +48,49 @@ pub enum Controller {
     Active,
     /// It cannot, for this reason.
     Missing(String),
+}
+
+/// What a node lacks that cannot enforce a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lacking {
+    /// A controller, in cgroup v2.
+    Controller(&'static str),
+    /// A limit for what is swapped out, in the memory controller.
+    Swap,
+    /// Something that divides devices by weight.
+    IoWeights,
+}
+
+impl Lacking {
+    /// Returns what to do about it.
+    pub(crate) const fn remedy(self) -> &'static str {
+        match self {
+            Self::Controller(_) => {
+                "leave the limit out, or give the controller to cgroup v2, or set [cgroup] \
+                 allow_unenforced_limits to run without it"
+            }
+            Self::Swap => {
+                "leave the limit out, or boot a kernel that has swap and counts it, or set [cgroup] \
+                 allow_unenforced_limits to run without it"
+            }
+            Self::IoWeights => {
+                "leave it out, or `modprobe bfq` and restart the agent, or set [cgroup] \
+                 allow_unenforced_limits to run without it"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Lacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Controller(name) => {
+                write!(f, "the {name} controller is not in its cgroup v2")
+            }
+            Self::Swap => f.write_str("its kernel does not limit swap by cgroup"),
+            Self::IoWeights => f.write_str("its kernel does not divide disks by weight"),
+        }
+    }
 }
 
 impl CgroupTree {
@@ -53,11 +109,36 @@ impl CgroupTree {
         let mut pass_down =
             |controller| controller_of(changes.pass_down(&place, controller), &place);
         let (cpu, memory) = (pass_down("cpu")?, pass_down("memory")?);
+        let (pids, io) = (pass_down("pids")?, pass_down("io")?);
+        let has = |controller: &Controller, is_there, file: &str| match controller {
+            Controller::Active if is_there => Controller::Active,
+            Controller::Active => {
+                Controller::Missing(format!("no {file} in {}", parent.path().display()))
+            }
+            missing @ Controller::Missing(_) => missing.clone(),
+        };
+        let swap = has(&memory, parent.limits_swap(), "memory.swap.max");
+        let io_weight = has(&io, parent.weighs_io(), "io.weight and io.bfq.weight");
+        let owns_parent = place.delegated.as_deref() != Some(place.parent.as_path());
+        let above = place
+            .parent
+            .ancestors()
+            .skip(usize::from(owns_parent))
+            .take_while(|path| **path != place.root)
+            .map(Cgroup::open)
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             state_directory: state_directory.to_owned(),
             parent,
             cpu,
             memory,
+            pids,
+            io,
+            swap,
+            io_weight,
+            above,
+            owns_parent,
+            adding_up: Arc::default(),
             allow_unenforced: config.allow_unenforced_limits,
         })
     }
@@ -81,26 +162,43 @@ impl CgroupTree {
         &self.parent
     }
 
-    /// Returns whether CPU and memory can be limited.
-    pub fn controllers(&self) -> [(&'static str, &Controller); 2] {
-        [("cpu", &self.cpu), ("memory", &self.memory)]
-    }
-
     /// Returns whether a container with these limits would go without one of them, or refuses it.
     pub(crate) fn check(&self, limits: &Limits) -> Result<Enforcement, Refusal> {
-        let Limits { cpus, memory } = limits;
+        // Destructured so that a new limit is a compile error here.
+        let Limits {
+            cpus,
+            memory,
+            memory_high,
+            memory_low,
+            swap,
+            pids,
+            io_weight,
+            io_max,
+        } = limits;
+        let controller = |name, state| (Lacking::Controller(name), state);
+        let of_memory = controller("memory", &self.memory);
         let asked = [
-            (cpus.is_some(), "--cpus", "cpu", &self.cpu),
-            (memory.is_some(), "--mem", "memory", &self.memory),
+            (cpus.is_some(), "--cpus", controller("cpu", &self.cpu)),
+            (memory.is_some(), "--mem", of_memory),
+            (memory_high.is_some(), "--mem-high", of_memory),
+            (memory_low.is_some(), "--mem-low", of_memory),
+            (swap.is_some(), "--swap", (Lacking::Swap, &self.swap)),
+            (pids.is_some(), "--pids", controller("pids", &self.pids)),
+            (
+                io_weight.is_some(),
+                "--io-weight",
+                (Lacking::IoWeights, &self.io_weight),
+            ),
+            (!io_max.is_empty(), "--io-max", controller("io", &self.io)),
         ];
         let mut enforcement = Enforcement::Full;
-        for (asked, option, controller, state) in asked {
+        for (asked, option, (lacking, state)) in asked {
             match state {
                 Controller::Missing(reason) if asked => {
                     if !self.allow_unenforced {
                         return Err(Refusal::Unenforceable {
                             option,
-                            controller,
+                            lacking,
                             reason: reason.clone(),
                         });
                     }
@@ -109,56 +207,69 @@ impl CgroupTree {
                 Controller::Missing(_) | Controller::Active => {}
             }
         }
+        if let (Some(low), Controller::Active) = (memory_low, &self.memory) {
+            self.check_low(low.bytes())?;
+        }
         Ok(enforcement)
     }
 
-    /// Sets the limits of a container that can be set, on the cgroup of its task, and its place among
-    /// the others.
-    pub(crate) fn limit(
-        &self,
-        container: &Cgroup,
-        task: &Cgroup,
-        launch: &Launch,
-    ) -> Result<(), CgroupError> {
-        let Limits { cpus, memory } = &launch.limits;
-        // Of a container without limits too: its use is told, and what it holds is counted if it is limited later.
-        let active: Vec<&str> = self
-            .controllers()
-            .iter()
-            .filter(|(_, state)| **state == Controller::Active)
-            .map(|(name, _)| *name)
-            .collect();
-        if !active.is_empty() {
-            container.enable_controllers(&active)?;
+    /// What a cgroup is left counts only as far as those above it are left as much.
+    fn check_low(&self, wanted: u64) -> Result<(), Refusal> {
+        let unknown = |source| Refusal::LowUnknown { source };
+        if self.above.is_empty() {
+            return Ok(());
         }
-        let is_revocable = launch.task.as_ref().is_some_and(|task| task.is_revocable);
-        // Without the controller every container is as good as every other, as without limits.
-        if let (true, Controller::Active) = (is_revocable, &self.cpu) {
-            // The whole container: that is what stands beside others'.
-            container.set_cpu_idle()?;
-        }
-        if let (Some(cpus), Controller::Active) = (cpus, &self.cpu) {
-            if !is_revocable {
-                container.set_cpu_weight(weight(*cpus))?;
+        let all = self.low_of_all().map_err(unknown)?.saturating_add(wanted);
+        for above in &self.above {
+            // Without the controller there is none above either, which is refused before.
+            let low = above.memory_low().map_err(unknown)?.unwrap_or(0);
+            if low < all {
+                return Err(Refusal::LowAbove {
+                    cgroup: above.path().to_owned(),
+                    low,
+                    all,
+                });
             }
-            task.set_cpu_limit(Some(u64::from(cpus.thousandths())))?;
-        }
-        if let (Some(memory), Controller::Active) = (memory, &self.memory) {
-            task.set_memory_limit(Some(memory.bytes()))?;
-            // A container that goes on without one of its processes is not what was started.
-            task.set_killed_together()?;
         }
         Ok(())
     }
+
+    /// Returns what holds for a container that asks for `limits`: what the node's configuration adds is left out
+    /// where it cannot be enforced, which `doctor` says.
+    pub(crate) fn in_force(&self, limits: &Limits, config: &ContainerConfig) -> Limits {
+        let mut all = limits.with_defaults(config);
+        if limits.pids.is_none() && self.pids != Controller::Active {
+            all.pids = None;
+        }
+        if limits.swap.is_none() && self.swap != Controller::Active {
+            all.swap = None;
+        }
+        all
+    }
+
+    /// Leaves all containers together as much memory as they are left one by one.
+    pub(crate) fn add_up_low(&self) -> Result<(), CgroupError> {
+        let _alone = self
+            .adding_up
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if self.owns_parent {
+            self.parent.set_memory_low(self.low_of_all()?)?;
+        }
+        Ok(())
+    }
+
+    fn low_of_all(&self) -> Result<u64, CgroupError> {
+        let mut all = 0_u64;
+        for container in self.parent.children()? {
+            all = all.saturating_add(container.memory_low()?.unwrap_or(0));
+        }
+        Ok(all)
+    }
 }
 
-/// Returns the weight of a container among those that want the same processors: as much as the kernel gives by
-/// itself, 100, for each CPU that it may use. 10,000 is the most that the kernel takes, so beyond 100 CPUs all weigh the
-/// same.
-fn weight(cpus: MilliCpus) -> u16 {
-    let weight = (cpus.thousandths() / 10).clamp(1, 10_000);
-    u16::try_from(weight).expect("it was clamped")
-}
+/// The cgroup of what runs inside a container, in the container's.
+pub(super) const TASK: &str = "task";
 
 /// Whether all limits that were asked for hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,6 +332,13 @@ mod tests {
             parent: Cgroup::open(&root).unwrap(),
             cpu: Controller::Active,
             memory: Controller::Missing("a reason".to_owned()),
+            pids: Controller::Missing("no pids".to_owned()),
+            io: Controller::Active,
+            swap: Controller::Missing("a reason".to_owned()),
+            io_weight: Controller::Missing("no io.weight".to_owned()),
+            above: Vec::new(),
+            owns_parent: true,
+            adding_up: Arc::default(),
             allow_unenforced,
         }
     }
@@ -229,20 +347,91 @@ mod tests {
         Limits {
             cpus: cpus.map(|text| text.parse().unwrap()),
             memory: memory.map(|text| text.parse().unwrap()),
+            ..Limits::default()
         }
     }
 
     #[test]
-    fn a_cpu_weighs_a_hundred() {
-        for (cpus, expected) in [
-            ("0.01", 1),
-            ("0.5", 50),
-            ("1", 100),
-            ("64", 6400),
-            ("200", 10_000),
-        ] {
-            assert_eq!(weight(cpus.parse().unwrap()), expected, "{cpus}");
+    fn each_limit_is_refused_for_what_it_lacks() {
+        let refused = |limits: Limits| {
+            let refusal = tree(false).check(&limits).unwrap_err();
+            (refusal.to_string(), refusal.remedy())
+        };
+        let none = Limits::default;
+        let high = Limits {
+            memory_high: "64M".parse().ok(),
+            ..none()
+        };
+        let low = Limits {
+            memory_low: "64M".parse().ok(),
+            ..none()
+        };
+        for (option, limits) in [("--mem-high", high), ("--mem-low", low)] {
+            let expected = format!(
+                "this node cannot enforce {option}: the memory controller is not in its cgroup v2 (a reason)"
+            );
+            assert_eq!(refused(limits).0, expected);
         }
+        let (what, remedy) = refused(Limits {
+            pids: "64".parse().ok(),
+            ..none()
+        });
+        assert!(
+            what.contains("--pids: the pids controller is not"),
+            "{what}"
+        );
+        assert!(remedy.contains("allow_unenforced_limits"), "{remedy}");
+        let (what, remedy) = refused(Limits {
+            swap: "0".parse().ok(),
+            ..none()
+        });
+        assert!(
+            what.contains("--swap: its kernel does not limit swap"),
+            "{what}"
+        );
+        assert!(remedy.contains("counts it"), "{remedy}");
+        let (what, remedy) = refused(Limits {
+            io_weight: "50".parse().ok(),
+            ..none()
+        });
+        assert!(
+            what.contains("--io-weight: its kernel does not divide"),
+            "{what}"
+        );
+        assert!(remedy.contains("modprobe bfq"), "{remedy}");
+        let limits = Limits {
+            io_max: vec!["8:0:rbps=1M".parse().unwrap()],
+            ..Limits::default()
+        };
+        assert_eq!(tree(false).check(&limits).unwrap(), Enforcement::Full);
+    }
+
+    #[test]
+    fn what_the_configuration_adds_is_left_out_where_it_cannot_be_enforced() {
+        let config = ContainerConfig::default();
+        let asked = limits(None, Some("64M"));
+        let mut tree = tree(true);
+        assert_eq!(tree.in_force(&asked, &config), asked);
+        (tree.pids, tree.swap) = (Controller::Active, Controller::Active);
+        let all = tree.in_force(&asked, &config);
+        assert_eq!(all.pids.map(u32::from), Some(config.pids_max));
+        assert_eq!(all.swap.map(|swap| swap.bytes()), Some(0));
+        // Without a limit of memory there is none to get around.
+        assert_eq!(tree.in_force(&Limits::default(), &config).swap, None);
+        let asked = Limits {
+            pids: "9".parse().ok(),
+            swap: "1G".parse().ok(),
+            ..asked
+        };
+        assert_eq!(tree.in_force(&asked, &config), asked);
+        let unlimited = ContainerConfig {
+            pids_max: 0,
+            ..config
+        };
+        assert_eq!(
+            tree.in_force(&Limits::default(), &unlimited),
+            Limits::default()
+        );
     }
 
     #[test]

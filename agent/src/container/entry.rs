@@ -9,8 +9,8 @@ use weir_executor::spawn::StartError;
 use weir_resources::PortSet;
 
 use super::error::Refusal;
+use super::execute::Tools;
 use super::handle::{Ended, Kill, Reply};
-use super::plan::Places;
 use super::view::{ContainerView, State};
 use crate::ports::UnixMs;
 use crate::store::{ContainerRow, ExecutorIdentity};
@@ -54,9 +54,9 @@ pub(super) enum EntryState {
 }
 
 impl Entry {
-    pub(super) fn new(row: ContainerRow, state: EntryState, places: &Places) -> Self {
+    pub(super) fn new<N>(row: ContainerRow, state: EntryState, tools: &Tools<N>) -> Self {
         let turn = Arc::new(Mutex::new(row.ports.clone()));
-        let view = Arc::new(view(&row, &state, places));
+        let view = Arc::new(view(&row, &state, tools));
         Self {
             // Also after a restart: whoever was to see it may have been restarted as well.
             is_kept: row.launch.task.is_some(),
@@ -69,8 +69,8 @@ impl Entry {
     }
 
     /// Makes the view agree with the state.
-    pub(super) fn refresh(&mut self, places: &Places) {
-        self.view = Arc::new(view(&self.row, &self.state, places));
+    pub(super) fn refresh<N>(&mut self, tools: &Tools<N>) {
+        self.view = Arc::new(view(&self.row, &self.state, tools));
     }
 
     /// Returns what is said to whoever wants something of it that takes a running container.
@@ -88,7 +88,14 @@ impl Entry {
     }
 }
 
-fn view(row: &ContainerRow, state: &EntryState, places: &Places) -> ContainerView {
+fn view<N>(row: &ContainerRow, state: &EntryState, tools: &Tools<N>) -> ContainerView {
+    let limits = match state {
+        EntryState::Starting { .. } | EntryState::Running { .. } | EntryState::Ending { .. } => {
+            tools.limits_in_force(&row.launch)
+        }
+        // What the configuration said at its time is not known any more.
+        EntryState::Ended { .. } => row.launch.limits.clone(),
+    };
     let state = match state {
         EntryState::Starting { .. } => State::Starting,
         EntryState::Running {
@@ -123,10 +130,10 @@ fn view(row: &ContainerRow, state: &EntryState, places: &Places) -> ContainerVie
         ephemeral: row.ephemeral,
         user: row.launch.user.name.clone(),
         argv: row.launch.argv.clone(),
-        limits: row.launch.limits,
+        limits,
         unenforced: row.unenforced,
         created_at: row.created_at,
-        directory: places.directory(&row.id),
+        directory: tools.places.directory(&row.id),
         task: row.launch.task.as_ref().map(|task| task.name.clone()),
     }
 }

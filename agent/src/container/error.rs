@@ -9,8 +9,10 @@ use std::path::PathBuf;
 use weir_executor::grace::GraceError;
 use weir_executor::record::Outcome;
 use weir_executor::spawn::{SpawnError, StartError};
+use weir_sys::block::BlockError;
 use weir_sys::cgroup::CgroupError;
 
+use super::cgroups::Lacking;
 use super::facilities::NetworkFault;
 use super::id::ContainerName;
 use crate::ports;
@@ -104,16 +106,65 @@ pub enum Refusal {
     #[error("{}", cause_of(.0))]
     Ports(ports::Refusal),
     /// A limit that the node cannot enforce.
-    #[error(
-        "this node cannot enforce {option}: the {controller} controller is not in its cgroup v2 ({reason})"
-    )]
+    #[error("this node cannot enforce {option}: {lacking} ({reason})")]
     Unenforceable {
         /// The option that asks for it.
         option: &'static str,
-        /// The controller that is missing.
-        controller: &'static str,
+        /// What is missing.
+        lacking: Lacking,
         /// Why it is missing.
         reason: String,
+    },
+    /// A part of the memory that is more than all of it.
+    #[error("{option} {amount} is more than --mem {memory}, so it would never count")]
+    AboveMemory {
+        /// The option that asks for it.
+        option: &'static str,
+        /// What it asks for.
+        amount: String,
+        /// All of the memory.
+        memory: String,
+    },
+    /// Memory that a cgroup above the container is not left.
+    #[error(
+        "--mem-low would not hold: {} is left {low} bytes of memory when it gets short, and containers would be left {all} together",
+        cgroup.display()
+    )]
+    LowAbove {
+        /// The cgroup above.
+        cgroup: PathBuf,
+        /// What it is left.
+        low: u64,
+        /// What all containers would be left.
+        all: u64,
+    },
+    /// What cgroups are left cannot be read.
+    #[error("it is not known whether --mem-low would hold")]
+    LowUnknown {
+        /// Why not.
+        source: CgroupError,
+    },
+    /// A disk that cannot be limited.
+    #[error("--io-max cannot limit {device}")]
+    Device {
+        /// What was asked for.
+        device: String,
+        /// Why not.
+        source: BlockError,
+    },
+    /// One disk with two limits.
+    #[error("--io-max says twice what may be done with device {device}")]
+    DeviceTwice {
+        /// Its number.
+        device: String,
+    },
+    /// More disks than are taken.
+    #[error("--io-max is given for {devices} devices, and at most {devices_max} are taken")]
+    TooManyDevices {
+        /// How many.
+        devices: usize,
+        /// The most.
+        devices_max: usize,
     },
     /// A name that no container has.
     #[error("there is no container {name}")]
@@ -170,11 +221,17 @@ impl Refusal {
             }
             Self::NoSlot { .. } => "end a container".to_owned(),
             Self::Ports(refusal) => remedy_of(refusal),
-            Self::Unenforceable { .. } => {
-                "leave the limit out, or give the controller to cgroup v2, or set [cgroup] \
-                 allow_unenforced_limits to run without it"
-                    .to_owned()
+            Self::Unenforceable { lacking, .. } => lacking.remedy().to_owned(),
+            Self::AboveMemory { .. } => "ask for less, or leave it out".to_owned(),
+            Self::LowAbove { all, .. } => format!(
+                "leave it out, or have `systemctl set-property` give MemoryLow={all} or more to the unit of that cgroup"
+            ),
+            Self::LowUnknown { .. } => {
+                "`weir-agent doctor` checks the cgroups of this node".to_owned()
             }
+            Self::Device { .. } => "name a whole disk, as `lsblk --nodeps` lists them".to_owned(),
+            Self::DeviceTwice { .. } => "put all of its limits into one --io-max".to_owned(),
+            Self::TooManyDevices { .. } => "name fewer".to_owned(),
             Self::NoSuchContainer { .. } => {
                 "`weir-agent ps --all` lists those that there are".to_owned()
             }

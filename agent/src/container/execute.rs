@@ -20,15 +20,18 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::spawn_blocking;
 use weir_executor::record::{ExitRecord, Outcome};
 use weir_resources::PortSet;
-use weir_sys::cgroup::Cgroup;
+use weir_sys::cgroup::{Cgroup, CgroupError};
 use weir_sys::pidfd;
 
 use super::cgroups::CgroupTree;
 use super::crash::crash_point;
+use super::enforce::Importance;
 use super::error::StepError;
 use super::facilities::{Attachment, ContainerNetwork};
 use super::id::ContainerId;
+use super::limits::{Limits, ProcessCount};
 use super::plan::Places;
+use super::spec::Launch;
 use crate::config::ContainerConfig;
 use crate::ports::{Change, Freed, Grant, UnixMs};
 use crate::store::{ContainerRow, StoreHandle};
@@ -53,6 +56,20 @@ pub(crate) struct Tools<N> {
     pub(crate) executor: PathBuf,
     /// The boot that this is.
     pub(crate) boot_id: String,
+}
+
+impl<N> Tools<N> {
+    /// Returns what holds for a container, with what the configuration adds.
+    pub(crate) fn limits_in_force(&self, launch: &Launch) -> Limits {
+        self.cgroups.in_force(&launch.limits, &self.config)
+    }
+
+    /// Makes the cgroups of a container agree with what holds for it; fine if they do.
+    pub(crate) fn limit(&self, container: &Cgroup, launch: &Launch) -> Result<(), CgroupError> {
+        let limits = self.limits_in_force(launch);
+        self.cgroups
+            .limit(container, &limits, Importance::of(launch))
+    }
 }
 
 /// Returns the time of the node's clock.
@@ -133,6 +150,10 @@ pub(crate) async fn end<N: ContainerNetwork>(
         blocking(move || empty_cgroup(&cgroup))
     })
     .await;
+    if let (Some(limit), RanAs::Task) = (tools.limits_in_force(&row.launch).pids, &ran) {
+        let (row, task) = (row.clone(), tools.places.task_cgroup(id));
+        blocking(move || tell_of_forks(&row, &task, limit)).await;
+    }
     let directory = tools.places.directory(id);
     let end = match ran {
         RanAs::Nothing { ref outcome } => End {
@@ -156,7 +177,11 @@ pub(crate) async fn end<N: ContainerNetwork>(
     crash_point("end-after-detach");
     retry(id, "remove its cgroup", || {
         let cgroup = cgroup.clone();
-        blocking(move || remove_cgroup(&cgroup))
+        let (tools, low) = (Arc::clone(tools), row.launch.limits.memory_low);
+        blocking(move || {
+            remove_cgroup(&cgroup)?;
+            Ok(low.map_or(Ok(()), |_| tools.cgroups.add_up_low())?)
+        })
     })
     .await;
     crash_point("end-after-cgroup");
@@ -218,6 +243,20 @@ fn has_run_out(cgroup: &Path) -> bool {
         Err(error) => {
             tracing::warn!(error = %chain(&error), "whether a killed task had reached its memory limit is not known");
             false
+        }
+    }
+}
+
+/// Says in the log that a container wanted more processes than it may have: its program was told EAGAIN, and need not
+/// have said so to anybody.
+fn tell_of_forks(row: &ContainerRow, task: &Path, limit: ProcessCount) {
+    match Cgroup::open(task).and_then(|cgroup| cgroup.forks_refused()) {
+        Ok(None | Some(0)) => {}
+        Ok(Some(times)) => {
+            tracing::warn!(container = %row.name, id = %row.id, %limit, times, "the container had reached its limit of processes: forks failed");
+        }
+        Err(error) => {
+            tracing::debug!(id = %row.id, error = %chain(&error), "whether forks failed is not known");
         }
     }
 }

@@ -18,6 +18,7 @@ use weir_executor::spawn::{self, Spawned, StartError};
 use weir_sys::cgroup::Cgroup;
 use weir_sys::{pidfd, process};
 
+use super::cgroups::TASK;
 use super::crash::crash_point;
 use super::error::StepError;
 use super::execute::{
@@ -206,8 +207,8 @@ fn make_places<N>(tools: &Tools<N>, row: &ContainerRow) -> Result<u64, StepError
 
     let container = Cgroup::create(&tools.places.cgroup(&row.id))?;
     container.create_child("executor")?;
-    let task = container.create_child("task")?;
-    tools.cgroups.limit(&container, &task, &row.launch)?;
+    let task = container.create_child(TASK)?;
+    tools.limit(&container, &row.launch)?;
     let cgroup_id = task.id()?;
     crash_point("launch-after-cgroup");
     Ok(cgroup_id)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use weir_executor::spec::{ContainerSpec, NetworkMode};
 use weir_resources::PortSet;
 
+use super::cgroups::TASK;
 use super::error::Refusal;
 use super::id::{ContainerId, ContainerName, Slot};
 use super::spec::{Launch, PortsWanted};
@@ -242,7 +243,7 @@ impl Places {
 
 /// Returns the cgroup of what runs inside one container.
 pub(crate) fn task_cgroup(parent: &Path, id: &ContainerId) -> PathBuf {
-    parent.join(id.as_str()).join("task")
+    parent.join(id.as_str()).join(TASK)
 }
 
 /// Returns what the executor of a container is told.

@@ -46,7 +46,7 @@ pub struct LaunchRequest {
     pub ports: PortsWanted,
     /// Its own network namespace or the node's.
     pub network: NetworkMode,
-    /// CPU and memory.
+    /// What it may use.
     pub limits: Limits,
     /// Capabilities, without `CAP_`.
     pub capabilities: Vec<String>,
@@ -164,6 +164,7 @@ impl Launch {
             capabilities,
         } = request;
         check_words(&argv, &env)?;
+        let limits = limits.checked()?;
         if let Some(directory) = &working_directory {
             let climbs = directory.components().any(|c| c == Component::ParentDir);
             if !directory.is_absolute() || climbs || holds_nul(&directory.to_string_lossy()) {

@@ -464,8 +464,7 @@ impl<N: ContainerNetwork> Owner<N> {
     /// Adds a container.
     pub(super) fn insert(&mut self, row: ContainerRow, state: EntryState) {
         let id = row.id.clone();
-        self.entries
-            .insert(id, Entry::new(row, state, &self.tools.places));
+        self.entries.insert(id, Entry::new(row, state, &self.tools));
         self.publish_all();
     }
 
@@ -484,7 +483,7 @@ impl<N: ContainerNetwork> Owner<N> {
     /// Tells those who watch that a container has changed.
     pub(super) fn publish(&mut self, id: &ContainerId) {
         if let Some(entry) = self.entries.get_mut(id) {
-            entry.refresh(&self.tools.places);
+            entry.refresh(&self.tools);
         }
         self.publish_all();
     }

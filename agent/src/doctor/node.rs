@@ -83,6 +83,11 @@ fn cgroups(config: &CgroupConfig) -> Vec<Check> {
         "memory controller",
         "holding containers to their --mem, and counting their memory",
     );
+    const PIDS: Feature = Feature::new(
+        "pids controller",
+        "keeping a container from taking all of the node's processes",
+    );
+    const IO: Feature = Feature::new("io controller", "holding containers to their --io-max");
     let place = match Place::find(config) {
         Ok(place) => place,
         Err(error) => {
@@ -106,7 +111,18 @@ fn cgroups(config: &CgroupConfig) -> Vec<Check> {
         Err(error) => CGROUPS.missing(chain(&error), "containers cannot be told from the node"),
     }];
     let (from, controllers) = place.controllers().unwrap_or_default();
-    for (feature, name, option) in [(CPU, "cpu", "--cpus"), (MEMORY, "memory", "--mem")] {
+    // What containers lose that asked for nothing stands behind.
+    for (feature, name, option, for_all) in [
+        (CPU, "cpu", "--cpus", ""),
+        (MEMORY, "memory", "--mem", ""),
+        (
+            PIDS,
+            "pids",
+            "--pids",
+            ", and [container] pids_max holds nobody: one container can take all processes of the node",
+        ),
+        (IO, "io", "--io-max", ""),
+    ] {
         checks.push(if controllers.iter().any(|found| found == name) {
             feature.ok("in cgroup v2")
         } else {
@@ -117,11 +133,52 @@ fn cgroups(config: &CgroupConfig) -> Vec<Check> {
             } else {
                 format!("{option} is refused; Delegate=yes of its unit has systemd leave it to that cgroup")
             };
-            feature.degraded(format!("does not come down from {}", from.display()), lost)
+            let detail = format!("does not come down from {}", from.display());
+            feature.degraded(detail, lost + for_all)
         });
     }
+    checks.extend(refinements(&place.parent, &controllers));
     checks.push(delegation(&place));
     checks.push(kill_file(root, &place.parent));
+    checks
+}
+
+/// Says what of the memory and io controllers this kernel has. Where neither acts, and before the first agent was started,
+/// there is nothing to say.
+fn refinements(parent: &Path, controllers: &[String]) -> Vec<Check> {
+    const SWAP: Feature = Feature::new(
+        "swap by cgroup",
+        "making --mem a limit of all memory, whether in RAM or swapped out",
+    );
+    const WEIGHTS: Feature = Feature::new(
+        "weights of disks",
+        "dividing disks by --io-weight, and leaving revocable tasks the rest",
+    );
+    let Ok(parent) = Cgroup::open(parent) else {
+        return vec![];
+    };
+    let acts = |name| controllers.iter().any(|found| found == name);
+    let mut checks = vec![];
+    if acts("memory") {
+        checks.push(if parent.limits_swap() {
+            SWAP.ok("memory.swap.max")
+        } else {
+            SWAP.degraded(
+                "no memory.swap.max: the kernel has no swap, or does not count it",
+                "--swap cannot be enforced; if there is swap, what a container with --mem has in it is not limited",
+            )
+        });
+    }
+    if acts("io") {
+        checks.push(if parent.weighs_io() {
+            WEIGHTS.ok("offered; they count on a disk whose scheduler is BFQ, or for which iocost is on")
+        } else {
+            WEIGHTS.degraded(
+                "neither io.weight nor io.bfq.weight",
+                "--io-weight cannot be enforced, and revocable tasks use disks as all do; `modprobe bfq` and restart the agent",
+            )
+        });
+    }
     checks
 }
 

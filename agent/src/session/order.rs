@@ -118,6 +118,7 @@ fn plan_order(
         limits: Limits {
             cpus: Some(cpus(holds)?),
             memory: Some(memory(holds)?),
+            ..Limits::default()
         },
         capabilities: Vec::new(),
     };
@@ -230,9 +231,15 @@ pub(super) fn failure(error: &ContainerError) -> LaunchFailure {
             | Refusal::CapabilityOnHostNetwork { .. }
             | Refusal::UnknownCapability { .. }
             | Refusal::User { .. }
-            | Refusal::Unenforceable { .. } => (TaskState::Error, Reason::TaskInvalid),
+            | Refusal::Unenforceable { .. }
+            | Refusal::AboveMemory { .. }
+            | Refusal::Device { .. }
+            | Refusal::DeviceTwice { .. }
+            | Refusal::TooManyDevices { .. } => (TaskState::Error, Reason::TaskInvalid),
             // It depends on what else is on this node.
             Refusal::NameTaken { .. }
+            | Refusal::LowAbove { .. }
+            | Refusal::LowUnknown { .. }
             | Refusal::NoSlot { .. }
             | Refusal::Ports(_)
             | Refusal::NoSuchContainer { .. }

@@ -403,8 +403,8 @@ mod tests {
 
     const KEY: &str = "aaaaaaaaaaab";
 
-    /// Every column of a row that is complete, and the other forms that two of them have.
-    const COLUMNS: [(&str, &str); 11] = [
+    /// Every column of a row that is complete, and the other forms that some of them have.
+    const COLUMNS: [(&str, &str); 12] = [
         ("id", KEY),
         ("name", "web"),
         ("ports", "31000-31009,31500"),
@@ -412,6 +412,10 @@ mod tests {
         (
             "launch",
             r#"{"name":"web","argv":["sh","-c","true"],"env":[["A","B"]],"working_directory":"/tmp","user":{"name":"nobody","uid":65534,"gid":65534,"groups":[1]},"network":"isolated","limits":{"cpus":"0.5","memory":"64M"},"capabilities":["KILL"]}"#,
+        ),
+        (
+            "launch",
+            r#"{"name":"web","argv":["sh","-c","true"],"env":[["A","B"]],"working_directory":"/tmp","user":{"name":"nobody","uid":65534,"gid":65534,"groups":[1]},"network":"isolated","limits":{"cpus":"0.5","memory":"64M","memory_high":"48M","memory_low":"16M","swap":"0","pids":512,"io_weight":50,"io_max":["8:0:rbps=1M,wiops=100"]},"capabilities":["KILL"]}"#,
         ),
         (
             "executor",

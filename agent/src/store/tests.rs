@@ -36,6 +36,7 @@ fn row(number: u64, name: &str, slot: u32) -> ContainerRow {
             limits: Limits {
                 cpus: Some("0.5".parse().unwrap()),
                 memory: None,
+                ..Limits::default()
             },
             capabilities: vec!["KILL".to_owned()],
             task: None,

@@ -387,7 +387,7 @@ impl Sources {
             pressure: pressure.map(Into::into),
             processes: processes.len() as u64,
             threads,
-            limits: view.limits,
+            limits: view.limits.clone(),
             unenforced: view.unenforced,
             network,
         };

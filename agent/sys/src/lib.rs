@@ -5,6 +5,7 @@
 
 #![warn(missing_docs)]
 
+pub mod block;
 pub mod bpf;
 pub mod capability;
 pub mod cgroup;

@@ -19,6 +19,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 pub use self::files::Files;
+pub use self::limits::IoLimits;
 pub use self::pressure::{Pressure, PressureFiles, Stalled};
 use self::text::{is_populated, name_at, parse_processes};
 use crate::mount;
@@ -430,6 +431,7 @@ mod tests {
     use std::ffi::CString;
 
     use super::*;
+    use crate::block::DeviceNumber;
     use crate::directory::Directory;
     use crate::program::Program;
 
@@ -554,12 +556,22 @@ mod tests {
             below.set_memory_limit(Some(1 << 20)),
             below.set_cpu_weight(50),
             below.set_cpu_limit(Some(500)),
+            below.set_memory_high(None),
+            below.set_memory_low(0),
+            below.set_swap_limit(Some(0)),
+            below.set_pids_limit(Some(5)),
+            below.set_io_weight(50),
+            below.set_io_limits(DeviceNumber { major: 8, minor: 0 }, &IoLimits::default()),
         ] {
             assert!(
                 matches!(refused, Err(CgroupError::NotAvailable { .. })),
                 "{refused:?}"
             );
         }
+        assert_eq!(below.forks_refused().unwrap(), None);
+        assert_eq!(below.memory_low().unwrap(), None);
+        assert_eq!(below.io_limited().unwrap(), []);
+        assert!(!below.limits_swap() && !below.weighs_io());
         let refused = below.enable_controllers(&["memory"]).unwrap_err();
         assert!(
             refused

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::Pid;
 
 use super::{CpuStatistics, MemoryEvents, Stalled, Throttling};
+use crate::block::DeviceNumber;
 use crate::mount::Mounted;
 
 /// Reads `cgroup.events`: whether a process is in the group or below.
@@ -33,6 +34,13 @@ pub(super) fn flat_value(text: &str, name: &str) -> Option<u64> {
             .parse()
             .ok()
     })
+}
+
+/// Reads which devices `io.max` limits, one a line with what is limited behind it.
+pub(super) fn parse_limited_devices(text: &str) -> Vec<DeviceNumber> {
+    text.lines()
+        .filter_map(|line| line.split(' ').next()?.parse().ok())
+        .collect()
 }
 
 /// Reads `cpu.stat`.
@@ -236,6 +244,29 @@ mod tests {
                 assert_eq!(parse_pressure(&format!("{some}{full}")), Some(expected));
                 assert_eq!(parse_pressure(&some), None);
                 assert_eq!(parse_pressure(&full), None);
+            });
+    }
+
+    #[test]
+    fn limited_devices_read_back_from_among_any_other_lines() {
+        bolero::check!()
+            .with_type::<(Vec<(u32, u32)>, String)>()
+            .with_iterations(1000)
+            .for_each(|(numbers, between)| {
+                parse_limited_devices(between);
+                let devices: Vec<DeviceNumber> = numbers
+                    .iter()
+                    .map(|&(major, minor)| DeviceNumber { major, minor })
+                    .collect();
+                // A line that begins with a letter is no device's, whatever follows.
+                let foreign = format!("x{}", between.replace('\n', "\nx"));
+                let text: String = devices
+                    .iter()
+                    .map(|device| {
+                        format!("{device} rbps=2097152 wbps=max riops=max wiops=120\n{foreign}\n")
+                    })
+                    .collect();
+                assert_eq!(parse_limited_devices(&text), devices, "{text:?}");
             });
     }
 

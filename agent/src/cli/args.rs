@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use weir_executor::spec::NetworkMode;
 
 use crate::config::DEFAULT_PATH;
 use crate::container::{
-    ContainerName, IoLimit, IoWeight, Kill, LaunchRequest, Limits, MemoryBytes, MilliCpus,
-    PortsWanted, ProcessCount, SwapBytes,
+    Adjustment, ContainerName, IoLimit, IoWeight, Kill, LaunchRequest, Limits, MemoryBytes,
+    MilliCpus, PortsWanted, ProcessCount, Setting, SwapBytes,
 };
 
 /// Run containers that share this node's addresses without sharing its ports
@@ -89,17 +89,11 @@ pub(super) enum Command {
         signal: KillSignal,
     },
 
-    /// Change the ports of a running container
-    Update {
-        /// The container, by name or id
-        name: String,
-        /// The ports that it owns afterwards: ranges (31000-31009,31500) or a count below 1024; "" for none
-        #[arg(long, value_name = "PORTS", value_parser = parse_ports)]
-        ports: PortsWanted,
-        /// Print the container as JSON
-        #[arg(long)]
-        json: bool,
-    },
+    /// Change the ports or the limits of a running container
+    ///
+    /// Limits that are not named stay. A limit of memory below what the container holds is refused: what the kernel
+    /// can take back from it is taken first.
+    Update(Box<UpdateArguments>),
 
     /// Say what this node can and cannot do
     ///
@@ -234,6 +228,87 @@ pub(super) struct ExecArguments {
     /// The command and its arguments
     #[arg(last = true, required = true)]
     argv: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("change").required(true).multiple(true)))]
+pub(super) struct UpdateArguments {
+    /// The container, by name or id
+    pub(super) name: String,
+
+    /// The ports that it owns afterwards: ranges (31000-31009,31500) or a count below 1024; "" for none
+    ///
+    /// Ports and limits are changed one after the other, each as a whole.
+    #[arg(long, value_name = "PORTS", value_parser = parse_ports, group = "change",
+        conflicts_with_all = ["cpus", "mem", "mem_high", "mem_low", "swap", "pids", "io_weight", "io_max"])]
+    pub(super) ports: Option<PortsWanted>,
+
+    /// Let it use so many CPUs at most (0.5, 2); none for all there are
+    #[arg(long, group = "change")]
+    cpus: Option<Setting<MilliCpus>>,
+
+    /// Let it hold so much memory at most (512M, 2G); none for all there is
+    #[arg(long, value_name = "BYTES", group = "change")]
+    mem: Option<Setting<MemoryBytes>>,
+
+    /// Slow it down beyond so much memory; none for never
+    #[arg(long, value_name = "BYTES", group = "change")]
+    mem_high: Option<Setting<MemoryBytes>>,
+
+    /// Leave it so much memory as long as others have any to give; none for none
+    #[arg(long, value_name = "BYTES", group = "change")]
+    mem_low: Option<Setting<MemoryBytes>>,
+
+    /// Let so much of it be swapped out at most; none for what the configuration says
+    #[arg(long, value_name = "BYTES", group = "change")]
+    swap: Option<Setting<SwapBytes>>,
+
+    /// Let it have so many processes and threads at most; none for what the configuration says
+    #[arg(long, value_name = "COUNT", group = "change")]
+    pids: Option<Setting<ProcessCount>>,
+
+    /// Its part of disks that others want as well, from 1 to 10000; none for 100
+    #[arg(long, value_name = "WEIGHT", group = "change")]
+    io_weight: Option<Setting<IoWeight>>,
+
+    /// Let it do so much with a whole disk each second at most; once for each disk, and none for all there is of all
+    ///
+    /// Disks that are not named are not limited afterwards.
+    #[arg(long, value_name = "DISK:LIMITS", group = "change")]
+    io_max: Vec<Setting<IoLimit>>,
+
+    /// Leave it less memory than it holds: the kernel kills it
+    #[arg(long, requires = "mem")]
+    pub(super) force: bool,
+
+    /// Print the container as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl UpdateArguments {
+    /// Returns what becomes of the limits.
+    pub(super) fn limits(&self) -> Adjustment {
+        let disks = self.io_max.iter().filter_map(|limit| match limit {
+            Setting::To(limit) => Some(limit.clone()),
+            Setting::Keep | Setting::Lift => None,
+        });
+        Adjustment {
+            cpus: self.cpus.unwrap_or_default(),
+            memory: self.mem.unwrap_or_default(),
+            memory_high: self.mem_high.unwrap_or_default(),
+            memory_low: self.mem_low.unwrap_or_default(),
+            swap: self.swap.unwrap_or_default(),
+            pids: self.pids.unwrap_or_default(),
+            io_weight: self.io_weight.unwrap_or_default(),
+            // With `none`, only those that are named beside it.
+            io_max: match &self.io_max[..] {
+                [] => Setting::Keep,
+                [Setting::Lift] => Setting::Lift,
+                _ => Setting::To(disks.collect()),
+            },
+        }
+    }
 }
 
 impl ExecArguments {

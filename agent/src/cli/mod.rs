@@ -73,9 +73,7 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
         Command::Kill { name, signal } => {
             wait_for(remote::kill(remote::socket(socket)?, name, signal))
         }
-        Command::Update { name, ports, json } => {
-            wait_for(remote::update(remote::socket(socket)?, name, ports, json))
-        }
+        Command::Update(arguments) => wait_for(remote::update(remote::socket(socket)?, *arguments)),
         Command::Completions { shell } => completions(shell),
         Command::Manual { directory } => manual(&directory),
     }

@@ -7,12 +7,12 @@ use std::thread::{self, JoinHandle};
 
 use serde::Serialize;
 
-use super::args::KillSignal;
+use super::args::{KillSignal, UpdateArguments};
 use super::exit::{Exit, Failure};
 use super::follow::{Follower, Stream, print};
 use super::show;
 use crate::config::Config;
-use crate::container::{ContainerView, PortsWanted, now};
+use crate::container::{ContainerView, now};
 use crate::local::{Answer, Client, Request};
 
 /// Returns the socket of the daemon: named, or configured.
@@ -108,20 +108,35 @@ pub(super) async fn kill(
     Ok(Exit::Done)
 }
 
-pub(super) async fn update(
-    socket: PathBuf,
-    name: String,
-    ports: PortsWanted,
-    json: bool,
-) -> Result<Exit, Failure> {
+pub(super) async fn update(socket: PathBuf, arguments: UpdateArguments) -> Result<Exit, Failure> {
     let mut client = Client::connect(&socket).await?;
-    let Answer::Container(view) = client.ask(&Request::UpdatePorts { name, ports }).await? else {
+    let limits = arguments.limits();
+    let UpdateArguments {
+        name,
+        ports,
+        force,
+        json,
+        ..
+    } = arguments;
+    let is_of_ports = ports.is_some();
+    let request = match ports {
+        Some(ports) => Request::UpdatePorts { name, ports },
+        None => Request::UpdateLimits {
+            name,
+            limits,
+            may_kill: force,
+        },
+    };
+    let Answer::Container(view) = client.ask(&request).await? else {
         return Err(client.mismatch().into());
     };
     if json {
         print_json(&view)
-    } else {
+    } else if is_of_ports {
         print_text(&format!("{}\n", view.ports))
+    } else {
+        let limits = show::limits(&view.limits, view.unenforced);
+        print_text(&format!("{limits}\n"))
     }
 }
 

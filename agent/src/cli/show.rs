@@ -156,7 +156,7 @@ fn state(state: &State, now: UnixMs) -> String {
     }
 }
 
-fn limits(limits: &crate::container::Limits, unenforced: bool) -> String {
+pub(super) fn limits(limits: &crate::container::Limits, unenforced: bool) -> String {
     // Destructured so that a new limit is a compile error here.
     let crate::container::Limits {
         cpus,

@@ -18,7 +18,8 @@ use weir_sys::process::{self, StartTime};
 use super::entry::EntryState;
 use super::error::RecoveryError;
 use super::execute::{
-    RanAs, Tools, attachment, blocking, chain, make_directory, now, remove_cgroup, remove_directory,
+    RanAs, Tools, attachment, blocking, chain, enforce, make_directory, now, remove_cgroup,
+    remove_directory,
 };
 use super::facilities::{ContainerNetwork, LiveAttachment};
 use super::handle::Request;
@@ -132,16 +133,10 @@ pub(super) async fn recover<N: ContainerNetwork>(
 /// Makes the limits of a container agree with its row and with the configuration, either of which may be newer than what
 /// the former agent set.
 async fn limit_again<N: ContainerNetwork>(tools: &Arc<Tools<N>>, row: &ContainerRow) {
-    let (own, row) = (Arc::clone(tools), row.clone());
-    blocking(move || {
-        let limited = Cgroup::open(&own.places.cgroup(&row.id))
-            .and_then(|container| own.limit(&container, &row.launch));
-        if let Err(error) = limited {
-            // What was set before still holds.
-            tracing::error!(container = %row.name, id = %row.id, error = %chain(&error), "its limits cannot be set again");
-        }
-    })
-    .await;
+    if let Err(error) = enforce(tools, row, &row.launch).await {
+        // What was set before still holds.
+        tracing::error!(container = %row.name, id = %row.id, error = %chain(&error), "its limits cannot be set again");
+    }
 }
 
 async fn execute_step<N: ContainerNetwork>(

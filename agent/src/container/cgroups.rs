@@ -15,7 +15,7 @@ use weir_sys::cgroup::{Cgroup, CgroupError};
 
 use super::error::Refusal;
 use super::hierarchy::{HierarchyChanges, HierarchyError};
-use super::limits::Limits;
+use super::limits::{Limits, MemoryBytes};
 use super::place::Place;
 use crate::config::{CgroupConfig, ContainerConfig};
 
@@ -164,6 +164,15 @@ impl CgroupTree {
 
     /// Returns whether a container with these limits would go without one of them, or refuses it.
     pub(crate) fn check(&self, limits: &Limits) -> Result<Enforcement, Refusal> {
+        self.check_change(&Limits::default(), limits)
+    }
+
+    /// Returns whether a container that has `former` limits would go without one of `limits`, or refuses them.
+    pub(crate) fn check_change(
+        &self,
+        former: &Limits,
+        limits: &Limits,
+    ) -> Result<Enforcement, Refusal> {
         // Destructured so that a new limit is a compile error here.
         let Limits {
             cpus,
@@ -207,8 +216,10 @@ impl CgroupTree {
                 Controller::Missing(_) | Controller::Active => {}
             }
         }
-        if let (Some(low), Controller::Active) = (memory_low, &self.memory) {
-            self.check_low(low.bytes())?;
+        let bytes = |low: Option<MemoryBytes>| low.map_or(0, MemoryBytes::bytes);
+        let more = bytes(*memory_low).saturating_sub(bytes(former.memory_low));
+        if more > 0 && self.memory == Controller::Active {
+            self.check_low(more)?;
         }
         Ok(enforcement)
     }
@@ -265,6 +276,21 @@ impl CgroupTree {
             all = all.saturating_add(container.memory_low()?.unwrap_or(0));
         }
         Ok(all)
+    }
+
+    /// Takes memory back from a container that holds more than `limit`, as far as the kernel finds any.
+    ///
+    /// Returns what it still holds, if that is more.
+    pub(crate) fn make_room(
+        &self,
+        task: &Cgroup,
+        limit: MemoryBytes,
+    ) -> Result<Option<MemoryBytes>, CgroupError> {
+        let above = |held: Option<u64>| held.filter(|held| *held > limit.bytes());
+        if let Some(held) = above(task.memory_held()?) {
+            task.reclaim(held - limit.bytes())?;
+        }
+        Ok(above(task.memory_held()?).and_then(MemoryBytes::new))
     }
 }
 

@@ -17,11 +17,11 @@ use crate::store::{ContainerRow, ExecutorIdentity};
 
 /// One container, as the task knows it.
 pub(super) struct Entry {
-    /// As it was recorded at first; `ports` follows updates.
+    /// As it was recorded at first; ports and limits follow updates.
     pub(super) row: ContainerRow,
     pub(super) state: EntryState,
     pub(super) view: Arc<ContainerView>,
-    /// Held by whoever changes the container's network; in it, the ports that are recorded.
+    /// Held by whoever changes the container; in it, the ports that are recorded.
     pub(super) turn: Arc<Mutex<PortSet>>,
     pub(super) waiters: Vec<Reply<Ended>>,
     /// Whether somebody has yet to see how it ended.

@@ -15,6 +15,7 @@ use weir_sys::cgroup::CgroupError;
 use super::cgroups::Lacking;
 use super::facilities::NetworkFault;
 use super::id::ContainerName;
+use super::limits::MemoryBytes;
 use crate::ports;
 use crate::store::StoreError;
 
@@ -180,11 +181,35 @@ pub enum Refusal {
         /// What it does instead.
         state: &'static str,
     },
-    /// A container whose ports are being changed.
-    #[error("the ports of container {name} are being changed already")]
+    /// A container whose ports or limits are being changed.
+    #[error("container {name} is being changed already")]
     Updating {
         /// The name or id.
         name: String,
+    },
+    /// The limits of a task, which are not this node's to change.
+    #[error(
+        "container {name} is task {task} of framework {framework}, which was given what it may use"
+    )]
+    LimitsOfTask {
+        /// The name or id.
+        name: String,
+        /// The task.
+        task: String,
+        /// Its framework.
+        framework: String,
+    },
+    /// A container that holds more memory than it would be left.
+    #[error(
+        "container {name} holds {held} of memory, of which nothing more can be taken from it, and would be left {limit}"
+    )]
+    MemoryHeld {
+        /// Its name.
+        name: ContainerName,
+        /// What it holds.
+        held: MemoryBytes,
+        /// What it would be left.
+        limit: MemoryBytes,
     },
     /// The agent is about to stop.
     #[error("the agent is stopping")]
@@ -237,6 +262,13 @@ impl Refusal {
             }
             Self::NotRunning { .. } => "`weir-agent ps --all` says more".to_owned(),
             Self::Updating { .. } => "ask again in a moment".to_owned(),
+            Self::LimitsOfTask { .. } => {
+                "have the framework launch a task with other resources in its place".to_owned()
+            }
+            Self::MemoryHeld { .. } => {
+                "leave it more, or repeat with --force, at which the kernel kills the container"
+                    .to_owned()
+            }
             Self::Stopping => "ask again when it has been started again".to_owned(),
         }
     }

@@ -26,7 +26,7 @@ use weir_sys::pidfd;
 use super::cgroups::CgroupTree;
 use super::crash::crash_point;
 use super::enforce::Importance;
-use super::error::StepError;
+use super::error::{ContainerError, Refusal, StepError};
 use super::facilities::{Attachment, ContainerNetwork};
 use super::id::ContainerId;
 use super::limits::{Limits, ProcessCount};
@@ -359,6 +359,83 @@ pub(crate) async fn update_ports<N: ContainerNetwork>(
     }
     crash_point("update-after-network");
     Ok(())
+}
+
+/// The limits that a container gets while it runs.
+#[derive(Debug)]
+pub(crate) struct NewLimits {
+    /// The launch as it is with them.
+    pub(crate) launch: Launch,
+    /// Whether one of them does not hold on this node.
+    pub(crate) unenforced: bool,
+    /// Whether the container may be killed for holding more memory than it is left.
+    pub(crate) may_kill: bool,
+}
+
+/// Gives a container other limits:
+///
+/// 1. If it holds more memory than it is left, the kernel takes back what it can. If it holds more still, all stays as
+///    it was: at a limit below what a container holds, the kernel would kill it.
+/// 2. The limits are on record.
+/// 3. They are in the kernel. If it refuses them, the former are on record again, and in the kernel.
+///
+/// A crash after 2 is healed by the next agent, which makes the kernel agree with the row.
+pub(crate) async fn update_limits<N: ContainerNetwork>(
+    tools: &Arc<Tools<N>>,
+    row: &ContainerRow,
+    limits: &NewLimits,
+) -> Result<(), ContainerError> {
+    let (former, wanted) = (&row.launch, &limits.launch);
+    if let Some(memory) = wanted.limits.memory
+        && former.limits.memory != Some(memory)
+        && !limits.may_kill
+    {
+        let (tools, task) = (Arc::clone(tools), tools.places.task_cgroup(&row.id));
+        let held = blocking(move || tools.cgroups.make_room(&Cgroup::open(&task)?, memory)).await;
+        if let Some(held) = held.map_err(StepError::from)? {
+            return Err(Refusal::MemoryHeld {
+                name: row.name.clone(),
+                held,
+                limit: memory,
+            }
+            .into());
+        }
+    }
+    crash_point("limits-after-reclaim");
+    record_limits(tools, row, wanted, limits.unenforced).await?;
+    crash_point("limits-after-row");
+    if let Err(error) = enforce(tools, row, wanted).await {
+        // Back to what it was, in the same order.
+        record_limits(tools, row, former, row.unenforced).await?;
+        if let Err(error) = enforce(tools, row, former).await {
+            tracing::error!(id = %row.id, error = %chain(&error), "the former limits cannot be restored");
+        }
+        return Err(StepError::from(error).into());
+    }
+    crash_point("limits-after-kernel");
+    Ok(())
+}
+
+async fn record_limits<N>(
+    tools: &Tools<N>,
+    row: &ContainerRow,
+    launch: &Launch,
+    unenforced: bool,
+) -> Result<(), StepError> {
+    let store = &tools.store;
+    Ok(store
+        .set_limits(row.id.clone(), launch.clone(), unenforced)
+        .await?)
+}
+
+/// Makes the kernel agree with the limits of a container.
+pub(crate) async fn enforce<N: Send + Sync + 'static>(
+    tools: &Arc<Tools<N>>,
+    row: &ContainerRow,
+    launch: &Launch,
+) -> Result<(), CgroupError> {
+    let (tools, id, launch) = (Arc::clone(tools), row.id.clone(), launch.clone());
+    blocking(move || tools.limit(&Cgroup::open(&tools.places.cgroup(&id))?, &launch)).await
 }
 
 /// Asks a container to end: its executor gives it time, and kills what is left.

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use weir_executor::record::Outcome;
 use weir_resources::PortSet;
 
+use super::adjustment::Adjustment;
 use super::error::{ContainerError, Refusal, StepError};
 use super::execute::{blocking, chain};
 use super::id::ContainerId;
@@ -41,6 +42,12 @@ pub(super) enum Request {
         name: String,
         wanted: PortsWanted,
         ports_in_use: PortSet,
+        reply: Reply<ContainerView>,
+    },
+    UpdateLimits {
+        name: String,
+        adjustment: Adjustment,
+        may_kill: bool,
         reply: Reply<ContainerView>,
     },
     Kill {
@@ -235,6 +242,24 @@ impl ContainerHandle {
             name,
             wanted,
             ports_in_use,
+            reply,
+        })
+        .await
+    }
+
+    /// Gives a running container other limits.
+    ///
+    /// It is refused if the container holds more memory than it would be left, unless it `may_kill` it.
+    pub async fn update_limits(
+        &self,
+        name: String,
+        adjustment: Adjustment,
+        may_kill: bool,
+    ) -> Result<ContainerView, ContainerError> {
+        self.ask(|reply| Request::UpdateLimits {
+            name,
+            adjustment,
+            may_kill,
             reply,
         })
         .await

@@ -130,6 +130,12 @@ pub struct MemoryBytes(NonZeroU64);
 impl MemoryBytes {
     const MIN: u64 = 4096;
 
+    /// Returns an amount that the kernel has counted; nothing for what cannot be a limit.
+    pub(crate) fn new(bytes: u64) -> Option<Self> {
+        let bytes = Some(bytes).filter(|bytes| (Self::MIN..1 << 63).contains(bytes));
+        bytes.and_then(NonZeroU64::new).map(Self)
+    }
+
     /// Returns the number of bytes.
     pub const fn bytes(self) -> u64 {
         self.0.get()

@@ -20,7 +20,8 @@
 //!    says *running* and who the executor is.
 //! 6. When both are done, the executor is told to *go*. If the agent dies before that, the executor
 //!    undoes its part by itself.
-//! 7. The task runs, whether or not there is an agent.
+//! 7. The task runs, whether or not there is an agent. Its ports and limits may be changed: on record first, then in the
+//!    kernel.
 //! 8. The executor records the end and exits. The agent reads the record, detaches the container,
 //!    removes its cgroup and commits *ended*; its ports rest.
 //! 9. It stays listed, with its output, until enough others have ended after it.
@@ -28,6 +29,7 @@
 //! A launch that fails between 2 and 6 goes to 8 at once. An agent that starts looks at rows and
 //! kernel and goes on from wherever its predecessor was (`recovery`).
 
+mod adjustment;
 mod adopt;
 mod cgroups;
 mod crash;
@@ -51,8 +53,10 @@ mod recovery;
 mod sockets;
 mod spec;
 mod task;
+mod update;
 mod view;
 
+pub use adjustment::{Adjustment, Setting};
 pub use cgroups::{CgroupTree, Controller, Lacking};
 pub use crash::{CRASH_POINTS, CRASH_VARIABLE};
 pub use error::{ContainerError, RecoveryError, Refusal, StepError};

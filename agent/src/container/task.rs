@@ -16,7 +16,7 @@ use super::adopt;
 use super::cgroups::{CgroupTree, Enforcement};
 use super::entry::{Entry, EntryState};
 use super::error::{ContainerError, RecoveryError, Refusal, StepError};
-use super::execute::{self, End, RanAs, Tools, blocking, chain, now};
+use super::execute::{End, NewLimits, RanAs, Tools, blocking, chain, now};
 use super::facilities::ContainerNetwork;
 use super::handle::{ContainerHandle, Kill, QUEUE_MAX, Reply, Request};
 use super::id::ContainerId;
@@ -91,6 +91,12 @@ pub(super) enum Done {
         id: ContainerId,
         change: Change,
         result: Result<(), StepError>,
+        reply: Reply<ContainerView>,
+    },
+    Limited {
+        id: ContainerId,
+        limits: Box<NewLimits>,
+        result: Result<(), ContainerError>,
         reply: Reply<ContainerView>,
     },
     ExecutorGone {
@@ -186,7 +192,11 @@ impl<N: ContainerNetwork> Owner<N> {
 
     fn handle_request(&mut self, request: Request, stopping: bool) {
         match request {
-            Request::Launch { reply, .. } | Request::UpdatePorts { reply, .. } if stopping => {
+            Request::Launch { reply, .. }
+            | Request::UpdatePorts { reply, .. }
+            | Request::UpdateLimits { reply, .. }
+                if stopping =>
+            {
                 answer(reply, Err(Refusal::Stopping.into()));
             }
             Request::Launch {
@@ -214,6 +224,12 @@ impl<N: ContainerNetwork> Owner<N> {
                 Ok((id, change)) => self.start_update(id, change, reply),
                 Err(refusal) => answer(reply, Err(refusal.into())),
             },
+            Request::UpdateLimits {
+                name,
+                adjustment,
+                may_kill,
+                reply,
+            } => self.handle_update_limits(&name, &adjustment, may_kill, reply),
             Request::Kill { name, kill, reply } => self.handle_kill(&name, kill, reply),
             Request::Wait { name, reply } => self.handle_wait(&name, reply),
             Request::Release { id } => {
@@ -348,100 +364,6 @@ impl<N: ContainerNetwork> Owner<N> {
         }
     }
 
-    // === update ===
-
-    fn plan_update(
-        &mut self,
-        name: &str,
-        wanted: &PortsWanted,
-        ports_in_use: &PortSet,
-    ) -> Result<(ContainerId, Change), Refusal> {
-        let id = self.find(name)?;
-        let entry = self.entries.get_mut(&id).expect("find names entries only");
-        let EntryState::Running { updating, .. } = &mut entry.state else {
-            return Err(entry.not_running());
-        };
-        if *updating {
-            return Err(Refusal::Updating {
-                name: name.to_owned(),
-            });
-        }
-        let circumstances = Circumstances {
-            ports_in_use,
-            now: now(),
-        };
-        let change = self
-            .books
-            .plan_update(&entry.row.name, wanted, &circumstances)?;
-        self.books
-            .widen(&entry.row.name, &change, circumstances.now);
-        *updating = true;
-        Ok((id, change))
-    }
-
-    fn start_update(&mut self, id: ContainerId, change: Change, reply: Reply<ContainerView>) {
-        let entry = self.entries.get(&id).expect("it was planned for an entry");
-        let (tools, turn) = (Arc::clone(&self.tools), Arc::clone(&entry.turn));
-        let row = entry.row.clone();
-        self.jobs.spawn(async move {
-            let mut ports = turn.lock().await;
-            let result = execute::update_ports(&tools, &row, &change).await;
-            if result.is_ok() {
-                ports.clone_from(&change.ports);
-            }
-            drop(ports);
-            Done::Updated {
-                id,
-                change,
-                result,
-                reply,
-            }
-        });
-    }
-
-    fn handle_updated(
-        &mut self,
-        id: &ContainerId,
-        change: &Change,
-        result: Result<(), StepError>,
-        reply: Reply<ContainerView>,
-    ) {
-        let Some(entry) = self.entries.get_mut(id) else {
-            return answer(
-                reply,
-                Err(Refusal::NoSuchContainer {
-                    name: id.to_string(),
-                }
-                .into()),
-            );
-        };
-        if !entry.view.state.is_live() {
-            return answer(reply, Err(entry.not_running().into()));
-        }
-        if let EntryState::Running { updating, .. } = &mut entry.state {
-            *updating = false;
-        }
-        match result {
-            Ok(()) => {
-                entry.row.ports = change.ports.clone();
-                self.books.replace(&entry.row.name, change, now());
-                tracing::info!(container = %entry.row.name, %id, ports = %change.ports, "ports changed");
-                self.publish(id);
-                let entry = self.entries.get(id).expect("it was there a moment ago");
-                answer(reply, Ok(ContainerView::clone(&entry.view)));
-            }
-            Err(error) => {
-                let back = Change {
-                    ports: entry.row.ports.clone(),
-                    added: PortSet::new(),
-                    removed: change.added.clone(),
-                };
-                self.books.replace(&entry.row.name, &back, now());
-                answer(reply, Err(error.into()));
-            }
-        }
-    }
-
     fn handle_done(&mut self, done: Done) {
         match done {
             Done::Launched { id, result } => self.handle_launched(&id, result),
@@ -453,6 +375,12 @@ impl<N: ContainerNetwork> Owner<N> {
             } => {
                 self.handle_updated(&id, &change, result, reply);
             }
+            Done::Limited {
+                id,
+                limits,
+                result,
+                reply,
+            } => self.handle_limited(&id, *limits, result, reply),
             Done::ExecutorGone { id } => self.start_end(id, RanAs::Task),
             Done::Ended { id, end, ran } => self.handle_ended(&id, end, ran),
             Done::Cleaned => {}

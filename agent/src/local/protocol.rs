@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{
-    ContainerError, ContainerView, Ended, Kill, LaunchRequest, PortsWanted, chain,
+    Adjustment, ContainerError, ContainerView, Ended, Kill, LaunchRequest, PortsWanted, chain,
 };
 use crate::telemetry::ContainerStatistics;
 
@@ -48,6 +48,15 @@ pub enum Request {
         name: String,
         /// What it owns afterwards, beside its block.
         ports: PortsWanted,
+    },
+    /// Change the limits of a container.
+    UpdateLimits {
+        /// Its name or id.
+        name: String,
+        /// What becomes of each.
+        limits: Adjustment,
+        /// Whether the kernel may kill it for holding more memory than it is left.
+        may_kill: bool,
     },
 }
 
@@ -149,6 +158,18 @@ mod tests {
                 },
                 r#"{"update_ports":{"name":"web","ports":{"set":"31000-31009"}}}"#,
             ),
+            (
+                Request::UpdateLimits {
+                    name: "web".to_owned(),
+                    limits: Adjustment {
+                        cpus: "0.5".parse().unwrap(),
+                        memory: "none".parse().unwrap(),
+                        ..Adjustment::default()
+                    },
+                    may_kill: false,
+                },
+                r#"{"update_limits":{"name":"web","limits":{"cpus":{"to":"0.5"},"memory":"lift"},"may_kill":false}}"#,
+            ),
         ] {
             assert_eq!(serde_json::to_string(&request).unwrap(), json);
             assert_eq!(serde_json::from_str::<Request>(json).unwrap(), request);
@@ -170,10 +191,11 @@ mod tests {
 
     #[test]
     fn any_request_that_is_read_is_written_the_same() {
-        const GOLDEN: [&str; 5] = [
+        const GOLDEN: [&str; 6] = [
             r#"{"launch":{"name":"web","argv":["sh","-c","true"],"env":[["A","B"]],"working_directory":"/tmp","user":"nobody","ports":{"count":3},"network":"isolated","limits":{"cpus":"0.5","memory":"512M"},"capabilities":["KILL"]}}"#,
             r#"{"launch":{"name":"web","argv":["sh","-c","true"],"env":[["A","B"]],"working_directory":"/tmp","user":"nobody","ports":{"count":3},"network":"isolated","limits":{"cpus":"0.5","memory":"64M","memory_high":"48M","memory_low":"16M","swap":"0","pids":512,"io_weight":50,"io_max":["8:0:rbps=1M,wiops=100"]},"capabilities":["KILL"]}}"#,
             r#"{"update_ports":{"name":"web","ports":{"set":"31000-31009,31500"}}}"#,
+            r#"{"update_limits":{"name":"web","limits":{"cpus":"lift","memory":{"to":"64M"}},"may_kill":true}}"#,
             r#"{"kill":{"name":"web","kill":"at_once"}}"#,
             r#"{"statistics":{"name":null}}"#,
         ];
@@ -187,7 +209,7 @@ mod tests {
             .for_each(|(which, edits, bytes)| {
                 drop(serde_json::from_slice::<Request>(bytes));
                 drop(serde_json::from_slice::<Response>(bytes));
-                let json = near_miss(GOLDEN[usize::from(which % 5)], edits);
+                let json = near_miss(GOLDEN[usize::from(which % 6)], edits);
                 if let Ok(request) = serde_json::from_str::<Request>(&json) {
                     let written = serde_json::to_string(&request).unwrap();
                     assert_eq!(serde_json::from_str::<Request>(&written).unwrap(), request);

@@ -307,6 +307,15 @@ async fn answer(request: Request, served: &Served) -> Response {
             let updated = containers.update_ports(name.clone(), ports).await;
             (name, updated.map(|view| Answer::Container(Box::new(view))))
         }
+        Request::UpdateLimits {
+            name,
+            limits,
+            may_kill,
+        } => {
+            let updated = containers.update_limits(name.clone(), limits, may_kill);
+            let updated = updated.await;
+            (name, updated.map(|view| Answer::Container(Box::new(view))))
+        }
     };
     match result {
         Ok(answer) => Response::Answer(answer),

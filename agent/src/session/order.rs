@@ -245,6 +245,8 @@ pub(super) fn failure(error: &ContainerError) -> LaunchFailure {
             | Refusal::NoSuchContainer { .. }
             | Refusal::NotRunning { .. }
             | Refusal::Updating { .. }
+            | Refusal::LimitsOfTask { .. }
+            | Refusal::MemoryHeld { .. }
             | Refusal::Stopping => (TaskState::Failed, Reason::ContainerLaunchFailed),
         },
         ContainerError::Failed(_) => (TaskState::Failed, Reason::ContainerLaunchFailed),

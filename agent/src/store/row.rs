@@ -40,7 +40,7 @@ pub struct ContainerRow {
     pub ports: PortSet,
     /// Its block.
     pub ephemeral: Option<PortRange>,
-    /// Whether its limits are not enforced, which the configuration allowed when it began.
+    /// Whether its limits are not enforced, which the configuration allowed when they were set.
     pub unenforced: bool,
     /// When it was asked for.
     pub created_at: UnixMs,
@@ -220,6 +220,12 @@ pub(super) enum Change {
         ports: PortSet,
         freed: Freed,
     },
+    SetLimits {
+        id: ContainerId,
+        /// With the limits in it.
+        launch: Box<Launch>,
+        unenforced: bool,
+    },
     SetEnded {
         id: ContainerId,
         outcome: Outcome,
@@ -244,6 +250,7 @@ impl Change {
             Self::Insert(row) => format!("record container {} ({})", row.name, row.id),
             Self::SetRunning { id, .. } => format!("record that container {id} runs"),
             Self::SetPorts { id, .. } => format!("record the ports of container {id}"),
+            Self::SetLimits { id, .. } => format!("record the limits of container {id}"),
             Self::SetEnded { id, .. } => format!("record the end of container {id}"),
             Self::Forget { id } => format!("forget container {id}"),
             Self::ForgetFreed { .. } => "forget freed ports".to_owned(),
@@ -273,6 +280,17 @@ impl Change {
                 )?)?;
                 free(connection, freed)
             }
+            Self::SetLimits {
+                id,
+                launch,
+                unenforced,
+            } => one_row(connection.execute(
+                "UPDATE containers SET launch = :launch, unenforced = :unenforced
+                 WHERE id = :id AND phase <> 'ended'",
+                named_params! {
+                    ":id": id.as_str(), ":launch": to_json(launch)?, ":unenforced": unenforced,
+                },
+            )?),
             Self::SetEnded {
                 id,
                 outcome,

@@ -87,6 +87,9 @@ async fn a_container_is_the_same_after_each_step_and_restart() {
     assert_eq!(stored().await.containers, [expected.clone()]);
 
     let started_at = UnixMs(1_700_000_000_500);
+    let mut limited = expected.launch.clone();
+    limited.limits.memory = Some("64M".parse().unwrap());
+    assert_ne!(limited, expected.launch);
     with(&path, async |store| {
         store
             .set_running(id(1), executor(), started_at)
@@ -97,6 +100,10 @@ async fn a_container_is_the_same_after_each_step_and_restart() {
             .set_ports(id(1), ports, freed("31001-31009", 1))
             .await
             .unwrap();
+        store
+            .set_limits(id(1), limited.clone(), true)
+            .await
+            .unwrap();
     })
     .await;
     expected.phase = Phase::Running {
@@ -104,6 +111,8 @@ async fn a_container_is_the_same_after_each_step_and_restart() {
         started_at,
     };
     expected.ports = "31000".parse().unwrap();
+    expected.launch = limited;
+    expected.unenforced = true;
     assert_eq!(stored().await.containers, [expected.clone()]);
 
     let outcome = Outcome::Signaled {

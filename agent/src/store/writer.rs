@@ -14,7 +14,7 @@ use super::error::StoreError;
 use super::row::{self, Change, ContainerRow, ExecutorIdentity, Stored};
 use super::schema::{APPLICATION_ID, migrations};
 use super::session::{self, SessionChange, SessionStored};
-use crate::container::ContainerId;
+use crate::container::{ContainerId, Launch};
 use crate::ports::{Freed, UnixMs};
 
 /// The most requests that wait: one per slot of the node, so that every container can be starting
@@ -114,6 +114,22 @@ impl StoreHandle {
         freed: Freed,
     ) -> Result<(), StoreError> {
         self.change(Change::SetPorts { id, ports, freed }).await
+    }
+
+    /// Records how a container is run from now on, which differs in its limits, and whether these are not enforced.
+    pub async fn set_limits(
+        &self,
+        id: ContainerId,
+        launch: Launch,
+        unenforced: bool,
+    ) -> Result<(), StoreError> {
+        let launch = Box::new(launch);
+        self.change(Change::SetLimits {
+            id,
+            launch,
+            unenforced,
+        })
+        .await
     }
 
     /// Records the end of a container, and the ports that it owned.

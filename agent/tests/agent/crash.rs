@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 use weir_agent::container::{CRASH_POINTS, ContainerView};
 use weir_executor::record::Outcome;
 
+use crate::adjustment::LIMITS_POINTS;
 use crate::command::{is_running, pids, server, wait_file};
 use crate::node::{Node, eventually};
 
@@ -71,7 +72,8 @@ const FORGET_POINTS: &[&str] = &["forget-after-directory", "forget-after-row"];
 fn every_crash_point_has_a_test() {
     let launch = LAUNCH_POINTS.iter().map(|(place, _)| place);
     let others = [UPDATE_POINTS, KILL_POINTS, END_POINTS, FORGET_POINTS].concat();
-    let mut tested: Vec<&str> = launch.chain(&others).copied().collect();
+    let limits = LIMITS_POINTS.iter().map(|(place, _)| place);
+    let mut tested: Vec<&str> = launch.chain(limits).chain(&others).copied().collect();
     let mut all = CRASH_POINTS.to_vec();
     tested.sort_unstable();
     all.sort_unstable();
@@ -79,7 +81,7 @@ fn every_crash_point_has_a_test() {
 }
 
 /// Kills the daemon, and starts one that dies at `place`.
-fn restart_to_crash_at(node: &mut Node, place: &str) {
+pub(crate) fn restart_to_crash_at(node: &mut Node, place: &str) {
     println!("crash at {place}");
     node.kill_daemon();
     node.start_to_crash_at(place);

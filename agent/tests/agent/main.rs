@@ -14,6 +14,7 @@
     reason = "a test that fails shows how far it came"
 )]
 
+mod adjustment;
 mod clean;
 mod cli;
 mod command;

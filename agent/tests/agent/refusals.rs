@@ -13,7 +13,7 @@ use crate::node::{NODE_V4, Node, address};
 use crate::statistics::metrics;
 
 #[track_caller]
-fn assert_tells(told: &str, words: &[&str]) {
+pub(crate) fn assert_tells(told: &str, words: &[&str]) {
     for word in words {
         assert!(told.contains(word), "{word:?} is not in: {told}");
     }
@@ -230,7 +230,7 @@ fn a_configuration_that_cannot_be_is_refused_with_its_place() {
     assert_tells(&said.stderr, &[path.to_str().unwrap(), "No such file"]);
 }
 
-fn has_controllers() -> bool {
+pub(crate) fn has_controllers() -> bool {
     let root = find_hierarchy().unwrap();
     let found = Cgroup::open(&root).unwrap().controllers().unwrap();
     ["cpu", "memory"]

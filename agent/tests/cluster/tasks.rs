@@ -117,3 +117,22 @@ raise SystemExit(7)
     assert_eq!(busy.code, Some(1), "{busy:?}");
     assert!(busy.stderr.contains("21"), "{busy:?}");
 }
+
+#[test]
+fn what_a_task_may_use_is_not_changed_on_its_node() {
+    let cluster = Cluster::new();
+    let running = cluster.start(&["run", "--name", "web", "--", "sleep", "1d"]);
+    cluster.await_running(1);
+    let node = &cluster.nodes[0];
+    let [task] = &node.containers(false)[..] else {
+        panic!("one container")
+    };
+    let name = &task.task.as_ref().unwrap().task;
+    let id = task.id.as_str();
+    let refused = node.weir(&["update", id, "--cpus", "none"]).refused();
+    let words = [id, name, "was given what it may use", "have the framework"];
+    for word in words {
+        assert!(refused.contains(word), "{word} in {refused}");
+    }
+    drop(running);
+}

@@ -168,6 +168,32 @@ impl Cgroup {
         Ok(text.map_or_else(Vec::new, |text| parse_limited_devices(&text)))
     }
 
+    /// Returns how many bytes of memory are charged to it; `None` without the memory controller.
+    pub fn memory_held(&self) -> Result<Option<u64>, CgroupError> {
+        let text = self.of_controller("memory.current")?;
+        Ok(text.and_then(|text| text.trim().parse().ok()))
+    }
+
+    /// Takes so many bytes of memory from it, or as many as can be had: caches, and what can be swapped out.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// 5.19; before that, nothing is taken.
+    pub fn reclaim(&self, bytes: u64) -> Result<(), CgroupError> {
+        match self.write("memory.reclaim", &bytes.to_string()) {
+            Err(CgroupError::Failed { source, .. })
+                if matches!(
+                    source.kind(),
+                    // There is less to be had, or no such file.
+                    io::ErrorKind::WouldBlock | io::ErrorKind::NotFound
+                ) =>
+            {
+                Ok(())
+            }
+            answer => answer,
+        }
+    }
+
     /// Returns how often memory ran out at its own limit, or at that of a group below; `None` without the memory
     /// controller. What the kernel kills for want of the node's memory, or of that of a group above, is not among it.
     pub fn out_of_memory(&self) -> Result<Option<u64>, CgroupError> {

@@ -170,6 +170,30 @@ pub(super) const FAMILIES: &[Family] = &[
         samples: |snapshot| gauge(snapshot, |container| container.threads),
     },
     Family {
+        name: "container_threads_limit",
+        help: "Processes and threads that the container may have, where that is limited and the limit is enforced.",
+        kind: Kind::Gauge,
+        labels: &["container"],
+        samples: |snapshot| {
+            each(snapshot, |container| {
+                let limit = container.limits.pids.filter(|_| !container.unenforced);
+                limit.map(|count| container.sample([], f64::from(count.get())))
+            })
+        },
+    },
+    Family {
+        name: "container_refused_forks_total",
+        help: "How often the container could not start a process or thread for its limit of them.",
+        kind: Kind::Counter,
+        labels: &["container"],
+        samples: |snapshot| {
+            each(snapshot, |container| {
+                let refused = container.forks_refused;
+                refused.map(|count| container.sample([], float(count)))
+            })
+        },
+    },
+    Family {
         name: "container_ports",
         help: "Ports that the container owns: assigned ones it may serve on, ephemeral ones its connections start from.",
         kind: Kind::Gauge,

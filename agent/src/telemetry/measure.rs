@@ -334,6 +334,10 @@ impl Sources {
                     .map(|threads| threads as u64)
             })
             .unwrap_or(processes.len() as u64);
+        // Without a limit there is none to reach.
+        let forks_refused = (offered.pids && view.limits.pids.is_some())
+            .then(|| self.counted("pids.events", files.forks_refused()).flatten())
+            .flatten();
         let charged = offered
             .memory
             .then(|| {
@@ -387,6 +391,7 @@ impl Sources {
             pressure: pressure.map(Into::into),
             processes: processes.len() as u64,
             threads,
+            forks_refused,
             limits: view.limits.clone(),
             unenforced: view.unenforced,
             network,

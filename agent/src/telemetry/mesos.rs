@@ -95,6 +95,7 @@ impl Usage {
             pressure: _,
             processes,
             threads,
+            forks_refused: _,
             limits,
             unenforced,
             network,
@@ -187,6 +188,7 @@ pub(super) mod tests {
             pressure: None,
             processes: 2,
             threads: 3,
+            forks_refused: None,
             limits: crate::container::Limits::default(),
             unenforced: false,
             network: Some(NetworkUse {

@@ -232,6 +232,8 @@ mod tests {
             throttled_periods: 5,
             throttled_us: 1_500_000,
         });
+        statistics.limits.pids = Some("64".parse().unwrap());
+        statistics.forks_refused = Some(7);
         statistics.memory_events = Some(MemoryEvents {
             high: 3,
             processes_killed: 2,
@@ -289,6 +291,8 @@ mod tests {
             "weir_agent_container_cpu_throttled_seconds_total{container=\"web\"} 1.5",
             "weir_agent_container_memory_events_total{container=\"web\",event=\"high\"} 3",
             "weir_agent_container_oom_kills_total{container=\"web\"} 2",
+            "weir_agent_container_threads_limit{container=\"web\"} 64",
+            "weir_agent_container_refused_forks_total{container=\"web\"} 7",
             "weir_agent_container_pressure_waiting_seconds_total{container=\"web\",resource=\"io\"} 2.5",
             "weir_agent_container_pressure_stalled_seconds_total{container=\"web\",resource=\"io\"} 0.5",
             "weir_agent_container_ports{container=\"web\",kind=\"assigned\"} 1",
@@ -322,6 +326,7 @@ mod tests {
         let mut snapshot = measured();
         let container = &mut snapshot.containers[0].statistics;
         container.memory_events = None;
+        container.forks_refused = None;
         container.pressure = None;
         // The kernel says zeros where nothing is limited.
         container.limits.cpus = None;
@@ -332,6 +337,7 @@ mod tests {
             "memory_events",
             "oom_kills",
             "pressure",
+            "refused_forks",
         ] {
             let series = format!("weir_agent_container_{name}");
             assert!(!text.contains(&series), "{series} in\n{text}");

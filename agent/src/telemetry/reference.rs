@@ -39,6 +39,8 @@ pub(super) fn everything(containers: usize) -> Snapshot {
         statistics.cpu_throttling = Some(CpuThrottling::default());
         statistics.memory_events = Some(MemoryEvents::default());
         statistics.pressure = Some(Pressure::default());
+        statistics.limits.pids = Some("64".parse().unwrap());
+        statistics.forks_refused = Some(0);
         let network = statistics.network.as_mut().unwrap();
         let drops: Drops = DropReason::ALL
             .iter()

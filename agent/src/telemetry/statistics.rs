@@ -46,6 +46,8 @@ pub struct ContainerStatistics {
     pub processes: u64,
     /// How many threads they have.
     pub threads: u64,
+    /// How often it could not fork for its limit of processes; absent without such a limit.
+    pub forks_refused: Option<u64>,
     /// Its limits.
     pub limits: Limits,
     /// Whether the limits are not enforced.

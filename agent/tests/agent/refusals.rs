@@ -339,6 +339,10 @@ fn a_limit_is_enforced_where_the_controllers_are() {
             "container_memory_bytes{{{label},source=\"cgroup\"}}"
         ));
         assert!(memory.is_some_and(|bytes| bytes > 1e6), "{memory:?}");
+        let limit = of(&format!("container_threads_limit{{{label}}}"));
+        assert!(limit.is_some_and(|count| count >= 1.0), "{limit:?}");
+        let refused = of(&format!("container_refused_forks_total{{{label}}}"));
+        assert_eq!(refused, Some(0.0), "{name}");
         for event in ["low", "high", "max", "oom"] {
             let count = of(&format!(
                 "container_memory_events_total{{{label},event=\"{event}\"}}"

@@ -84,7 +84,7 @@ fn panels(dashboard: &Value) -> Vec<Panel> {
 }
 
 /// Metrics that a node may have no series of, and why. Each is beside one in its panel that has.
-const EMPTY: [(&str, &str); 7] = [
+const EMPTY: [(&str, &str); 9] = [
     (
         "container_cpu_limit_cores",
         "a limit is there only where the controllers enforce it",
@@ -103,6 +103,14 @@ const EMPTY: [(&str, &str); 7] = [
     ),
     (
         "container_cpu_periods_total",
+        "a limit is there only where the controllers enforce it",
+    ),
+    (
+        "container_threads_limit",
+        "a limit is there only where the controllers enforce it",
+    ),
+    (
+        "container_refused_forks_total",
         "a limit is there only where the controllers enforce it",
     ),
     (

@@ -63,6 +63,12 @@ impl<'a> Files<'a> {
         Ok(text.and_then(|text| text.trim().parse().ok()))
     }
 
+    /// Returns how often a fork failed at its limit of processes; `None` without the `pids` controller.
+    pub fn forks_refused(&mut self) -> Result<Option<u64>, CgroupError> {
+        let text = self.of_controller("pids.events")?;
+        Ok(text.and_then(|text| flat_value(text, "max")))
+    }
+
     /// Reads a file that is there with a controller only.
     fn of_controller(&mut self, file: &str) -> Result<Option<&str>, CgroupError> {
         match self.above.read(self.path.join(file)) {

@@ -21,6 +21,7 @@ mod command;
 mod crash;
 mod firewall;
 mod isolation;
+mod limits;
 mod names;
 mod node;
 mod programs;

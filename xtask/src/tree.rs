@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use crate::command::{command, read};
+
 /// Returns the top of the repository.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -28,6 +30,15 @@ pub(crate) fn tools() -> PathBuf {
 /// Returns where Python's environment for tests is (see `setup::python`).
 pub(crate) fn python() -> PathBuf {
     target().join("python")
+}
+
+/// Returns which revision the tree is of, with `-dirty` behind it if something in it was changed since.
+pub(crate) fn revision() -> String {
+    // An archive of the sources has none to tell.
+    read(command("git").args(["describe", "--always", "--dirty"])).map_or_else(
+        |_no_git| "unknown".to_owned(),
+        |said| said.trim().to_owned(),
+    )
 }
 
 /// Returns every file of the repository, below its top, in alphabetical order.

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use weir_agent::container::ContainerView;
 use weir_sys::cgroup::{Cgroup, find_hierarchy};
@@ -171,6 +173,55 @@ fn a_disk_that_cannot_be_limited_is_refused_with_what_to_do() {
         "{told}"
     );
     node.assert_exact();
+}
+
+/// Returns a disk as a file. A loop is none until it has a file, and memory is none.
+fn disk() -> Option<PathBuf> {
+    let disks = fs::read_dir("/sys/block").ok()?.flatten();
+    let real = disks.map(|entry| entry.path()).filter(|disk| {
+        let size = fs::read_to_string(disk.join("size"));
+        disk.join("device").exists() && size.is_ok_and(|sectors| sectors.trim() != "0")
+    });
+    real.map(|disk| Path::new("/dev").join(disk.file_name().unwrap()))
+        .find(|file| file.exists())
+}
+
+#[test]
+fn a_disk_is_read_as_fast_as_a_container_may() {
+    let test = "a_disk_is_read_as_fast_as_a_container_may";
+    if !has(test, &["io"]) {
+        return;
+    }
+    let Some(disk) = disk() else {
+        eprintln!("weir-skip: {test}: no disk");
+        return;
+    };
+    let node = Node::new();
+    let limit = format!("{}:rbps=1M", disk.display());
+    let view = node.start_container(&["--name", "slow", "--io-max", &limit], &IDLE);
+    let task = cgroup(&node, &view).join("task");
+    // A container sees no disk, but what is done with a file on one counts alike. Reading is all that is harmless.
+    let read = || {
+        let procs = task.join("cgroup.procs");
+        let words = format!(
+            "echo $$ >{} && exec dd if={} of=/dev/null bs=256K count=16 iflag=direct",
+            procs.display(),
+            disk.display()
+        );
+        let begun = Instant::now();
+        let output = Command::new("/bin/sh").args(["-c", &words]).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        begun.elapsed()
+    };
+    // Four seconds, but for what the kernel lets through at once.
+    let limited = read();
+    assert!(limited > Duration::from_secs(2), "{limited:?}");
+    node.weir(&["update", "slow", "--io-max", "none"]).ok();
+    assert_eq!(file(&task, "io.max"), "");
+    let free = read();
+    println!("4 MiB at 1 MiB/s: {limited:?}, as fast as can be: {free:?}");
+    assert!(free < limited / 2, "{free:?} and {limited:?}");
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod changelog;
 mod licences;
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -59,9 +60,19 @@ const PACKAGES: &[Package] = &[
     },
 ];
 
+/// Beside the packages: the revision of the tree that they are of.
+const REVISION: &str = "revision.txt";
+
+/// Packages that are there.
+pub(crate) struct Packages {
+    pub(crate) files: Vec<PathBuf>,
+    /// The tree that they are of, as [`tree::revision`] tells it.
+    pub(crate) revision: String,
+}
+
 /// Builds the packages and has lintian look at them.
 pub(crate) fn run_all() -> Result<()> {
-    let packages = packages()?;
+    let packages = packages()?.files;
     let mut lintian = command("lintian");
     // Errors and warnings fail; what is overridden has its reason in dist/debian.
     lintian.args(["--fail-on", "error,warning", "--tag-display-limit", "0"]);
@@ -74,9 +85,20 @@ pub(crate) fn run_all() -> Result<()> {
 }
 
 /// Builds the packages, and returns where they are.
-pub(crate) fn packages() -> Result<Vec<PathBuf>> {
+pub(crate) fn packages() -> Result<Packages> {
     setup::run_for_build()?;
     setup::run_for_packages()?;
+    // While cargo builds, somebody may go on working.
+    let revision = tree::revision();
+    let directory = directory();
+    fs::create_dir_all(&directory)
+        .with_context(|| format!("cannot create {}", directory.display()))?;
+    let told = directory.join(REVISION);
+    // Packages of two trees have none.
+    match fs::remove_file(&told) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        removed => removed.with_context(|| format!("cannot remove {}", told.display()))?,
+    }
     let flags = Flags::of_this_machine()?;
     run(flags.set(cargo().args([
         "build",
@@ -90,15 +112,16 @@ pub(crate) fn packages() -> Result<Vec<PathBuf>> {
         "weir-scheduler",
         "--bins",
     ])))?;
-    PACKAGES
-        .iter()
-        .map(|package| package.pack(&flags))
-        .collect()
+    let packed = PACKAGES.iter().map(|package| package.pack(&flags));
+    let files = packed.collect::<Result<_>>()?;
+    fs::write(&told, format!("{revision}\n"))
+        .with_context(|| format!("cannot write {}", told.display()))?;
+    Ok(Packages { files, revision })
 }
 
 /// Returns the packages that somebody has built, with the versions that the changelogs have now.
-pub(crate) fn found(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
+pub(crate) fn found(directory: &Path) -> Result<Packages> {
+    let mut files = Vec::new();
     for package in PACKAGES {
         let text = package.changelog()?;
         let path = directory.join(package.file(changelog::newest(&text)?.version)?);
@@ -108,9 +131,19 @@ pub(crate) fn found(directory: &Path) -> Result<Vec<PathBuf>> {
                 path.display()
             );
         }
-        found.push(path);
+        files.push(path);
     }
-    Ok(found)
+    let told = directory.join(REVISION);
+    let revision = fs::read_to_string(&told)
+        .with_context(|| format!("cannot read {}, which says of which tree the packages are; `cargo xtask dist` writes it", told.display()))?
+        .trim()
+        .to_owned();
+    Ok(Packages { files, revision })
+}
+
+/// Returns where the packages are put.
+fn directory() -> PathBuf {
+    tree::target().join("dist")
 }
 
 impl Package {
@@ -153,7 +186,7 @@ impl Package {
         }
         self.describe()?;
         let seconds = read(command("date").args(["--utc", "--date", newest.date, "+%s"]))?;
-        let output = tree::target().join("dist").join(self.file(newest.version)?);
+        let output = directory().join(self.file(newest.version)?);
         let mut pack = cargo();
         pack.args(["deb", "--no-build", "--locked", "--strip"])
             .args(["--package", self.name, "--deb-version", newest.version])

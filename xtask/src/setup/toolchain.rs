@@ -26,6 +26,7 @@ struct ToolchainFile {
 struct Toolchain {
     channel: String,
     components: Vec<String>,
+    profile: String,
 }
 
 /// Looks, installs, and returns what came of it.
@@ -79,8 +80,14 @@ fn rust(toolchain: &Toolchain) -> Outcome {
     if complete {
         return Outcome::Present;
     }
-    // Without a name it installs what rust-toolchain.toml says.
-    match run(command("rustup").args(["toolchain", "install", "--no-self-update"])) {
+    // By name: without one it is content with whatever toolchain runs this, and looks at no component.
+    let mut install = command("rustup");
+    install.args(["toolchain", "install", &toolchain.channel]);
+    install.args(["--profile", &toolchain.profile, "--no-self-update"]);
+    for component in &toolchain.components {
+        install.args(["--component", component]);
+    }
+    match run(&mut install) {
         Ok(()) => Outcome::Installed,
         Err(error) => missing(format!("{error:#}")),
     }

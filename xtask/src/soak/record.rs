@@ -109,8 +109,7 @@ impl Record {
         } = self;
         let kernel = read(command("uname").arg("-r"))?;
         let date = read(command("date").args(["--utc", "--iso-8601=minutes"]))?;
-        let commit = read(command("git").args(["describe", "--always", "--dirty"]))
-            .unwrap_or_else(|_no_git| "unknown".to_owned());
+        let commit = tree::revision();
         let seconds = begun.elapsed().as_secs();
         let outcome = match failure {
             None => "everything held".to_owned(),

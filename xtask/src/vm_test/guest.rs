@@ -1,6 +1,6 @@
 //! Boots one guest, waits for its end or for the deadline, and brings back what it wrote.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -27,6 +27,9 @@ const TRIAL_MAX: Duration = Duration::from_secs(20);
 
 /// The memory of a guest: the archive of half a gigabyte is in it twice while it is unpacked.
 const MEMORY: &str = "2G";
+
+/// How large a guest's disk is. Nothing is on it, and nothing of it is kept.
+const DISK_BYTES: u64 = 16 << 20;
 
 /// What executes a guest's instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +106,7 @@ impl Emulator {
         qemu
     }
 
-    /// Boots `kernel` with `archive`, and waits until it has ended.
+    /// Boots `kernel` with `archive` and an empty disk, and waits until it has ended.
     pub(super) fn run(
         &self,
         accelerator: Accelerator,
@@ -116,6 +119,12 @@ impl Emulator {
         let mut qemu = self.command(accelerator);
         qemu.arg("-no-reboot").arg("-kernel").arg(kernel);
         qemu.arg("-initrd").arg(archive);
+        let disk = work.join("disk");
+        File::create(&disk)
+            .and_then(|file| file.set_len(DISK_BYTES))
+            .with_context(|| format!("cannot make {}", disk.display()))?;
+        let drive = format!("file={},if=virtio,format=raw", disk.display());
+        qemu.args(["-drive", &drive]);
         // Warnings are of level 4, and those of the kernel about itself must be seen.
         let (told, boot_max) = match accelerator {
             Accelerator::Kvm | Accelerator::Tcg => ("", BOOT_MAX),

@@ -39,8 +39,10 @@ echo "root:x:0:0:root:/root:/bin/sh
 nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin" >/etc/passwd
 echo "root:x:0:
 nogroup:x:65534:" >/etc/group
-# Nothing asks for it by name: its device is there once it is.
+: >/etc/resolv.conf
+# Nothing asks for these by name: their devices are there once they are.
 modprobe tun
+modprobe -a virtio_pci virtio_blk
 ip link set lo up
 echo "weir-vm: ready $(uname -r)"
 [ -f /weir/job ] && . /weir/job

@@ -68,14 +68,8 @@ pub(crate) struct Arguments {
     /// Tell the packages' story on a stock Debian, and run no test binaries
     #[arg(long, conflicts_with_all = ["filter", "test"])]
     deploy: bool,
-    /// With --deploy: take the packages from this directory, and do not build them; of which sources they are nobody knows, so
-    /// that nothing of it is written down
-    #[arg(
-        long,
-        requires = "deploy",
-        conflicts_with = "write",
-        value_name = "DIRECTORY"
-    )]
+    /// With --deploy: take the packages that `cargo xtask dist` put into this directory, and do not build them
+    #[arg(long, requires = "deploy", value_name = "DIRECTORY")]
     packages: Option<PathBuf>,
     /// Kill a guest that has not ended after so many minutes
     #[arg(long, default_value_t = 45)]
@@ -111,7 +105,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
     let started = Instant::now();
     // What is built now: while the guests run, somebody may go on working.
-    let revision = record::revision()?;
+    let revision = tree::revision();
     let mut verified = Verified::read()?;
     let mut rows = BTreeMap::new();
     let kernels = matrix.select(arguments.kernel.as_deref())?;

@@ -12,7 +12,6 @@ use std::io::ErrorKind;
 use anyhow::{Context as _, Result};
 
 use super::matrix::{Kernel, Matrix};
-use crate::command::{command, read};
 use crate::tree;
 
 const VERIFIED: &str = "ci/verified.toml";
@@ -109,14 +108,6 @@ pub(super) fn support(
             text.join("\n")
         ),
     )
-}
-
-/// Returns which revision of the tree was run.
-pub(super) fn revision() -> Result<String> {
-    let mut git = command("git");
-    Ok(read(git.args(["describe", "--always", "--dirty"]))?
-        .trim()
-        .to_owned())
 }
 
 impl Table {

@@ -36,11 +36,9 @@ pub(super) fn run(arguments: &Arguments, matrix: &Matrix, interrupt: &Interrupt)
         Some(directory) => dist::found(directory)?,
         None => dist::packages()?,
     };
-    // While the guests run, somebody may go on working.
-    let revision = record::revision()?;
     let kernels = matrix.select(arguments.kernel.as_deref())?;
     let bench = Bench::prepare(matrix, &kernels)?;
-    let payload = payload::pack(&bench.work, &packages)?;
+    let payload = payload::pack(&bench.work, &packages.files)?;
     let mut verdicts = Vec::new();
     let mut rows = BTreeMap::new();
     let mut accelerator = None;
@@ -64,7 +62,7 @@ pub(super) fn run(arguments: &Arguments, matrix: &Matrix, interrupt: &Interrupt)
         let verdict = verdict::judge(kernel, &left);
         report(arguments, &left, &verdict);
         bench.keep(&format!("deploy-{}", kernel.name), &left)?;
-        let cells = format!("{} | {revision}", verdict.steps.len());
+        let cells = format!("{} | {}", verdict.steps.len(), packages.revision);
         let row = Table::Story.row(kernel, &cells, last_word(&verdict.problems));
         rows.insert(kernel.name.clone(), row);
         verdicts.push(verdict);

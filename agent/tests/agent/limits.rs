@@ -1,10 +1,13 @@
 //! What containers may use, and that the kernel holds them to it: where cgroup v2 has the controllers.
 
-use std::fs;
+use std::fs::{self, File};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use weir_agent::container::ContainerView;
 use weir_sys::cgroup::{Cgroup, find_hierarchy};
 
@@ -175,15 +178,48 @@ fn a_disk_that_cannot_be_limited_is_refused_with_what_to_do() {
     node.assert_exact();
 }
 
-/// Returns a disk as a file. A loop is none until it has a file, and memory is none.
-fn disk() -> Option<PathBuf> {
-    let disks = fs::read_dir("/sys/block").ok()?.flatten();
-    let real = disks.map(|entry| entry.path()).filter(|disk| {
-        let size = fs::read_to_string(disk.join("size"));
-        disk.join("device").exists() && size.is_ok_and(|sectors| sectors.trim() != "0")
-    });
-    real.map(|disk| Path::new("/dev").join(disk.file_name().unwrap()))
-        .find(|file| file.exists())
+/// A disk that nobody else uses, and its number.
+struct Disk {
+    file: PathBuf,
+    number: String,
+    _held: MutexGuard<'static, ()>,
+}
+
+impl Disk {
+    /// Finds one, or says that the test is skipped.
+    fn find(test: &str) -> Option<Self> {
+        static HELD: Mutex<()> = Mutex::new(());
+        let held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut disks = fs::read_dir("/sys/block").unwrap().flatten();
+        let found = disks.find_map(|entry| {
+            let file = Path::new("/dev").join(entry.file_name());
+            // What is mounted or part of another device cannot be had alone, and what has no medium not at all.
+            let mut alone = File::options();
+            alone.read(true).custom_flags(OFlag::O_EXCL.bits());
+            let is_free = entry.path().join("device").exists() && alone.open(&file).is_ok();
+            let number = fs::read_to_string(entry.path().join("dev")).ok()?;
+            is_free.then(|| (file, number.trim().to_owned()))
+        });
+        let Some((file, number)) = found else {
+            eprintln!("weir-skip: {test}: no disk that nobody uses");
+            return None;
+        };
+        Some(Self {
+            file,
+            number,
+            _held: held,
+        })
+    }
+
+    /// Runs a script in a container's cgroup, in which `$0` is the disk. The container itself sees no disk; what is done with
+    /// a file on one counts alike.
+    fn used_in(&self, task: &Path, script: &str) -> Command {
+        let mut command = Command::new("/bin/sh");
+        let procs = task.join("cgroup.procs");
+        let script = format!("echo $$ >{} && {script}", procs.display());
+        command.args(["-c", &script]).arg(&self.file);
+        command
+    }
 }
 
 #[test]
@@ -192,25 +228,17 @@ fn a_disk_is_read_as_fast_as_a_container_may() {
     if !has(test, &["io"]) {
         return;
     }
-    let Some(disk) = disk() else {
-        eprintln!("weir-skip: {test}: no disk");
+    let Some(disk) = Disk::find(test) else {
         return;
     };
     let node = Node::new();
-    let limit = format!("{}:rbps=1M", disk.display());
+    let limit = format!("{}:rbps=1M", disk.file.display());
     let view = node.start_container(&["--name", "slow", "--io-max", &limit], &IDLE);
     let task = cgroup(&node, &view).join("task");
-    // A container sees no disk, but what is done with a file on one counts alike. Reading is all that is harmless.
     let read = || {
-        let procs = task.join("cgroup.procs");
-        let words = format!(
-            "echo $$ >{} && exec dd if={} of=/dev/null bs=256K count=16 iflag=direct",
-            procs.display(),
-            disk.display()
-        );
+        let script = "exec dd if=$0 of=/dev/null bs=256K count=16 iflag=direct";
         let begun = Instant::now();
-        let output = Command::new("/bin/sh").args(["-c", &words]).output();
-        let output = output.unwrap();
+        let output = disk.used_in(&task, script).output().unwrap();
         assert!(output.status.success(), "{output:?}");
         begun.elapsed()
     };
@@ -222,6 +250,68 @@ fn a_disk_is_read_as_fast_as_a_container_may() {
     let free = read();
     println!("4 MiB at 1 MiB/s: {limited:?}, as fast as can be: {free:?}");
     assert!(free < limited / 2, "{free:?} and {limited:?}");
+}
+
+#[test]
+fn where_a_disk_is_short_a_container_has_as_much_of_it_as_it_weighs() {
+    let test = "where_a_disk_is_short_a_container_has_as_much_of_it_as_it_weighs";
+    if !has(test, &["io"]) {
+        return;
+    }
+    let model = find_hierarchy().unwrap().join("io.cost.model");
+    if !model.exists() {
+        eprintln!("weir-skip: {test}: no io.cost.model in cgroup v2");
+        return;
+    }
+    let Some(disk) = Disk::find(test) else {
+        return;
+    };
+    // So slow that it is what both wait for, and divided by weight.
+    let number = &disk.number;
+    let speed = "bps=2097152 Xseqiops=512 Xrandiops=512";
+    let speeds = format!("r{} w{}", speed.replace('X', "r"), speed.replace('X', "w"));
+    fs::write(&model, format!("{number} ctrl=user model=linear {speeds}")).unwrap();
+    let qos = model.with_file_name("io.cost.qos");
+    let divided = "enable=1 ctrl=user rpct=0 wpct=0 min=100 max=100";
+    fs::write(&qos, format!("{number} {divided}")).unwrap();
+
+    let node = Node::new();
+    let start = |name: &str, weight: &str| {
+        let view = node.start_container(&["--name", name, "--io-weight", weight], &IDLE);
+        let cgroup = cgroup(&node, &view);
+        assert_eq!(file(&cgroup, "io.weight"), format!("default {weight}"));
+        let script = "while dd if=$0 of=/dev/null bs=16K iflag=direct 2>/dev/null; do :; done";
+        let reader = disk.used_in(&cgroup.join("task"), script).spawn().unwrap();
+        (cgroup, reader)
+    };
+    let (light, mut of_light) = start("light", "100");
+    let (heavy, mut of_heavy) = start("heavy", "400");
+    let used = |cgroup: &Path| {
+        let stat = file(cgroup, "io.stat");
+        let mut lines = stat.lines().filter_map(|line| line.split_once(' '));
+        let values = lines.find(|(found, _)| found == number).map(|(_, it)| it);
+        let mut values = values.unwrap_or_default().split(' ');
+        let read = values.find_map(|value| value.strip_prefix("rbytes="));
+        read.map_or(0, |bytes| bytes.parse::<u64>().unwrap())
+    };
+    let begun = |cgroup: &Path| used(cgroup) > 256 << 10;
+    let before = eventually("both are at it", || {
+        (begun(&light) && begun(&heavy)).then(|| (used(&light), used(&heavy)))
+    });
+    let gained = eventually("both have read", || {
+        let gained = (used(&light) - before.0, used(&heavy) - before.1);
+        (gained.1 > 4 << 20).then_some(gained)
+    });
+    // Its readers go with a container.
+    node.kill_all();
+    of_light.wait().unwrap();
+    of_heavy.wait().unwrap();
+    fs::write(&qos, format!("{number} enable=0")).unwrap();
+    println!("light and heavy read {gained:?} bytes");
+    assert!(
+        gained.1 > 2 * gained.0,
+        "four times the weight, and {gained:?} bytes"
+    );
 }
 
 #[test]

@@ -89,9 +89,10 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     }
 
     if arguments.starts_programs() {
-        // Tests of the agent start the executor; `cargo test` builds only programs of its own
-        // package.
-        command::run(cargo().args(["build", "--workspace", "--bins", "--locked"]))?;
+        // Tests of the agent start the executor; `cargo test` builds only programs of its own package. With the tests: without
+        // them crates have fewer features, and would be built twice.
+        let all = ["--workspace", "--bins", "--tests"];
+        command::run(cargo().args(["build", "--locked"]).args(all))?;
     }
     let interrupt = Interrupt::hold()?;
     let mut account = Account::default();

@@ -24,9 +24,9 @@ pub(super) fn all(arguments: &Arguments) -> Vec<Run> {
             .collect(),
     };
     if !arguments.unit {
-        let mut runs = vec![Run::plain(packages)];
+        let mut runs = vec![Run::plain(packages.clone())];
         if arguments.names("weir-agent") {
-            runs.push(Run::clsact());
+            runs.push(Run::clsact(packages));
         }
         return runs;
     }
@@ -50,10 +50,12 @@ impl Run {
 
     /// The first run has the programs attached as this kernel can do it best, which is tcx from 6.6
     /// on. This one has them attached as older kernels need it.
-    fn clsact() -> Self {
+    fn clsact(packages: Vec<String>) -> Self {
+        let tests = words(["--test=network", "--test=agent"]);
         Self {
             label: "clsact: ",
-            selection: words(["--package=weir-agent", "--test=network", "--test=agent"]),
+            // Of the same packages: of fewer, crates would have fewer features, and be built again.
+            selection: packages.into_iter().chain(tests).collect(),
             environment: &[("WEIR_TEST_ATTACH", "clsact")],
         }
     }

@@ -39,6 +39,8 @@ enum Missing {
     CpuController,
     /// The memory controller of cgroup v2.
     MemoryController,
+    /// The io controller of cgroup v2.
+    IoController,
     /// The pids controller of cgroup v2.
     PidsController,
     /// tcx, which came with Linux 6.6.
@@ -82,6 +84,7 @@ impl Missing {
         match self {
             Self::CpuController => !has_controller("cpu"),
             Self::MemoryController => !has_controller("memory"),
+            Self::IoController => !has_controller("io"),
             Self::PidsController => !has_controller("pids"),
             Self::Tcx => kernel_version().is_some_and(|version| version < (6, 6)),
             Self::Nftables => !Path::new("/proc/sys/net/netfilter").exists(),

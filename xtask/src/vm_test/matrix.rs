@@ -43,12 +43,10 @@ pub(super) struct Package {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Suite {
-    /// The package of the workspace.
-    pub(super) package: String,
-    /// The name of its test binary.
+    /// The name of the test binary, which no other crate of the workspace has one of.
     pub(super) test: String,
     pub(super) attach: Attach,
-    /// Packages whose programs it needs beside its own.
+    /// Programs that it needs beside those of its crate.
     #[serde(default)]
     pub(super) programs: Vec<String>,
     /// Words of which a test has one in its name; empty for all tests.

@@ -1,5 +1,6 @@
 //! What is run in a guest: the test binaries that the host runs, too, and the script that calls them.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,30 +56,20 @@ struct Profile {
 /// Builds the programs that the suites need: with an integration test cargo builds the programs of its
 /// package, too.
 pub(super) fn build(suites: &[Suite]) -> Result<Vec<Program>> {
-    let mut built = Vec::new();
-    let mut done: Vec<(&str, &str)> = Vec::new();
-    for suite in suites {
-        if done.contains(&(&suite.package, &suite.test)) {
-            continue;
-        }
-        done.push((&suite.package, &suite.test));
-        let messages = captured(
-            cargo()
-                .args(["test", "--locked", "--no-run"])
-                .args(["--message-format", "json-render-diagnostics"])
-                .args(["--package", &suite.package, "--test", &suite.test]),
-        )?;
-        built.extend(programs(&messages)?);
-        for package in &suite.programs {
-            let messages = captured(
-                cargo()
-                    .args(["build", "--locked", "--bins", "--package", package])
-                    .args(["--message-format", "json-render-diagnostics"]),
-            )?;
-            built.extend(programs(&messages)?);
-        }
+    let tests: BTreeSet<&str> = suites.iter().map(|suite| suite.test.as_str()).collect();
+    let others = suites.iter().flat_map(|suite| &suite.programs);
+    let others: BTreeSet<&str> = others.map(String::as_str).collect();
+    let mut build = cargo();
+    // Of the whole workspace, as `cargo xtask test` builds it: crates have the same features then, and are not built again.
+    build.args(["build", "--locked", "--workspace"]);
+    build.args(["--message-format", "json-render-diagnostics"]);
+    for name in others {
+        build.args(["--bin", name]);
     }
-    Ok(built)
+    for name in tests {
+        build.args(["--test", name]);
+    }
+    programs(&captured(&mut build)?)
 }
 
 /// Reads from cargo's messages which programs there are.
@@ -118,14 +109,13 @@ fn job(suites: &[Suite], programs: &[Program], filter: Option<&str>) -> Result<S
         )?;
     }
     for suite in suites {
-        let found = programs
+        let mut found = programs
             .iter()
-            .find(|one| one.is_test && one.name == suite.test);
-        let Some(program) = found else {
+            .filter(|one| one.is_test && one.name == suite.test);
+        let (Some(program), None) = (found.next(), found.next()) else {
             bail!(
-                "cargo built no test `{}` of {}; is it there?",
-                suite.test,
-                suite.package
+                "the workspace has not one test `{}` but none or several; look for it below `tests` of its crate",
+                suite.test
             );
         };
         let path = quote(&program.path.display().to_string());
@@ -207,7 +197,6 @@ mod tests {
 
     fn suite(test: &str) -> Suite {
         Suite {
-            package: "weir-agent".to_owned(),
             test: test.to_owned(),
             attach: Attach::Clsact,
             programs: Vec::new(),
@@ -242,6 +231,6 @@ mod tests {
     #[test]
     fn a_suite_that_was_not_built_is_named() {
         let error = job(&[suite("other")], &[], None).unwrap_err().to_string();
-        assert!(error.contains("no test `other`"), "{error}");
+        assert!(error.contains("not one test `other`"), "{error}");
     }
 }

@@ -251,7 +251,6 @@ weir-vm: done\r
 
     fn judged(output: &str, console: &str, end: End) -> Verdict {
         let suite = Suite {
-            package: "weir-agent".to_owned(),
             test: "network".to_owned(),
             attach: Attach::Auto,
             programs: Vec::new(),

@@ -1,6 +1,7 @@
 //! The second disk of a guest: the packages in two versions, and the story.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
@@ -74,7 +75,7 @@ pub(super) fn pack(work: &Path, packages: &[PathBuf]) -> Result<PathBuf> {
     Ok(disk)
 }
 
-/// Makes a package of a later version with the same content: what is tried is the upgrade.
+/// Makes a package of a later version, of which only the configuration is another: what is tried is the upgrade.
 fn later(package: &Path, unpacked: &Path, target: &Path) -> Result<()> {
     if unpacked.exists() {
         fs::remove_dir_all(unpacked)
@@ -91,6 +92,18 @@ fn later(package: &Path, unpacked: &Path, target: &Path) -> Result<()> {
         .with_context(|| format!("cannot read {}", control.display()))?;
     let changed = versioned(&text).with_context(|| format!("in {}", control.display()))?;
     fs::write(&control, changed).with_context(|| format!("cannot write {}", control.display()))?;
+    for entry in fs::read_dir(unpacked.join("etc/weir"))
+        .with_context(|| format!("cannot list {}/etc/weir", unpacked.display()))?
+    {
+        let path = entry.context("cannot list etc/weir")?.path();
+        let show = || format!("cannot add to {}", path.display());
+        let mut file = File::options()
+            .append(true)
+            .open(&path)
+            .with_context(show)?;
+        file.write_all(b"\n# A later version says more.\n")
+            .with_context(show)?;
+    }
     // Packed quickly: nobody carries it anywhere.
     read(
         command("dpkg-deb")

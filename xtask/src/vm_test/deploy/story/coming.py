@@ -50,6 +50,7 @@ def traces():
         "units": [line.split()[0] for line in output("systemctl", "list-units", "--all", "--plain", "--no-legend", "weir*").splitlines()],
         "run": sorted(path for path in glob.glob("/run/**/*weir*", recursive=True) if not path.startswith("/run/story/")),
         "users": [line for line in read("/etc/passwd").splitlines() + read("/etc/group").splitlines() if "weir" in line],
+        "names": sh("find /home /tmp /var/lib/systemd /etc/systemd -name '*weir*'").splitlines(),
         "processes": sh("ps -eo args= | grep '[w]eir-' || true").splitlines(),
     }
 
@@ -58,7 +59,7 @@ def nothing_of_weir_is_there():
     found = files()
     check(not [path for path in found if "weir" in path], "there are files of Weir")
     before = traces()
-    for name in ("cgroups", "pins", "units", "run", "users", "processes"):
+    for name in ("cgroups", "pins", "units", "run", "users", "names", "processes"):
         check(not before[name], f"{name}: {before[name]}")
     write(FILES, json.dumps({"files": found, "traces": before}))
     return f"{read('/etc/debian_version').strip()}, {output('systemctl', '--version').splitlines()[0]}, {len(found)} paths"

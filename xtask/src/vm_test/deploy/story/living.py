@@ -90,7 +90,7 @@ def tree():
 
 def replaced(what, patience=PATIENCE):
     """Has the agent replaced under load, and checks that nobody noticed. Returns what the load saw."""
-    before, old = web(), unit("weir-agent", "MainPID")
+    before, old, lost = web(), unit("weir-agent", "MainPID"), dropped("web")
     load = Load(web_port())
     what()
 
@@ -102,9 +102,19 @@ def replaced(what, patience=PATIENCE):
     # Some more requests that the new agent's data plane carries.
     time.sleep(5)
     said = load.end()
+    # TCP says again what was lost, and nobody at its ends notices.
+    check(dropped("web") == lost, f"packets were dropped: {lost} became {dropped('web')}")
     after = web()
     check(after["state"] == before["state"], f"the container is another: {before['state']} became {after['state']}")
     return said
+
+
+def dropped(name):
+    """Returns the counters of a container's packets that were dropped, as far as they are above zero."""
+    lines = get("http://127.0.0.1:9464/metrics").splitlines()
+    found = [line for line in lines if line.startswith("weir_agent_container_network_dropped_packets_total{") and f'container="{name}"' in line]
+    check(found, f"there are no counters of {name}")
+    return [line for line in found if not line.endswith(" 0")]
 
 
 def a_restart_under_load_loses_nothing():
@@ -161,28 +171,51 @@ def version(package):
 
 def an_upgrade_under_load_loses_nothing():
     old = version("weir-agent")
-    said = replaced(lambda: sh("apt-get install --yes --no-install-recommends /run/story/new/weir-agent_*.deb /run/story/new/weir-scheduler_*.deb"))
+    # The new one brings another agent.toml, and that of this node was changed, too: it stays.
+    keep, own = "--option Dpkg::Options::=--force-confold", read("/etc/weir/agent.toml")
+    said = replaced(lambda: sh(f"apt-get install --yes --no-install-recommends {keep} /run/story/new/weir-agent_*.deb /run/story/new/weir-scheduler_*.deb"))
+    check(read("/etc/weir/agent.toml") == own, "agent.toml of this node was changed")
+    check(read("/etc/weir/agent.toml.dpkg-dist") != own, "it did not bring another agent.toml")
     new = version("weir-agent")
     check(new != old, f"it is {old} still")
     active("weir-scheduler")
     # And back, as the guide for operators has it.
-    back = replaced(lambda: sh("apt-get install --yes --no-install-recommends --allow-downgrades /run/story/old/weir-agent_*.deb"))
+    back = replaced(lambda: sh(f"apt-get install --yes --no-install-recommends {keep} --allow-downgrades /run/story/old/weir-agent_*.deb"))
     check(version("weir-agent") == old, "it was not put back")
-    sh("apt-get install --yes --no-install-recommends /run/story/new/weir-agent_*.deb")
+    sh(f"apt-get install --yes --no-install-recommends {keep} /run/story/new/weir-agent_*.deb")
     wait("the agent is registered", node_is_here)
     web()
     return f"{old} to {new}: {said}; and back: {back}"
 
 
 def what_is_missing_is_said_at_installation():
-    shipped = read("/etc/weir/agent.toml")
+    shipped, process = read("/etc/weir/agent.toml"), unit("weir-agent", "MainPID")
     write("/etc/weir/agent.toml", shipped.replace('# executor = ""', 'executor = "/nonexistent/executor"'))
     said = sh("dpkg-reconfigure --frontend noninteractive weir-agent")
     check("This node cannot run containers as it is" in said, said)
     check(re.search(r"^MISSING\s+executor", said, re.M), said)
+    check("The former agent goes on" in said and unit("weir-agent", "MainPID") == process, f"an agent that works was ended: {said}")
     write("/etc/weir/agent.toml", shipped)
-    run("systemctl", "reset-failed", "weir-agent")
     run("systemctl", "restart", "weir-agent")
     active("weir-agent")
     wait("the agent is registered", node_is_here)
+    web()
+
+
+def a_configuration_that_makes_no_sense_is_tried_once():
+    for name, package in (("weir-agent", "agent"), ("weir-scheduler", "scheduler")):
+        path = f"/etc/weir/{package}.toml"
+        shipped, process = read(path), unit(name, "MainPID")
+        write(path, shipped + "\n[nonsense]\n")
+        said = sh(f"dpkg-reconfigure --frontend noninteractive {name}")
+        check("nonsense" in said and f"The former {package} goes on" in said, said)
+        check(unit(name, "MainPID") == process, f"{name} that works was ended: {said}")
+        run("systemctl", "restart", name, status=1)
+        wait(f"systemd gives {name} up", lambda: unit(name, "ActiveState") == "failed")
+        check(unit(name, "ExecMainStatus") == "64", unit(name, "ExecMainStatus"))
+        check(unit(name, "NRestarts") == "0", f"{name} was tried again {unit(name, 'NRestarts')} times")
+        write(path, shipped)
+        run("systemctl", "start", name)
+        active(name)
+        wait("the agent is registered", node_is_here)
     web()

@@ -41,6 +41,7 @@ BEFORE = [
     living.a_reload_reads_new_certificates,
     living.an_upgrade_under_load_loses_nothing,
     living.what_is_missing_is_said_at_installation,
+    living.a_configuration_that_makes_no_sense_is_tried_once,
     hardening.attempts_succeed_where_nothing_is_closed,
     hardening.every_directive_alone_closes_what_it_is_for,
     hardening.what_a_service_leaves_in_memory_is_removed,

@@ -213,6 +213,18 @@ pub(crate) const FAMILIES: &[Family] = &[
         },
     },
     Family {
+        name: "credential_reload_failing",
+        help: "1 while the credential files as they are now cannot be used; the former ones are in force until they end, and the log says why.",
+        kind: Kind::Gauge,
+        labels: &[],
+        samples: |snapshot| {
+            some(snapshot, |report| {
+                let state = report.credentials.as_ref()?.borrow();
+                Some(flag(state.last_error.is_some()))
+            })
+        },
+    },
+    Family {
         name: "credential_reloads_total",
         help: "Changed files of credentials, by what came of them; while the last failed, the old ones are in force.",
         kind: Kind::Counter,

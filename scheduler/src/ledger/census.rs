@@ -8,6 +8,19 @@ use super::agent::AgentPresence;
 use super::framework::FrameworkPresence;
 use super::state::Ledger;
 
+/// How many agents were given up since the start, by who gave them up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RemovedAgents {
+    /// The scheduler: they were away for too long, and their tasks are lost.
+    pub timed_out: u64,
+    /// Their nodes registered as new agents.
+    pub replaced: u64,
+    /// Operators.
+    pub by_operator: u64,
+    /// They left, with nothing running.
+    pub left: u64,
+}
+
 /// How much there is of everything that the ledger holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
@@ -17,6 +30,8 @@ pub struct Census {
     pub agents_away: usize,
     /// Agents that were away for too long and are not given up, because most are away.
     pub agents_spared: usize,
+    /// Agents that were given up.
+    pub agents_removed: RemovedAgents,
     /// Frameworks that are connected.
     pub frameworks_connected: usize,
     /// Frameworks that are away.
@@ -45,6 +60,7 @@ impl Ledger {
             errands: self.errands.by_number.len(),
             backlog: self.backlog(),
             agents_spared: self.agents.spared.len(),
+            agents_removed: self.removed,
             ..Census::default()
         };
         for agent in self.agents.by_id.values() {

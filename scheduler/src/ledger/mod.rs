@@ -80,7 +80,7 @@ mod length;
 mod task;
 mod timers;
 
-pub use census::Census;
+pub use census::{Census, RemovedAgents};
 pub use input::{Input, Moment, Peer, SessionId};
 pub use issue::Seed;
 pub use outbox::{Batch, Message, Outgoing, Written};

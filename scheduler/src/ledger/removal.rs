@@ -102,6 +102,13 @@ impl Ledger {
         }
         self.forget_estimate_end(id, &agent.lent);
         self.drop_row(RowKey::Agent(id));
+        let removed = match &removal {
+            Removal::TimedOut => &mut self.removed.timed_out,
+            Removal::Replaced => &mut self.removed.replaced,
+            Removal::ByOperator(_) => &mut self.removed.by_operator,
+            Removal::Left => &mut self.removed.left,
+        };
+        *removed += 1;
         let who = match &removal {
             Removal::TimedOut => Actor::Scheduler,
             Removal::Replaced | Removal::Left => Actor::Agent(name.clone()),

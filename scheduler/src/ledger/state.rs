@@ -12,6 +12,7 @@ use weir_resources::Role;
 
 use super::agent::Agents;
 use super::answers::Answers;
+use super::census::RemovedAgents;
 use super::errand::Errands;
 use super::framework::{FrameworkPresence, Frameworks};
 use super::input::{Input, Moment, SessionId};
@@ -59,6 +60,7 @@ pub struct Ledger {
     /// How often the allocator was asked for grants, and how many it gave: for metrics.
     pub(super) rounds: u64,
     pub(super) grants: u64,
+    pub(super) removed: RemovedAgents,
 }
 
 impl Ledger {
@@ -89,6 +91,7 @@ impl Ledger {
             allocator,
             rounds: 0,
             grants: 0,
+            removed: RemovedAgents::default(),
         }
     }
 

@@ -8,7 +8,7 @@ use prometheus::{
 use weir_protocol::operator::OperatorAnswer;
 use weir_protocol::{FrameworkEvent, OperationOutcome, TaskState};
 
-use crate::ledger::{Census, Message, Peer};
+use crate::ledger::{Census, Message, Peer, RemovedAgents};
 
 /// What is counted of sessions and of the ledger.
 #[derive(Clone, Debug)]
@@ -23,6 +23,7 @@ pub struct SessionMetrics {
     operator_answers: IntCounterVec,
     agents: IntGaugeVec,
     agents_spared: IntGauge,
+    agents_removed: IntCounterVec,
     frameworks: IntGaugeVec,
     tasks: IntGaugeVec,
     offers: IntGauge,
@@ -116,6 +117,11 @@ impl SessionMetrics {
                 "ledger_agents_spared",
                 "Agents that were away for too long and are kept, because more than half of all are away: more than 0 means that the scheduler is cut off, and that no agent is removed by itself",
             )?,
+            agents_removed: counters(
+                "ledger_agents_removed_total",
+                "Agents that were given up: timed_out were away for too long, and their tasks are lost",
+                "reason",
+            )?,
             frameworks: gauges("ledger_frameworks", "Frameworks", "presence", &presence)?,
             tasks: gauges(
                 "ledger_tasks",
@@ -149,6 +155,7 @@ impl SessionMetrics {
                 "How often it granted what is free on an agent to a framework; each is an offer that is then made",
             )?,
         };
+        metrics.count_removed(RemovedAgents::default());
         for outcome in ["accepted", "finished", "failed"] {
             metrics.operations.with_label_values(&[outcome]);
         }
@@ -279,6 +286,7 @@ impl SessionMetrics {
         }
         self.agents_spared.set(count(census.agents_spared));
         self.offers.set(count(census.offers));
+        self.count_removed(census.agents_removed);
         // They only grow, and this is the only task that counts them.
         self.allocator_rounds
             .inc_by(census.rounds.saturating_sub(self.allocator_rounds.get()));
@@ -286,6 +294,24 @@ impl SessionMetrics {
             .inc_by(census.grants.saturating_sub(self.allocator_grants.get()));
         self.errands.set(count(census.errands));
         self.backlog.set(count(census.backlog));
+    }
+
+    fn count_removed(&self, removed: RemovedAgents) {
+        let RemovedAgents {
+            timed_out,
+            replaced,
+            by_operator,
+            left,
+        } = removed;
+        for (reason, count) in [
+            ("timed_out", timed_out),
+            ("replaced", replaced),
+            ("operator", by_operator),
+            ("left", left),
+        ] {
+            let counter = self.agents_removed.with_label_values(&[reason]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
     }
 }
 

@@ -153,7 +153,7 @@ fn names_follow_the_conventions() {
 
 #[test]
 fn labels_have_words_of_the_source_only_and_few() {
-    let known = BTreeSet::from(["check", "kind", "outcome", "presence", "state"]);
+    let known = BTreeSet::from(["check", "kind", "outcome", "presence", "reason", "state"]);
     for family in families() {
         if let Some((name, values)) = label(&family) {
             assert!(known.contains(name.as_str()), "{}: {name}", family.name());

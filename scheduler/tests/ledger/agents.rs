@@ -106,6 +106,7 @@ fn no_agent_is_given_up_while_most_are_away_for_then_it_is_the_scheduler_that_is
     assert_eq!(world.ledger.census().agents_spared, 1);
     // The third alone is given up.
     let lost = world.agent_id(N3);
+    assert_eq!(world.ledger.census().agents_removed.timed_out, 0);
     world.advance_secs(75);
     let heard = world.heard(fw);
     assert!(
@@ -114,6 +115,7 @@ fn no_agent_is_given_up_while_most_are_away_for_then_it_is_the_scheduler_that_is
             .any(|event| matches!(event, FrameworkEvent::AgentLost { id, .. } if *id == lost))
     );
     assert_eq!(world.ledger.census().agents_spared, 0);
+    assert_eq!(world.ledger.census().agents_removed.timed_out, 1);
 }
 
 #[test]

@@ -19,10 +19,10 @@ use anyhow::Result;
 use self::disk::Disk;
 use self::verdict::Verdict;
 use super::guest::{Accelerator, Emulator, Left};
-use super::matrix::Matrix;
+use super::matrix::{Kernel, Matrix};
 use super::record::{self, Table};
 use super::verdict::word as last_word;
-use super::{Arguments, Bench, console, insist, word};
+use super::{Arguments, Bench, console, insist, keep_to_oneself, word};
 use crate::dist;
 use crate::interrupt::Interrupt;
 
@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Arguments, matrix: &Matrix, interrupt: &Interrupt)
     let mut rows = BTreeMap::new();
     let mut accelerator = None;
     for kernel in kernels {
-        let disk = disk::disk(&bench.mirror, &bench.below, kernel)?;
+        let disk = bench.disk(kernel)?;
         let accelerator = match accelerator {
             Some(known) => known,
             None if Path::new("/dev/kvm").exists() => {
@@ -72,6 +72,14 @@ pub(super) fn run(arguments: &Arguments, matrix: &Matrix, interrupt: &Interrupt)
     }
     print!("\n{}", verdict::table(&verdicts));
     bench.close(verdicts.iter().map(|verdict| &verdict.problems))
+}
+
+impl Bench {
+    /// Returns the disk of a kernel, made now if there is none. Two that made it in one place would take it from under each other.
+    fn disk(&self, kernel: &Kernel) -> Result<Disk> {
+        let _kept = keep_to_oneself(&self.below)?;
+        disk::disk(&self.mirror, &self.below, kernel)
+    }
 }
 
 fn boot(

@@ -1,7 +1,7 @@
 //! What is wrong in the log of a kernel.
 
 /// What a kernel writes when it found a fault in itself.
-const FAULTS: [&str; 17] = [
+const FAULTS: [&str; 18] = [
     "WARNING: ",
     "BUG: ",
     "BUG at ",
@@ -16,6 +16,7 @@ const FAULTS: [&str; 17] = [
     "rcu_sched self-detected stall",
     "rcu_preempt self-detected stall",
     "detected stalls on CPUs",
+    "detected expedited stalls on CPUs",
     "soft lockup",
     "blocked for more than",
     "unregister_netdevice: waiting for",

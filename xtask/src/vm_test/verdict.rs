@@ -43,11 +43,31 @@ struct Check {
 }
 
 impl Verdict {
-    /// Counts as a problem that no test said how much the verifier looked at.
-    pub(super) fn demand_verified(&mut self) {
+    /// Counts as a problem what a run without a filter must have said and did not: what doctor found, how much the verifier
+    /// looked at, and a test for each word by which the matrix chooses them.
+    pub(super) fn demand_all(&mut self, suites: &[Suite], output: &str) {
+        if !output.contains(&format!("{MARK}doctor ")) {
+            let problem = "doctor did not say what the kernel has";
+            self.problems.push(problem.to_owned());
+        }
         if self.verified.is_empty() {
             let problem = "no test said how much the verifier looked at";
             self.problems.push(problem.to_owned());
+        }
+        let mark = format!("{MARK}suite ");
+        for (suite, said) in suites.iter().zip(output.split(&mark).skip(1)) {
+            let tests: Vec<&str> = said
+                .lines()
+                .filter_map(|line| line.strip_prefix("test "))
+                .collect();
+            let unknown = suite
+                .only
+                .iter()
+                .filter(|word| tests.iter().all(|test| !test.contains(word.as_str())));
+            self.problems.extend(unknown.map(|word| {
+                let Suite { test, .. } = suite;
+                format!("no test of `{test}` has `{word}` in its name; was it renamed?")
+            }));
         }
     }
 }
@@ -250,13 +270,6 @@ weir-vm: done\r
     }
 
     fn judged(output: &str, console: &str, end: End) -> Verdict {
-        let suite = Suite {
-            test: "network".to_owned(),
-            attach: Attach::Auto,
-            programs: Vec::new(),
-            only: Vec::new(),
-            smoke: Vec::new(),
-        };
         let left = Left {
             end,
             output: output.to_owned(),
@@ -265,7 +278,43 @@ weir-vm: done\r
             boot: None,
             whole: Duration::from_secs(3),
         };
-        judge(&kernel(), &[suite], &left)
+        judge(&kernel(), &[suite(&[])], &left)
+    }
+
+    fn suite(only: &[&str]) -> Suite {
+        Suite {
+            test: "network".to_owned(),
+            attach: Attach::Auto,
+            programs: Vec::new(),
+            only: only.iter().map(|word| (*word).to_owned()).collect(),
+            smoke: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_a_whole_run_does_not_say_is_a_problem() {
+        let demanded = |output: &str, only: &[&str]| {
+            let mut verdict = judged(output, "", End::Own);
+            let judged = verdict.problems.len();
+            verdict.demand_all(&[suite(only), suite(&["b"])], output);
+            verdict.problems.split_off(judged)
+        };
+        let twice = GOOD.replace(
+            "weir-vm: done",
+            "weir-vm: suite \r\ntest b ... ok\r\nweir-vm: done",
+        );
+        assert_eq!(demanded(&twice, &["a"]), Vec::<String>::new());
+        // That of another suite is not its own.
+        let problems = demanded(&twice, &["a", "b"]);
+        assert!(
+            matches!(&problems[..], [one] if one.contains("has `b` in its name")),
+            "{problems:?}"
+        );
+        let mute = twice
+            .replace("weir-vm: doctor", "")
+            .replace("weir-verified: ", "");
+        let problems = demanded(&mute, &[]);
+        assert!(matches!(&problems[..], [_, _]), "{problems:?}");
     }
 
     #[test]

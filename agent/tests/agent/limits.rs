@@ -14,6 +14,7 @@ use weir_sys::cgroup::{Cgroup, find_hierarchy};
 use crate::command::is_running;
 use crate::node::{Node, eventually};
 use crate::puppet::PYTHON;
+use crate::statistics::metrics;
 
 /// Goes on for as long as a test; a guest has no `sleep` but the shell's own.
 const IDLE: [&str; 3] = ["/bin/sh", "-c", "sleep 1000"];
@@ -176,6 +177,72 @@ fn a_disk_that_cannot_be_limited_is_refused_with_what_to_do() {
         "{told}"
     );
     node.assert_exact();
+}
+
+#[test]
+fn memory_in_steps_swap_and_weights_change_while_a_container_runs() {
+    let test = "memory_in_steps_swap_and_weights_change_while_a_container_runs";
+    if !has(test, &["memory", "io"]) {
+        return;
+    }
+    let node = Node::new();
+    let view = node.start_container(&["--name", "web", "--mem", "64M"], &IDLE);
+    let cgroup = cgroup(&node, &view);
+    let is = |expected: [&str; 5]| {
+        let found = [
+            file(&cgroup, "task/memory.high"),
+            file(&cgroup, "task/memory.low"),
+            file(&cgroup, "memory.low"),
+            file(&cgroup, "task/memory.swap.max"),
+            file(&cgroup, "io.weight"),
+        ];
+        assert_eq!(found, expected);
+        assert!(is_running(&node.find("web").unwrap()));
+    };
+    let update = |change: &[&str]| node.weir(&[&["update", "web"], change].concat()).ok();
+    is(["max", "0", "0", "0", "default 100"]);
+    let steps = ["--mem-high", "32M", "--mem-low", "16M", "--swap", "8M"];
+    update(&[&steps[..], &["--io-weight", "300"]].concat());
+    is(["33554432", "16777216", "16777216", "8388608", "default 300"]);
+    let less = ["--mem-high", "24M", "--mem-low", "8M", "--swap", "4M"];
+    update(&less);
+    is(["25165824", "8388608", "8388608", "4194304", "default 300"]);
+    update(&[
+        "--mem-high",
+        "none",
+        "--mem-low",
+        "none",
+        "--io-weight",
+        "none",
+    ]);
+    is(["max", "0", "0", "4194304", "default 100"]);
+}
+
+#[test]
+fn a_process_that_the_kernel_kills_for_memory_is_counted() {
+    let test = "a_process_that_the_kernel_kills_for_memory_is_counted";
+    if !has(test, &["memory"]) {
+        return;
+    }
+    let node = Node::new();
+    let web = node.start_puppet(&["--name", "web"]);
+    let kills = || metrics(&node)["weir_agent_container_oom_kills_total{container=\"web\"}"];
+    assert!(kills().abs() < f64::EPSILON);
+    // It has no limit of its own, with which all of it would be killed; all containers together have one.
+    let all = node.cgroup();
+    let held: u64 = file(&all, "memory.current").parse().unwrap();
+    let limit = held + (48 << 20);
+    fs::write(all.join("memory.max"), limit.to_string()).unwrap();
+    web.says(
+        "child = os.fork()\n\
+         if child == 0:\n\
+        \x20   held = b'x' * (256 << 20)\n\
+        \x20   os._exit(0)\n\
+         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))",
+        "-9",
+    );
+    eventually("it is counted", || (kills() >= 1.0).then_some(()));
+    assert!(is_running(&node.find("web").unwrap()));
 }
 
 /// A disk that nobody else uses, and its number.

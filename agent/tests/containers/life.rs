@@ -8,10 +8,12 @@ use std::time::Duration;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 use weir_agent::container::{
-    ContainerError, Kill, LaunchRequest, PortsWanted, Refusal, State, StepError,
+    ContainerError, ContainerId, Kill, LaunchRequest, PortsWanted, Refusal, State, StepError,
+    TaskLaunch, TaskName, TaskPart,
 };
 use weir_executor::record::Outcome;
 use weir_executor::spec::NetworkMode;
+use weir_sys::cgroup::{Cgroup, find_hierarchy};
 
 use crate::bench::{Bench, DEADLINE, FakeNetwork, shell};
 
@@ -61,6 +63,46 @@ async fn a_task_runs_and_its_end_is_known() {
         outcome(&agent.containers.find("web").unwrap().state),
         Some(&ended.outcome)
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revocable_task_has_what_nobody_else_wants() {
+    let root = Cgroup::open(&find_hierarchy().unwrap()).unwrap();
+    let found = root.controllers().unwrap();
+    if ["cpu", "io"]
+        .iter()
+        .any(|name| !found.iter().any(|one| one == name))
+    {
+        eprintln!(
+            "weir-skip: a_revocable_task_has_what_nobody_else_wants: no cpu and io controllers in cgroup v2"
+        );
+        return;
+    }
+    let bench = Bench::new();
+    let agent = bench.start().await;
+    for (name, is_revocable, idle, weight) in [
+        ("regular", false, "0", "default 100"),
+        ("revocable", true, "1", "default 1"),
+    ] {
+        let task = TaskLaunch {
+            id: ContainerId::from_random(u64::from(is_revocable)),
+            request: shell(name, "sleep 1000"),
+            part: TaskPart {
+                name: TaskName {
+                    framework: "f".to_owned(),
+                    task: name.to_owned(),
+                },
+                kill_grace_ms: 0,
+                volumes: Vec::new(),
+                is_revocable,
+            },
+        };
+        let view = agent.containers.launch_task(task).await.unwrap();
+        let cgroup = bench.cgroup_parent().join(view.id.as_str());
+        let file = |name| fs::read_to_string(cgroup.join(name)).unwrap();
+        assert_eq!(file("cpu.idle").trim(), idle, "{name}");
+        assert_eq!(file("io.weight").trim(), weight, "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -287,11 +287,8 @@ impl SessionMetrics {
         self.agents_spared.set(count(census.agents_spared));
         self.offers.set(count(census.offers));
         self.count_removed(census.agents_removed);
-        // They only grow, and this is the only task that counts them.
-        self.allocator_rounds
-            .inc_by(census.rounds.saturating_sub(self.allocator_rounds.get()));
-        self.allocator_grants
-            .inc_by(census.grants.saturating_sub(self.allocator_grants.get()));
+        raise(&self.allocator_rounds, census.rounds);
+        raise(&self.allocator_grants, census.grants);
         self.errands.set(count(census.errands));
         self.backlog.set(count(census.backlog));
     }
@@ -309,10 +306,14 @@ impl SessionMetrics {
             ("operator", by_operator),
             ("left", left),
         ] {
-            let counter = self.agents_removed.with_label_values(&[reason]);
-            counter.inc_by(count.saturating_sub(counter.get()));
+            raise(&self.agents_removed.with_label_values(&[reason]), count);
         }
     }
+}
+
+/// Has a counter show what the ledger has counted: that only grows, and one task alone asks.
+fn raise(counter: &IntCounter, to: u64) {
+    counter.inc_by(to.saturating_sub(counter.get()));
 }
 
 impl Drop for Counted {

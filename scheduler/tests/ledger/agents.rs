@@ -4,6 +4,8 @@ use weir_protocol::{
     AgentEvent, AgentId, ErrorCode, FrameworkCall, FrameworkEvent, Reason, RescindReason, TaskState,
 };
 
+use weir_scheduler::ledger::RemovedAgents;
+
 use super::make;
 use super::node::Node;
 use super::world::{Fw, NodeNumber, World};
@@ -106,7 +108,10 @@ fn no_agent_is_given_up_while_most_are_away_for_then_it_is_the_scheduler_that_is
     assert_eq!(world.ledger.census().agents_spared, 1);
     // The third alone is given up.
     let lost = world.agent_id(N3);
-    assert_eq!(world.ledger.census().agents_removed.timed_out, 0);
+    assert_eq!(
+        world.ledger.census().agents_removed,
+        RemovedAgents::default()
+    );
     world.advance_secs(75);
     let heard = world.heard(fw);
     assert!(
@@ -115,7 +120,13 @@ fn no_agent_is_given_up_while_most_are_away_for_then_it_is_the_scheduler_that_is
             .any(|event| matches!(event, FrameworkEvent::AgentLost { id, .. } if *id == lost))
     );
     assert_eq!(world.ledger.census().agents_spared, 0);
-    assert_eq!(world.ledger.census().agents_removed.timed_out, 1);
+    assert_eq!(
+        world.ledger.census().agents_removed,
+        RemovedAgents {
+            timed_out: 1,
+            ..RemovedAgents::default()
+        }
+    );
 }
 
 #[test]
@@ -147,6 +158,13 @@ fn what_was_lost_with_the_disk_of_an_agent_is_told() {
         _ => None,
     });
     assert_eq!(update, Some((TaskState::Lost, Some(Reason::AgentRemoved))));
+    assert_eq!(
+        world.ledger.census().agents_removed,
+        RemovedAgents {
+            replaced: 1,
+            ..RemovedAgents::default()
+        }
+    );
 }
 
 #[test]
@@ -290,6 +308,13 @@ fn an_agent_that_leaves_is_forgotten_and_may_return() {
         heard.iter().any(
             |event| matches!(event, FrameworkEvent::AgentLost { id: lost, .. } if *lost == id)
         )
+    );
+    assert_eq!(
+        world.ledger.census().agents_removed,
+        RemovedAgents {
+            left: 1,
+            ..RemovedAgents::default()
+        }
     );
     world.register(N2);
     assert_eq!(world.agent_id(N2), id);

@@ -379,6 +379,7 @@ fn a_removed_agent_is_shut_down_and_its_tasks_are_lost() {
     let updates = world.updates(fw);
     assert_eq!(updates[0].state, TaskState::Lost);
     assert_eq!(updates[0].reason, Some(Reason::AgentRemovedByOperator));
+    assert_eq!(world.ledger.census().agents_removed.by_operator, 1);
     assert!(world.node(N1).tasks.is_empty());
     assert_eq!(world.node(N1).id, None);
     let answer = world.ask(

@@ -56,9 +56,6 @@ fn replace(file: &str, benchmark: &str, section: &str) -> Result<String> {
 /// Returns what one has to know to compare.
 fn circumstances(command_line: &str) -> Result<String> {
     let date = read(command("date").args(["--utc", "--iso-8601=minutes"]))?;
-    // A checkout without git has no revision to tell.
-    let revision = read(command("git").args(["describe", "--always", "--dirty=, with changes"]))
-        .unwrap_or_else(|_no_git| "unknown".to_owned());
     let kernel = read(command("uname").args(["--kernel-release", "--machine"]))?;
     let processors = fs::read_to_string("/proc/cpuinfo").context("cannot read /proc/cpuinfo")?;
     let memory = fs::read_to_string("/proc/meminfo").context("cannot read /proc/meminfo")?;
@@ -79,7 +76,7 @@ fn circumstances(command_line: &str) -> Result<String> {
 | kernel | {kernel} |
 ",
         date = date.trim(),
-        revision = revision.trim(),
+        revision = tree::revision(),
         model = value(&processors, "model name").unwrap_or("an unnamed processor"),
         gibibytes = (kibibytes + 512 * 1024) / (1024 * 1024),
         kernel = kernel.trim(),

@@ -122,3 +122,45 @@ pub fn examine(config: &Config) -> Report {
     checks.extend(network::checks(&config.network));
     Report::new(checks)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Checks of how the node is set up, which are the same on every kernel.
+    const OF_THE_NODE: &[&str] = &[
+        "root",
+        "kernel",
+        "bpffs",
+        "containers' cgroup",
+        "executor",
+        "state directory",
+        "port plan",
+        "ports in use",
+        "uplinks",
+        "firewall",
+        "translated ports",
+        "Kubernetes NodePorts",
+        "other programs on the uplinks",
+    ];
+
+    #[test]
+    fn what_depends_on_the_kernel_is_in_the_table_of_features() {
+        let document = concat!(env!("CARGO_MANIFEST_DIR"), "/../agent-ebpf/ARCHITECTURE.md");
+        let document = std::fs::read_to_string(document).unwrap();
+        let (_, table) = document.split_once("checks of `doctor`").unwrap();
+        let rows = table.lines().skip(2);
+        let told: Vec<&str> = rows
+            .take_while(|line| line.starts_with('|'))
+            .filter_map(|row| row.split('|').nth(2))
+            .flat_map(|cell| cell.trim().split(", "))
+            .collect();
+        for check in examine(&Config::default()).checks {
+            assert!(
+                told.contains(&check.name) != OF_THE_NODE.contains(&check.name),
+                "`{}`: say in agent-ebpf/ARCHITECTURE.md since when kernels have it and what replaces it, or name it here",
+                check.name
+            );
+        }
+    }
+}

@@ -1,8 +1,9 @@
 //! What does not concern the network's programs.
 
 use std::fs;
+use std::io;
 use std::os::fd::AsFd as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
@@ -137,15 +138,51 @@ fn cgroups(config: &CgroupConfig) -> Vec<Check> {
             feature.degraded(detail, lost + for_all)
         });
     }
-    checks.extend(refinements(&place.parent, &controllers));
+    let sample = Sample::find(root, &place.parent);
+    if let Ok(sample) = &sample {
+        checks.extend(refinements(&sample.path, &controllers));
+    }
     checks.push(delegation(&place));
-    checks.push(kill_file(root, &place.parent));
+    checks.push(kill_file(root, &sample));
     checks
 }
 
-/// Says what of the memory and io controllers this kernel has. Where neither acts, and before the first agent was started,
-/// there is nothing to say.
-fn refinements(parent: &Path, controllers: &[String]) -> Vec<Check> {
+/// A cgroup to look into: where containers are or will be, or one that is made to look and taken away.
+///
+/// The root of the hierarchy lacks files that every other cgroup has, whatever the kernel.
+struct Sample {
+    path: PathBuf,
+    made: bool,
+}
+
+impl Sample {
+    fn find(root: &Path, parent: &Path) -> io::Result<Self> {
+        let below = |path: &&Path| path.starts_with(root) && *path != root;
+        let there = parent
+            .ancestors()
+            .take_while(below)
+            .find(|path| path.exists());
+        if let Some(path) = there {
+            let path = path.to_owned();
+            return Ok(Self { path, made: false });
+        }
+        let path = root.join(format!("weir-doctor-{}", gettid()));
+        fs::create_dir(&path)?;
+        Ok(Self { path, made: true })
+    }
+}
+
+impl Drop for Sample {
+    fn drop(&mut self) {
+        if self.made {
+            // Nothing was put into it; what holds it could be no process of ours.
+            fs::remove_dir(&self.path).ok();
+        }
+    }
+}
+
+/// Says what of the memory and io controllers this kernel has. There is nothing to say where neither acts.
+fn refinements(sample: &Path, controllers: &[String]) -> Vec<Check> {
     const SWAP: Feature = Feature::new(
         "swap by cgroup",
         "making --mem a limit of all memory, whether in RAM or swapped out",
@@ -154,13 +191,15 @@ fn refinements(parent: &Path, controllers: &[String]) -> Vec<Check> {
         "weights of disks",
         "dividing disks by --io-weight, and leaving revocable tasks the rest",
     );
-    let Ok(parent) = Cgroup::open(parent) else {
+    let Ok(cgroup) = Cgroup::open(sample) else {
         return vec![];
     };
-    let acts = |name| controllers.iter().any(|found| found == name);
+    // A controller may be there for the agent to pass on, and not act where it is looked.
+    let acts =
+        |name, file| controllers.iter().any(|found| found == name) && sample.join(file).exists();
     let mut checks = vec![];
-    if acts("memory") {
-        checks.push(if parent.limits_swap() {
+    if acts("memory", "memory.max") {
+        checks.push(if cgroup.limits_swap() {
             SWAP.ok("memory.swap.max")
         } else {
             SWAP.degraded(
@@ -169,8 +208,8 @@ fn refinements(parent: &Path, controllers: &[String]) -> Vec<Check> {
             )
         });
     }
-    if acts("io") {
-        checks.push(if parent.weighs_io() {
+    if acts("io", "io.max") {
+        checks.push(if cgroup.weighs_io() {
             WEIGHTS.ok("offered; they count on a disk whose scheduler is BFQ, or for which iocost is on")
         } else {
             WEIGHTS.degraded(
@@ -203,29 +242,15 @@ fn delegation(place: &Place) -> Check {
     }
 }
 
-/// Looks where containers are or will be, or in a cgroup that is made to look and taken away.
-///
-/// The root of the hierarchy has no `cgroup.kill`, whatever the kernel; every other cgroup has.
-fn kill_file(root: &Path, parent: &Path) -> Check {
+fn kill_file(root: &Path, sample: &io::Result<Sample>) -> Check {
     const KILL: Feature = Feature::new(
         "cgroup.kill",
         "ending all processes of a container at one stroke, also while they fork",
     );
     const LOST: &str = "containers are killed process by process, which takes longer";
-    const FILE: &str = "cgroup.kill";
-    let mut above = parent.ancestors().take_while(|path| path.starts_with(root));
-    let found = if above.any(|path| path.join(FILE).exists()) {
-        Ok(true)
-    } else {
-        let tried = root.join(format!("weir-doctor-{}", gettid()));
-        fs::create_dir(&tried).and_then(|()| {
-            let found = tried.join(FILE).exists();
-            fs::remove_dir(&tried).map(|()| found)
-        })
-    };
-    match found {
-        Ok(true) => KILL.ok("there"),
-        Ok(false) => KILL.degraded("not there; it came with 5.14", LOST),
+    match sample {
+        Ok(sample) if sample.path.join("cgroup.kill").exists() => KILL.ok("there"),
+        Ok(_) => KILL.degraded("not there; it came with 5.14", LOST),
         Err(error) => KILL.degraded(
             format!(
                 "cannot make a cgroup in {} to look: {error}",
@@ -362,14 +387,15 @@ mod tests {
         let root = Place::find(&CgroupConfig::default())
             .expect("this test needs cgroup v2")
             .root;
-        let check = kill_file(&root, &root.join("weir-of-nobody/containers"));
+        let look = |root: &Path, parent: &Path| kill_file(root, &Sample::find(root, parent));
+        let check = look(&root, &root.join("weir-of-nobody/containers"));
         assert_eq!(check.status, Status::Ok, "as root on 5.14: {check:?}");
         assert_eq!(check.detail, "there");
         assert!(!root.join(format!("weir-doctor-{}", gettid())).exists());
 
         // A directory that is no cgroup has none, wherever it is looked for.
         let plain = tempfile::tempdir().unwrap();
-        let check = kill_file(plain.path(), &plain.path().join("weir"));
+        let check = look(plain.path(), &plain.path().join("weir"));
         assert_eq!(check.status, Status::Degraded, "{check:?}");
         assert!(fs::read_dir(plain.path()).unwrap().next().is_none());
     }

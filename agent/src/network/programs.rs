@@ -411,3 +411,100 @@ pub(crate) fn remove_pins(pins: &Path) -> Result<(), ProgramsError> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+    use std::time::Duration;
+
+    use nix::mount::{MsFlags, mount};
+    use weir_abi::Node;
+    use weir_sys::cgroup::{self, Cgroup};
+    use weir_sys::{mount as mounts, netns};
+
+    use super::*;
+    use crate::network::tables::Tables;
+
+    /// What a node is made of for one program, and what must go again, also when the test fails.
+    struct Bench {
+        directory: tempfile::TempDir,
+        cgroup: Cgroup,
+    }
+
+    impl Bench {
+        fn new(name: &str) -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            mount(
+                Some("bpf"),
+                directory.path(),
+                Some("bpf"),
+                MsFlags::empty(),
+                None::<&str>,
+            )
+            .expect("this test mounts, and loads programs: run it as root");
+            let name = format!("weir-test-{}-{name}", std::process::id());
+            let hierarchy = cgroup::find_hierarchy().unwrap();
+            let cgroup = Cgroup::create(&hierarchy.join(name)).unwrap();
+            Self { directory, cgroup }
+        }
+    }
+
+    impl Drop for Bench {
+        fn drop(&mut self) {
+            self.cgroup.remove(Duration::from_secs(60)).ok();
+            mounts::detach(self.directory.path()).ok();
+        }
+    }
+
+    /// Returns the error number with which a process of the cgroup fails to bind a port that is a container's.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what is refused is a process of another cgroup"
+    )]
+    fn refused_with(name: &str, set_retval: bool) -> i32 {
+        const PORT: u16 = 40_000;
+        const BINDS: &str = "import socket, sys\n\
+            try: socket.socket().bind(('127.0.0.1', int(sys.argv[1])))\n\
+            except OSError as error: sys.exit(error.errno)";
+        let bench = Bench::new(name);
+        let (_netns, number) = netns::create(|| {
+            let features = Features {
+                tcx: true,
+                set_retval,
+            };
+            let pins = bench.directory.path().join("weir");
+            let programs = Programs::load(&pins, Attachment::Tcx, &features).unwrap();
+            let mut tables = Tables::open(programs.maps()).unwrap();
+            tables
+                .set_node(Node {
+                    layout_version: LAYOUT_VERSION,
+                    netns_cookie: netns::cookie().unwrap(),
+                    ..Node::default()
+                })
+                .unwrap();
+            tables.give_port(PORT, 0);
+            let cgroup = bench.cgroup.directory().unwrap();
+            let target = Target::Cgroup(cgroup.as_fd());
+            programs
+                .attach("bind", "bind4", target, Hook::CgroupBind4)
+                .unwrap();
+            let joined = format!("echo $$ >{}/cgroup.procs", bench.cgroup.path().display());
+            let ended = Command::new("sh")
+                .args(["-c", &format!("{joined} && exec python3 -c \"$0\" $1")])
+                .args([BINDS, &PORT.to_string()])
+                .status()
+                .unwrap();
+            programs.detach("bind").unwrap();
+            ended.code().unwrap()
+        })
+        .unwrap();
+        number
+    }
+
+    #[test]
+    fn a_kernel_without_error_numbers_at_bind_refuses_all_the_same() {
+        assert_eq!(refused_with("numbers", true), nix::libc::EADDRINUSE);
+        // The verifier leaves out what cannot be reached: all programs load, and none calls the helper.
+        assert_eq!(refused_with("without", false), nix::libc::EPERM);
+    }
+}

@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 /// What a test writes when it cannot run.
 const SKIP_MARK: &str = "weir-skip: ";
 
+/// What a test writes of one program that the kernel's verifier looked at: its name and a number follow.
+const VERIFIED_MARK: &str = "weir-verified: ";
+
 /// What became of each test.
 #[derive(Debug, Default)]
 pub(crate) struct Account {
@@ -17,6 +20,7 @@ pub(crate) struct Account {
     ignored: BTreeMap<(&'static str, String), String>,
     /// The reason, by run and test.
     skipped: BTreeMap<(&'static str, String), String>,
+    verified: BTreeMap<String, u32>,
     part: Part,
 }
 
@@ -59,6 +63,20 @@ impl Account {
                 .unwrap_or((skip, "no reason was given"));
             let key = (self.label, test.trim().to_owned());
             self.skipped.insert(key, reason.trim().to_owned());
+            return false;
+        }
+        if let Some(figure) = line.strip_prefix(VERIFIED_MARK) {
+            match figure
+                .split_once(' ')
+                .map(|(program, count)| (program, count.parse()))
+            {
+                Some((program, Ok(count))) => {
+                    self.verified.insert(program.to_owned(), count);
+                }
+                _ => self.failed.push(format!(
+                    "what a test says is not a program and a number: {line}"
+                )),
+            }
             return false;
         }
         if let Some(binary) = running(line) {
@@ -139,6 +157,11 @@ impl Account {
                 test,
                 reason,
             })
+    }
+
+    /// Returns how many instructions of each program the kernel's verifier looked at, as tests said.
+    pub(crate) const fn verified(&self) -> &BTreeMap<String, u32> {
+        &self.verified
     }
 
     /// Returns how many passed, failed and were skipped.

@@ -9,7 +9,8 @@
 //! 6. [`record`] has what the last runs came to, and holds the next against it.
 //! 7. [`smoke`] is what `cargo xtask test` runs of it: a few tests on every kernel. What a machine lacks for
 //!    that is a [`lack`].
-//! 8. [`console`] and [`verdict`] read what it left. A pass is only what says that it passed: that
+//! 8. [`own`] is the kernel of this machine, which counts as one more.
+//! 9. [`console`] and [`verdict`] read what it left. A pass is only what says that it passed: that
 //!    QEMU ended well says nothing.
 
 mod archive;
@@ -20,6 +21,7 @@ mod image;
 mod lack;
 mod matrix;
 mod mirror;
+mod own;
 mod payload;
 mod record;
 mod smoke;
@@ -41,6 +43,7 @@ use self::image::Image;
 pub(crate) use self::lack::lacks_guests;
 use self::matrix::{FILE, Kernel, Matrix};
 use self::mirror::Mirror;
+pub(crate) use self::own::{judge as judge_own, record as record_own};
 use self::record::{Table, Verified};
 pub(crate) use self::smoke::{Came, smoke};
 use self::verdict::Verdict;
@@ -106,7 +109,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let started = Instant::now();
     // What is built now: while the guests run, somebody may go on working.
     let revision = tree::revision();
-    let mut verified = Verified::read()?;
+    let verified = Verified::read()?;
     let mut rows = BTreeMap::new();
     let kernels = matrix.select(arguments.kernel.as_deref())?;
     let bench = Bench::prepare(&matrix, &kernels)?;
@@ -123,9 +126,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     let deadline = Duration::from_secs(arguments.minutes.saturating_mul(60));
     for kernel in kernels {
         let (left, mut verdict) = bench.examine(kernel, &matrix, &payload, deadline, &interrupt)?;
-        if arguments.write {
-            verified.take(&kernel.name, &verdict.verified);
-        } else {
+        if !arguments.write {
             let grown = verified.judge(&kernel.name, &verdict.verified);
             verdict.problems.extend(grown);
         }
@@ -137,7 +138,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         verdicts.push(verdict);
     }
     if arguments.write {
-        verified.write()?;
+        let said = verdicts.iter();
+        record::verified(said.map(|verdict| (verdict.kernel.as_str(), &verdict.verified)))?;
         if arguments.is_whole() {
             record::support(&matrix, Table::Tests, &rows)?;
         }
@@ -165,8 +167,12 @@ fn row(kernel: &Kernel, verdict: &Verdict, revision: &str) -> String {
         skipped,
         ..
     } = verdict;
-    let cells = format!("{passed} | {failed} | {skipped} | {revision}");
-    Table::Tests.row(kernel, &cells, verdict::word(&verdict.problems))
+    record::row_of_tests(
+        kernel,
+        (*passed, *failed, *skipped),
+        revision,
+        verdict::word(&verdict.problems),
+    )
 }
 
 /// Boots a guest, and once more if it never came up.

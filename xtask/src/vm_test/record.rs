@@ -12,6 +12,7 @@ use std::io::ErrorKind;
 use anyhow::{Context as _, Result};
 
 use super::matrix::{Kernel, Matrix};
+use super::own::OWN;
 use crate::tree;
 
 const VERIFIED: &str = "ci/verified.toml";
@@ -61,15 +62,16 @@ impl Verified {
         judged.collect()
     }
 
+    /// Returns whether anything is recorded of a kernel.
+    pub(super) fn knows(&self, kernel: &str) -> bool {
+        self.0.contains_key(kernel)
+    }
+
     /// Takes what a kernel said in place of what was known of it.
-    pub(super) fn take(&mut self, kernel: &str, found: &BTreeMap<String, u32>) {
+    fn take(&mut self, kernel: &str, found: &BTreeMap<String, u32>) {
         if !found.is_empty() {
             self.0.insert(kernel.to_owned(), found.clone());
         }
-    }
-
-    pub(super) fn write(&self) -> Result<()> {
-        write(VERIFIED, &self.text()?)
     }
 
     fn text(&self) -> Result<String> {
@@ -80,6 +82,28 @@ impl Verified {
              {figures}"
         ))
     }
+}
+
+/// Writes what kernels said into the file as it is now: a run on other kernels may have written meanwhile.
+pub(super) fn verified<'a>(
+    said: impl Iterator<Item = (&'a str, &'a BTreeMap<String, u32>)>,
+) -> Result<()> {
+    let mut verified = Verified::read()?;
+    for (kernel, found) in said {
+        verified.take(kernel, found);
+    }
+    write(VERIFIED, &verified.text()?)
+}
+
+/// Returns the row of a kernel in the table of tests; the numbers are of those that passed, failed and were skipped.
+pub(super) fn row_of_tests(
+    kernel: &Kernel,
+    (passed, failed, skipped): (usize, usize, usize),
+    revision: &str,
+    verdict: &str,
+) -> String {
+    let cells = format!("{passed} | {failed} | {skipped} | {revision}");
+    Table::Tests.row(kernel, &cells, verdict)
 }
 
 /// Writes the rows of those kernels that ran into their table; the others keep theirs.
@@ -93,17 +117,21 @@ pub(super) fn support(
         let kernels = matrix.kernels.iter().map(|kernel| {
             let new = rows.get(&kernel.name).filter(|_| one == table);
             new.cloned()
-                .or_else(|| one.row_of(kernel, &before))
+                .or_else(|| one.row_of(&kernel.name, &before))
                 .unwrap_or_else(|| one.row(kernel, one.never(), "not run yet"))
         });
-        format!("{}{}", one.head(), kernels.collect::<String>())
+        let own = rows.get(OWN).filter(|_| one == table).cloned();
+        let own = own.or_else(|| one.row_of(OWN, &before));
+        let rows: String = kernels.chain(own).collect();
+        format!("{}{rows}", one.head())
     });
     write(
         SUPPORT,
         &format!(
             "# Kernels and distributions\n\n\
              What the last whole run on each kernel of [kernels.toml](kernels.toml) came to; `cargo xtask vm-test --write` writes\n\
-             it. [kernels.md](kernels.md) says how a guest is judged, [deployment.md](deployment.md) what the story tells.\n\n\
+             it. [kernels.md](kernels.md) says how a guest is judged, [deployment.md](deployment.md) what the story tells.\n\
+             The row `{OWN}` is of the kernel of a machine that the guests ran on, and of all tests: `cargo xtask test --write`.\n\n\
              {}",
             text.join("\n")
         ),
@@ -158,9 +186,9 @@ impl Table {
     }
 
     /// Finds the row of a kernel in a text that was written before.
-    fn row_of(self, kernel: &Kernel, text: &str) -> Option<String> {
+    fn row_of(self, kernel: &str, text: &str) -> Option<String> {
         let (_, rows) = text.split_once(self.head())?;
-        let begin = format!("| {} |", kernel.name);
+        let begin = format!("| {kernel} |");
         let row = rows
             .lines()
             .take_while(|line| line.starts_with('|'))
@@ -183,6 +211,7 @@ fn write(file: &str, text: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::super::matrix::FILE;
+    use super::super::own;
     use super::*;
 
     fn found(figures: &[(&str, u32)]) -> BTreeMap<String, u32> {
@@ -223,7 +252,7 @@ mod tests {
         let matrix = Matrix::read().unwrap();
         for kernel in Verified::read().unwrap().0.keys() {
             assert!(
-                matrix.select(Some(kernel)).is_ok(),
+                matrix.select(Some(kernel)).is_ok() || own::is_own(kernel),
                 "{VERIFIED}: {kernel} is not in {FILE}"
             );
         }
@@ -235,7 +264,7 @@ mod tests {
         let text = read_if_there(SUPPORT).unwrap();
         for table in [Table::Tests, Table::Story] {
             for kernel in &matrix.kernels {
-                let row = table.row_of(kernel, &text).unwrap_or_else(|| {
+                let row = table.row_of(&kernel.name, &text).unwrap_or_else(|| {
                     panic!(
                         "{SUPPORT} has no row of {}: run `cargo xtask vm-test --write`",
                         kernel.name
@@ -257,7 +286,7 @@ mod tests {
         let kernel = &matrix.kernels[0];
         let row = Table::Story.row(kernel, "25 | abc", "ok");
         let text = format!("{}{}{row}\n", Table::Tests.head(), Table::Story.head());
-        assert_eq!(Table::Story.row_of(kernel, &text), Some(row));
-        assert_eq!(Table::Tests.row_of(kernel, &text), None);
+        assert_eq!(Table::Story.row_of(&kernel.name, &text), Some(row));
+        assert_eq!(Table::Tests.row_of(&kernel.name, &text), None);
     }
 }

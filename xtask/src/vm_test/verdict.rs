@@ -11,9 +11,6 @@ use super::matrix::{Kernel, Suite};
 use super::payload::MARK;
 use crate::test::account::Account;
 
-/// What a test says of one program begins so: its name and a number follow.
-const VERIFIED: &str = "weir-verified: ";
-
 /// What came of one kernel.
 #[derive(Debug)]
 pub(super) struct Verdict {
@@ -77,19 +74,8 @@ pub(super) fn judge(kernel: &Kernel, suites: &[Suite], left: &Left) -> Verdict {
     let mut account = Account::default();
     let mut problems = Vec::new();
     let mut labels = suites.iter().map(Suite::label);
-    let mut verified = BTreeMap::new();
     let (mut ended, mut done, mut ready) = (0, false, false);
     for line in left.output.lines().map(str::trim_end) {
-        if let Some(figure) = line.strip_prefix(VERIFIED) {
-            match figure
-                .split_once(' ')
-                .map(|(name, count)| (name, count.parse()))
-            {
-                Some((name, Ok(count))) => drop(verified.insert(name.to_owned(), count)),
-                _ => problems.push(format!("unknown line of a test: {line}")),
-            }
-            continue;
-        }
         let Some((before, said)) = line.split_once(MARK) else {
             account.read(line);
             continue;
@@ -152,7 +138,7 @@ pub(super) fn judge(kernel: &Kernel, suites: &[Suite], left: &Left) -> Verdict {
         skipped,
         boot: left.boot,
         whole: left.whole,
-        verified,
+        verified: account.verified().clone(),
         problems,
     }
 }
@@ -331,7 +317,7 @@ weir-vm: done\r
         for (from, to, complaint) in [
             ("a ... ok", "a ... FAILED", "test failed"),
             ("exit 0", "exit 101", "status 101"),
-            ("bind4 12", "bind4 many", "unknown line of a test"),
+            ("bind4 12", "bind4 many", "not a program and a number"),
             ("weir-vm: done", "", "ended after 1 of 1"),
             ("ready 6.1-x", "ready 6.2", "calls itself 6.2"),
             ("\"degraded\"", "\"ok\"", "`tcx` is ok here"),

@@ -126,6 +126,7 @@ fn versioned(control: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree;
 
     #[test]
     fn only_the_version_becomes_another() {
@@ -135,5 +136,42 @@ mod tests {
             "Package: weir\nVersion: 1.0-1+later\nDepends: other (= 1.0-1)\n"
         );
         assert!(versioned("Package: weir\n").is_err());
+    }
+
+    /// What the story tries of a unit is told before it is packed, not by a guest an hour later.
+    #[test]
+    fn every_directive_of_the_units_is_known_to_the_story() {
+        const TOLD: &str = "import hardening, pathlib
+files = {path.name: path.read_text() for path in pathlib.Path('..').glob('*/dist/*.service')}
+hardening.read = lambda path: files[path.rsplit('/', 1)[1]]
+for unit in hardening.UNITS:
+    found = hardening.directives(unit)
+    assert found, unit
+    for key, _ in found:
+        known = key in hardening.NO_ATTEMPT or hardening.attempts_of(unit, key)
+        assert known, f'{unit}: no attempt shows that {key}= holds'";
+        let told = tree::root().join("xtask/src/vm_test/deploy/story");
+        let ended = command("python3")
+            .args(["-c", TOLD])
+            .current_dir(tree::root().join("xtask"))
+            .env("PYTHONPATH", told)
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success(), "{said}");
+    }
+
+    #[test]
+    fn the_scripts_of_the_packages_are_understood_by_a_shell() {
+        let scripts = ["agent", "scheduler"].map(|package| {
+            ["postinst", "prerm", "postrm"].map(|script| format!("{package}/dist/debian/{script}"))
+        });
+        for script in scripts.iter().flatten() {
+            let path = tree::root().join(script);
+            let ended = command("sh").arg("-n").arg(path).output().unwrap();
+            let said = String::from_utf8_lossy(&ended.stderr);
+            assert!(ended.status.success(), "{script}: {said}");
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 
 from coming import FILES, check_reserved, files, node_is_here, run_task, traces
 from told import active, check, containers, listed, output, read, run, sh, wait, weir
@@ -57,6 +58,17 @@ def removed_packages_leave_no_process():
     # The configuration and the state stay until a purge.
     for path in ("/etc/weir/agent.toml", "/var/lib/weir/agent.db", "/var/lib/weir-scheduler"):
         check(os.path.exists(path), f"{path} is gone")
+    return f"{stops_were_in_time()} stops, none too late"
+
+
+def stops_were_in_time():
+    """Returns how often systemd stopped a unit of Weir's, none of which it had to kill for taking too long."""
+    said = [line for line in output("journalctl", "--no-pager", "--identifier=systemd").splitlines() if "weir-" in line]
+    late = [line for line in said if re.search("(stop|final)-sig(term|kill)' timed out", line)]
+    check(not late, late)
+    stops = sum("Stopped weir-" in line for line in said)
+    check(stops >= 3, f"the journal knows of {stops} stops of units that were stopped more often: {said}")
+    return stops
 
 
 def a_purge_leaves_nothing():

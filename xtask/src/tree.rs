@@ -57,11 +57,15 @@ fn collect(directory: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     for entry in entries {
         let entry = entry.with_context(|| format!("cannot list {}", directory.display()))?;
         let path = entry.path();
+        // In a work tree of its own it is a file.
+        if entry.file_name() == ".git" {
+            continue;
+        }
         let kind = entry
             .file_type()
             .with_context(|| format!("cannot look at {}", path.display()))?;
         if kind.is_dir() {
-            if entry.file_name() != ".git" && path != target() {
+            if path != target() {
                 collect(&path, files)?;
             }
         } else if kind.is_file() {

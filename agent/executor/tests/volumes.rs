@@ -78,14 +78,14 @@ fn a_volume_that_is_mounted_to_be_read_cannot_be_written_and_has_no_powers() {
     let data = volume(&node, "data");
     let outside = volume(&node, "other");
     fs::write(data.join("file"), "kept\n").unwrap();
-    let script = "cat data/file; echo x > data/new || echo refused; grep -c ' '\"$PWD\"'/data ro,nosuid,nodev' /proc/self/mountinfo; ls \"$0\"";
+    let script = "cat data/file; echo x > data/new || echo refused; grep -c ' '\"$PWD\"'/data ro,nosuid,nodev' /proc/self/mountinfo; ls \"$0\" || exit 7";
     let mut container = node
         .container(&["/bin/sh", "-c", script, outside.to_str().unwrap()])
         .run_as(1234)
         .with(|spec| spec.volumes = vec![mount(&data, "data", true)])
         .start();
     // `ls` fails: the volumes of others are not there.
-    assert_eq!(container.outcome(), Outcome::Exited { code: 2 });
+    assert_eq!(container.outcome(), Outcome::Exited { code: 7 });
     assert_eq!(container.file("stdout"), "kept\nrefused\n1\n");
 }
 

@@ -25,7 +25,7 @@ mount -t sysfs none /sys
 mount -t tmpfs none /run
 # Not on /tmp: the tests may have been built below it, and it is memory anyway.
 chmod 1777 /tmp
-mkdir -p /dev/pts /dev/shm /var/run /var/lib /var/tmp /root
+mkdir -p /dev/pts /dev/shm /var/lib /var/tmp /root
 mount -t devpts none /dev/pts
 mount -t tmpfs none /dev/shm
 mount -t bpf none /sys/fs/bpf
@@ -33,6 +33,7 @@ mount -t cgroup2 none /sys/fs/cgroup
 mount -t tracefs none /sys/kernel/tracing
 echo "+cpu +memory +pids +io +cpuset" >/sys/fs/cgroup/cgroup.subtree_control
 ln -sf /proc/self/fd /dev/fd
+[ -e /var/run ] || ln -s /run /var/run
 [ -e /bin/sh ] || ln -s busybox /bin/sh
 mkdir -p /etc
 echo "root:x:0:0:root:/root:/bin/sh

@@ -7,6 +7,19 @@ root=$1 release=$2 suite=$3
 # What is needed to find the disk, and no more: emulated, every module takes its time.
 printf 'MODULES=list\nCOMPRESS=gzip\n' >"$root/etc/initramfs-tools/conf.d/story"
 printf 'virtio_pci\nvirtio_blk\next4\n' >>"$root/etc/initramfs-tools/modules"
+# A mirror drops the configuration of a kernel, of which its image depends, before the image. An empty package stands for it, so that
+# apt works as on a machine that had it in time.
+needed=$(for package in "$root"/tmp/kernel-*.deb; do dpkg-deb --field "$package" Depends; done |
+    tr ',' '\n' | sed -n "s/^ *\(linux-base-$release\) (= \(.*\))\$/\1 \2/p" | head -n 1)
+if [ -n "$needed" ] && [ -z "$(chroot "$root" apt-cache madison "${needed% *}")" ]; then
+    base=$(mktemp -d)
+    mkdir "$base/DEBIAN"
+    printf 'Package: %s\nVersion: %s\nArchitecture: amd64\nMaintainer: nobody <nobody@localhost>\nDescription: stands for what the mirror has no more\n' \
+        $needed >"$base/DEBIAN/control"
+    chmod 755 "$base"
+    dpkg-deb --build --root-owner-group "$base" "$root/tmp/kernel-base.deb"
+    rm -r "$base"
+fi
 chroot "$root" sh -c "apt-get install --yes --no-install-recommends --target-release $suite /tmp/kernel-*.deb"
 rm "$root"/tmp/kernel-*.deb
 [ -e "$root/boot/initrd.img-$release" ] || chroot "$root" update-initramfs -c -k "$release"

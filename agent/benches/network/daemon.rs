@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::timeout;
 use weir_agent::container::{ContainerView, Kill, LaunchRequest, Limits, PortsWanted};
@@ -42,6 +43,7 @@ pub(crate) struct Daemon {
     socket: PathBuf,
     runtime: Runtime,
     client: Client,
+    _state: TempDir,
 }
 
 impl Daemon {
@@ -52,12 +54,14 @@ impl Daemon {
 
         let (run, home) = (ground.run(), ground.home());
         let config = home.join("agent.toml");
+        // One of its own for each daemon: the next would wait until the ports of the last are long enough out of use.
+        let state = tempfile::tempdir_in(&home).context("cannot make a state directory")?;
         let text = format!(
             "[agent]\nstate_directory = {:?}\nsocket = {:?}\n\
              [network]\npin_directory = {:?}\nephemeral_block = 32\n\
              [cgroup]\nparent = {DAEMON_CGROUP:?}\n\
              [http]\nlisten = {LISTEN:?}\n",
-            home.join("agent"),
+            state.path(),
             run.join("agent.sock"),
             ground.bpffs().join("agent"),
         );
@@ -89,6 +93,7 @@ impl Daemon {
                 socket,
                 runtime,
                 client,
+                _state: state,
             }),
             Err(error) => {
                 end(&mut child, &cgroup);

@@ -173,7 +173,7 @@ impl Table {
     const fn head(self) -> &'static str {
         match self {
             Self::Tests => {
-                "## The tests of the data plane\n\n\
+                "## The tests of the data plane, of containers and of their limits\n\n\
                  | kernel | distribution | release | attached by | passed | failed | skipped | revision | verdict |\n\
                  |---|---|---|---|---|---|---|---|---|\n"
             }

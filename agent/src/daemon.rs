@@ -60,7 +60,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(10);
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The database, in the state directory.
-const DATABASE_FILE: &str = "agent.db";
+pub(crate) const DATABASE_FILE: &str = "agent.db";
 
 /// Says why the daemon did not start, or stopped.
 #[derive(Debug, thiserror::Error)]

@@ -16,7 +16,7 @@ use std::time::SystemTime;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use weir_scheduler::config::{Config, DEFAULT_PATH, SchedulerConfig};
-use weir_scheduler::daemon::{self, chain};
+use weir_scheduler::daemon::{self, DaemonError, chain};
 use weir_service::log;
 use weir_transport::{Credentials, PeerKind};
 
@@ -132,7 +132,13 @@ fn run(path: &Path) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = %chain(&error), remedy = error.remedy(), "the scheduler cannot go on");
-            complain(&error, 1)
+            // What certificates are missing at the start are missing two seconds later, too: `check-config` says so.
+            let code = if matches!(error, DaemonError::Credentials(_)) {
+                USAGE
+            } else {
+                1
+            };
+            complain(&error, code)
         }
     }
 }

@@ -105,7 +105,7 @@ struct Checked<'a> {
 
 pub(super) fn check_config(path: &Path, json: bool) -> Result<Exit, Failure> {
     let config = Config::load(path)?;
-    if let Some(warning) = check_scraped(&config)? {
+    if let Some(warning) = warn_of_scraping(&config) {
         say(&format!("weir-agent: {warning}"));
     }
     let own = config.http.ports();
@@ -130,39 +130,22 @@ pub(super) fn check_config(path: &Path, json: bool) -> Result<Exit, Failure> {
     ))
 }
 
-/// Checks that there is a certificate to serve metrics with, if others than this machine are to read them.
+/// Says why nobody else can read the metrics yet, if others than this machine are to.
 ///
-/// One that is there and cannot be used is only warned of: the agent starts, and waits until it can.
-fn check_scraped(config: &Config) -> Result<Option<String>, Failure> {
-    let Some(address) = config.http.listen.filter(|_| config.http.needs_tls()) else {
-        return Ok(None);
-    };
+/// No more than a warning: the agent starts, and waits for what it needs.
+fn warn_of_scraping(config: &Config) -> Option<String> {
+    let address = config.http.listen.filter(|_| config.http.needs_tls())?;
     let files = config.scheduler.files();
-    for (key, file) in [
-        ("certificate", &files.certificate),
-        ("key", &files.key),
-        ("authorities", &files.authorities),
-    ] {
-        if !file.exists() {
-            return Err(Failure {
-                exit: Exit::Usage,
-                message: format!(
-                    "[http] listen = \"{address}\" is not loopback and so is served over TLS, and [scheduler] {key} = \
-                     {:?} is not there; put the agent's certificate, its key and the authorities there, which needs no \
-                     [scheduler] addresses, or listen on 127.0.0.1",
-                    file.display().to_string()
-                ),
-            });
-        }
-    }
     let problem = match Credentials::load(&files, &[PeerKind::Agent], SystemTime::now()) {
-        Ok(credentials) => credentials
-            .check_serves()
-            .err()
-            .map(|error| format!("{error}; {}", error.remedy())),
-        Err(error) => Some(format!("{}; {}", chain(&error), error.remedy())),
+        Ok(credentials) => {
+            let error = credentials.check_serves().err()?;
+            format!("{error}; {}", error.remedy())
+        }
+        Err(error) => format!("{}; {}", chain(&error), error.remedy()),
     };
-    Ok(problem.map(|problem| format!("nobody can scrape {address} yet: {problem}")))
+    Some(format!(
+        "nobody can scrape {address} yet, which is not loopback and so is served over TLS, with the certificate of [scheduler]: {problem}"
+    ))
 }
 
 /// Returns what this node lends to its scheduler, if it has one.

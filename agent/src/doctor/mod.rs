@@ -135,6 +135,7 @@ mod tests {
         "containers' cgroup",
         "executor",
         "state directory",
+        "database",
         "port plan",
         "ports in use",
         "uplinks",

@@ -14,7 +14,8 @@ use weir_sys::pidfd;
 use super::{Check, Feature};
 use crate::config::{CgroupConfig, Config};
 use crate::container::{Place, chain, read_ports_in_use};
-use crate::daemon::{executor_path, plan_ports};
+use crate::daemon::{DATABASE_FILE, executor_path, plan_ports};
+use crate::store;
 
 /// Where sd_booted(3) looks.
 const SYSTEMD: &str = "/run/systemd/system";
@@ -26,6 +27,7 @@ pub(super) fn checks(config: &Config) -> Vec<Check> {
         pidfds(),
         executor(config),
         state_directory(&config.agent.state_directory),
+        database(&config.agent.state_directory),
         ports(config),
         ports_in_use(config),
     ]);
@@ -305,6 +307,19 @@ fn state_directory(path: &Path) -> Check {
             format!("{}: {errno}", path.display()),
             "nothing can be kept; set [agent] state_directory",
         ),
+    }
+}
+
+fn database(directory: &Path) -> Check {
+    const DATABASE: Feature = Feature::new(
+        "database",
+        "remembering containers, reservations and volumes",
+    );
+    let path = directory.join(DATABASE_FILE);
+    match store::examine(&path) {
+        Ok(()) if path.exists() => DATABASE.ok(path.display().to_string()),
+        Ok(()) => DATABASE.ok(format!("{} will be made", path.display())),
+        Err(error) => DATABASE.missing(chain(&error), "the agent does not start"),
     }
 }
 

@@ -28,4 +28,4 @@ pub use session::{
     ANSWERS_MAX, BegunChange, Ending, FINISHED_MAX, Progress, SessionChange, SessionStored,
     TaskPhase, TaskRow,
 };
-pub use writer::{StoreHandle, StoreThread, open};
+pub use writer::{StoreHandle, StoreThread, examine, open};

@@ -262,16 +262,21 @@ async fn a_database_of_another_program_or_a_newer_agent_is_left_alone() {
         .execute_batch("CREATE TABLE t (x); PRAGMA user_version = 3;")
         .unwrap();
     drop(other);
-    let error = open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    for error in [open(&path).unwrap_err(), examine(&path).unwrap_err()] {
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    }
 
     let path = directory.path().join("agent.db");
+    examine(&path).unwrap();
+    assert!(!path.exists());
     with(&path, async |_| ()).await;
+    examine(&path).unwrap();
     let newer = Connection::open(&path).unwrap();
     newer.pragma_update(None, "user_version", 99).unwrap();
     drop(newer);
-    let error = open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::Newer { .. }), "{error}");
+    for error in [open(&path).unwrap_err(), examine(&path).unwrap_err()] {
+        assert!(matches!(error, StoreError::Newer { .. }), "{error}");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use rusqlite::{Connection, ErrorCode, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 use rusqlite_migration::MigrationDefinitionError;
 use tokio::sync::{mpsc, oneshot};
 use weir_executor::record::Outcome;
@@ -170,6 +170,46 @@ impl StoreHandle {
     }
 }
 
+/// Says why an agent would not begin with this database, and changes nothing; fine where there is none.
+pub fn examine(path: &Path) -> Result<(), StoreError> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let sort = |source| classify(path, source);
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(sort)?;
+    connection
+        .busy_timeout(std::time::Duration::from_millis(BUSY_MS))
+        .map_err(sort)?;
+    check_owner(&connection, path)?;
+    let pending = migrations().pending_migrations(&connection);
+    let pending = pending.map_err(|source| StoreError::Migrate {
+        path: path.to_owned(),
+        source,
+    })?;
+    if pending < 0 {
+        return Err(StoreError::Newer {
+            path: path.to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Checks that it is an agent's, or nobody's yet.
+fn check_owner(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let sort = |source| classify(path, source);
+    let application_id = row::pragma(connection, "application_id").map_err(sort)?;
+    let version = row::pragma(connection, "user_version").map_err(sort)?;
+    let is_new = application_id == "0" && version == "0";
+    if !is_new && application_id != APPLICATION_ID.to_string() {
+        return Err(StoreError::Damaged {
+            path: path.to_owned(),
+            what: "it is a database of another program".to_owned(),
+        });
+    }
+    Ok(())
+}
+
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     let owned = || path.to_owned();
     let sort = |source| classify(path, source);
@@ -178,15 +218,7 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
         .busy_timeout(std::time::Duration::from_millis(BUSY_MS))
         .map_err(sort)?;
 
-    let application_id = row::pragma(&connection, "application_id").map_err(sort)?;
-    let version = row::pragma(&connection, "user_version").map_err(sort)?;
-    let is_new = application_id == "0" && version == "0";
-    if !is_new && application_id != APPLICATION_ID.to_string() {
-        return Err(StoreError::Damaged {
-            path: owned(),
-            what: "it is a database of another program".to_owned(),
-        });
-    }
+    check_owner(&connection, path)?;
     // A few pages: the whole check takes less than a launch.
     let verdict = row::pragma(&connection, "quick_check").map_err(sort)?;
     if verdict != "ok" {

@@ -125,7 +125,7 @@ fn an_agent_is_read_from_elsewhere_by_who_has_a_certificate_for_that() {
 }
 
 #[test]
-fn without_a_certificate_the_configuration_is_refused_and_a_bad_one_is_told() {
+fn without_a_certificate_it_is_told_that_nobody_can_scrape() {
     let cluster = Cluster::without_agents(&["resources.lend = \"cpus:4;mem:1024\"\n"]);
     let lines = format!(
         "resources.lend = \"cpus:4;mem:1024\"\nhttp.listen = \"{SERVED}\"\n\
@@ -134,11 +134,11 @@ fn without_a_certificate_the_configuration_is_refused_and_a_bad_one_is_told() {
     );
     cluster.configure_node(0, &lines);
     let said = cluster.nodes[0].weir_here(&["check-config"]);
-    assert_eq!(said.code, 64, "{said:?}");
-    for word in [SERVED, "not loopback", "TLS", "agent.pem", "127.0.0.1"] {
+    // It may come at any moment, and the node's containers want an agent meanwhile.
+    assert_eq!(said.code, 0, "{said:?}");
+    for word in [SERVED, "not loopback", "TLS", "agent.pem"] {
         assert!(said.stderr.contains(word), "{word}: {said:?}");
     }
-    // It may be renewed at any moment, and the node's containers want an agent meanwhile.
     std::fs::write(cluster.path("agent.pem"), "no certificate").unwrap();
     let said = cluster.nodes[0].weir_here(&["check-config"]);
     assert_eq!(said.code, 0, "{said:?}");

@@ -115,6 +115,16 @@ fn a_damaged_database_and_a_second_scheduler_are_refused_with_what_to_do() {
     assert!(said.contains("move it away"), "{said}");
 }
 
+/// Else systemd would try it again every two seconds for ever: only 64 tells it not to.
+#[test]
+fn without_certificates_it_ends_as_check_config_does() {
+    let world = World::new();
+    std::fs::remove_file(world.path("certs/scheduler-main-key.pem")).unwrap();
+    let (code, said) = world.ends_at_start();
+    assert_eq!(code, 64, "{said}");
+    assert!(said.contains("scheduler-main-key.pem"), "{said}");
+}
+
 #[test]
 fn while_the_database_is_read_health_says_that_the_scheduler_is_not_ready() {
     let mut world = World::new();

@@ -141,9 +141,16 @@ listen = "{http_listen}"
 
     /// Runs the daemon where it is known not to come up, and returns what it says.
     pub(crate) fn fails_to_start(&self) -> String {
+        let (code, said) = self.ends_at_start();
+        assert_eq!(code, 1, "{said}");
+        said
+    }
+
+    /// Runs the daemon where it is known to end, and returns with what and what it says.
+    pub(crate) fn ends_at_start(&self) -> (i32, String) {
         let output = self.command("run").output().unwrap();
-        assert!(!output.status.success());
-        String::from_utf8(output.stderr).unwrap()
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.code().unwrap(), said)
     }
 
     /// Starts the daemon, and returns once it serves.

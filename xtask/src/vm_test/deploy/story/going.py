@@ -67,7 +67,7 @@ def stops_were_in_time():
     late = [line for line in said if re.search("(stop|final)-sig(term|kill)' timed out", line)]
     check(not late, late)
     stops = sum("Stopped weir-" in line for line in said)
-    check(stops >= 3, f"the journal knows of {stops} stops of units that were stopped more often: {said}")
+    check(stops >= 12, f"the journal knows of {stops} stops of units that were stopped more often: {said}")
     return stops
 
 

@@ -42,6 +42,7 @@ BEFORE = [
     living.an_upgrade_under_load_loses_nothing,
     living.what_is_missing_is_said_at_installation,
     living.a_configuration_that_makes_no_sense_is_tried_once,
+    living.a_key_that_the_scheduler_cannot_read_ends_no_scheduler_that_works,
     hardening.attempts_succeed_where_nothing_is_closed,
     hardening.every_directive_alone_closes_what_it_is_for,
     hardening.what_a_service_leaves_in_memory_is_removed,

@@ -28,7 +28,7 @@ use self::skips::ExpectedSkips;
 use crate::command::{self, cargo};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::vm_test::{self, Came};
-use crate::{check, setup};
+use crate::{check, setup, tree};
 
 /// How tests are run.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -97,6 +97,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         let all = ["--workspace", "--bins", "--tests"];
         command::run(cargo().args(["build", "--locked"]).args(all))?;
     }
+    // What is built now: while the tests run, somebody may go on working.
+    let revision = tree::revision();
     let interrupt = Interrupt::hold()?;
     let mut account = Account::default();
     let mut unaccounted = Vec::new();
@@ -111,7 +113,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     if arguments.write {
         let good = account.failed().is_empty() && unaccounted.is_empty();
         let verdict = if good { "ok" } else { "FAILED" };
-        vm_test::record_own(account.numbers(), account.verified(), verdict)?;
+        vm_test::record_own(account.numbers(), account.verified(), &revision, verdict)?;
     } else {
         unaccounted.extend(vm_test::judge_own(account.verified())?);
     }

@@ -7,7 +7,6 @@ use anyhow::{Context as _, Result};
 
 use super::matrix::{Kernel, Matrix};
 use super::record::{self, Table, Verified};
-use crate::tree;
 
 /// What it is called where others have their name.
 pub(super) const OWN: &str = "own";
@@ -27,6 +26,7 @@ pub(crate) fn judge(found: &BTreeMap<String, u32>) -> Result<Vec<String>> {
 pub(crate) fn record(
     numbers: (usize, usize, usize),
     found: &BTreeMap<String, u32>,
+    revision: &str,
     verdict: &str,
 ) -> Result<()> {
     let release = release()?;
@@ -41,7 +41,7 @@ pub(crate) fn record(
         without: vec![],
         skips: vec![],
     };
-    let row = record::row_of_tests(&kernel, numbers, &tree::revision(), verdict);
+    let row = record::row_of_tests(&kernel, numbers, revision, verdict);
     let rows = BTreeMap::from([(OWN.to_owned(), row)]);
     record::support(&Matrix::read()?, Table::Tests, &rows)
 }

@@ -262,6 +262,10 @@ mod tests {
     fn the_kept_table_has_each_kernel_once_and_as_it_is_written() {
         let matrix = Matrix::read().unwrap();
         let text = read_if_there(SUPPORT).unwrap();
+        assert!(
+            Table::Tests.row_of(OWN, &text).is_some(),
+            "{SUPPORT} has no row of a machine's own kernel: run `cargo xtask test --write`"
+        );
         for table in [Table::Tests, Table::Story] {
             for kernel in &matrix.kernels {
                 let row = table.row_of(&kernel.name, &text).unwrap_or_else(|| {

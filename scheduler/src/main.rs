@@ -132,7 +132,7 @@ fn run(path: &Path) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = %chain(&error), remedy = error.remedy(), "the scheduler cannot go on");
-            // What certificates are missing at the start are missing two seconds later, too: `check-config` says so.
+            // What `check-config` refuses as well; certificates that are not there now are not two seconds later either.
             let code = if matches!(error, DaemonError::Credentials(_)) {
                 USAGE
             } else {

@@ -144,7 +144,7 @@ fn warn_of_scraping(config: &Config) -> Option<String> {
         Err(error) => format!("{}; {}", chain(&error), error.remedy()),
     };
     Some(format!(
-        "nobody can scrape {address} yet, which is not loopback and so is served over TLS, with the certificate of [scheduler]: {problem}"
+        "nobody can scrape {address} yet, which is not loopback and so is served over TLS, with the certificate of [scheduler]: {problem}; or listen on 127.0.0.1"
     ))
 }
 

@@ -145,7 +145,7 @@ fn cgroups(config: &CgroupConfig) -> Vec<Check> {
         checks.extend(refinements(&sample.path, &controllers));
     }
     checks.push(delegation(&place));
-    checks.push(kill_file(root, &sample));
+    checks.push(kill_file(root, sample));
     checks
 }
 
@@ -172,14 +172,13 @@ impl Sample {
         fs::create_dir(&path)?;
         Ok(Self { path, made: true })
     }
-}
 
-impl Drop for Sample {
-    fn drop(&mut self) {
+    /// Leaves the hierarchy as it was.
+    fn close(self) -> io::Result<()> {
         if self.made {
-            // Nothing was put into it; what holds it could be no process of ours.
-            fs::remove_dir(&self.path).ok();
+            fs::remove_dir(&self.path)?;
         }
+        Ok(())
     }
 }
 
@@ -244,15 +243,19 @@ fn delegation(place: &Place) -> Check {
     }
 }
 
-fn kill_file(root: &Path, sample: &io::Result<Sample>) -> Check {
+fn kill_file(root: &Path, sample: io::Result<Sample>) -> Check {
     const KILL: Feature = Feature::new(
         "cgroup.kill",
         "ending all processes of a container at one stroke, also while they fork",
     );
     const LOST: &str = "containers are killed process by process, which takes longer";
-    match sample {
-        Ok(sample) if sample.path.join("cgroup.kill").exists() => KILL.ok("there"),
-        Ok(_) => KILL.degraded("not there; it came with 5.14", LOST),
+    let found = sample.and_then(|sample| {
+        let found = sample.path.join("cgroup.kill").exists();
+        sample.close().map(|()| found)
+    });
+    match found {
+        Ok(true) => KILL.ok("there"),
+        Ok(false) => KILL.degraded("not there; it came with 5.14", LOST),
         Err(error) => KILL.degraded(
             format!(
                 "cannot make a cgroup in {} to look: {error}",
@@ -402,7 +405,7 @@ mod tests {
         let root = Place::find(&CgroupConfig::default())
             .expect("this test needs cgroup v2")
             .root;
-        let look = |root: &Path, parent: &Path| kill_file(root, &Sample::find(root, parent));
+        let look = |root: &Path, parent: &Path| kill_file(root, Sample::find(root, parent));
         let check = look(&root, &root.join("weir-of-nobody/containers"));
         assert_eq!(check.status, Status::Ok, "as root on 5.14: {check:?}");
         assert_eq!(check.detail, "there");

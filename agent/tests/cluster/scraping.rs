@@ -136,7 +136,7 @@ fn without_a_certificate_it_is_told_that_nobody_can_scrape() {
     let said = cluster.nodes[0].weir_here(&["check-config"]);
     // It may come at any moment, and the node's containers want an agent meanwhile.
     assert_eq!(said.code, 0, "{said:?}");
-    for word in [SERVED, "not loopback", "TLS", "agent.pem"] {
+    for word in [SERVED, "not loopback", "TLS", "agent.pem", "127.0.0.1"] {
         assert!(said.stderr.contains(word), "{word}: {said:?}");
     }
     std::fs::write(cluster.path("agent.pem"), "no certificate").unwrap();

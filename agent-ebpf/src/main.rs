@@ -8,6 +8,8 @@
 //! | --- | --- | --- |
 //! | `uplink_in` | tcx or clsact ingress of each uplink | gives packets from the wire to the container that owns the port |
 //! | `container_out` | the same, of the host's end of each container's link | lets out what is the container's own, to the wire, a neighbour or the node |
+//! | `container_tx` | egress of a container's own end | sorts what it sends into the classes of its queue |
+//! | `container_rx` | egress of the host's end | sorts what it is sent |
 //! | `node_loopback` | the same, of the node's `lo` | gives what the node sends to itself to the owner of the port |
 //! | `bind4`, `bind6` | cgroup | refuse ports that are not the caller's |
 //! | `connect*`, `sendmsg*`, `recvmsg*`, `getpeername*` | cgroup | make 127.0.0.1 and ::1 of the node reach containers |

@@ -407,6 +407,7 @@ fn network_settings(
         cgroup_parent: cgroup_parent.to_owned(),
         state_directory: config.agent.state_directory.clone(),
         reserved_ports: reserve.then(|| plan.reserved_after().to_string()),
+        bandwidth: config.bandwidth.clone(),
         program_statistics: config.network.program_statistics,
     })
 }

@@ -23,11 +23,20 @@ pub struct Container {
     pub ephemeral_first: u16,
     /// The number of ports in the ephemeral block: a power of two.
     pub ephemeral_count: u16,
-    /// Always zero: explicit padding.
-    pub reserved: u32,
+    /// What of its packets is held to a rate: [`Container::EGRESS`], [`Container::SHARED`], [`Container::INGRESS`].
+    pub held: u32,
 }
 
 const _: () = assert!(size_of::<Container>() == 16);
+
+impl Container {
+    /// What it sends is sorted on its own link.
+    pub const EGRESS: u32 = 1;
+    /// What it sends to the wire has a class of its own there.
+    pub const SHARED: u32 = 2;
+    /// What it receives passes through a queue of its own.
+    pub const INGRESS: u32 = 4;
+}
 
 /// How a container is joined to the node's network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

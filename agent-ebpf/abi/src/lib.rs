@@ -16,6 +16,7 @@ mod drop;
 mod echo;
 mod event;
 mod fragment;
+mod lane;
 mod node;
 mod peer;
 mod rtt;
@@ -27,6 +28,11 @@ pub use drop::DropReason;
 pub use echo::EchoEntry;
 pub use event::Event;
 pub use fragment::{FragmentEntry, FragmentKey};
+pub use lane::{
+    DELAY_BUCKETS, DELAY_MASK, DELAY_SHIFT, FLOW_SETS, Flow, FlowSet, InFlight, LEAVES, Lane,
+    LaneCounters, LaneState, Place, QUEUE_MAJOR, SESSION_CLASS, Sorted, TICK_SHIFT,
+    TICKS_PER_SECOND, WAYS, delay_bucket, delay_bucket_upper_s, uplink_class,
+};
 pub use node::{Node, Uplink};
 pub use peer::OriginalPeer;
 pub use rtt::{RTT_BUCKETS, RttHistogram, bucket_of, bucket_upper_us};
@@ -37,8 +43,10 @@ pub use rtt::{RTT_BUCKETS, RttHistogram, bucket_of, bucket_upper_us};
 /// map: it finds no map of its own version and says so.
 pub const LAYOUT_VERSION: u32 = 1;
 
-/// The interface index of `eth0` in every container: it is asked for when the link is created.
-pub const CONTAINER_IFINDEX: u32 = 2;
+/// The interface index of `eth0` in the container with slot zero, and one more for each slot: it is asked for when the link is created.
+///
+/// Inside a container it says whose link it is: the program there runs in a namespace of which it knows nothing else.
+pub const CONTAINER_IFINDEX_FIRST: u32 = 16;
 
 /// The MAC address of both ends of every container's link.
 ///

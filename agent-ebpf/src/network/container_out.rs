@@ -13,7 +13,7 @@ use super::maps::{CONTAINERS, NODE, UPLINKS, VETHS, is_node_address, owner_of};
 use super::next_hop::{self, NextHop};
 use super::packet::{Kind, Packet, Piece};
 use super::verdict::{self, DROP, Direction};
-use super::{echo, fragment, memory};
+use super::{echo, fragment, lane, memory};
 
 const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
@@ -28,9 +28,10 @@ pub(crate) fn container_out(ctx: TcContext) -> i32 {
     let mut place = MaybeUninit::uninit();
     let packet = Packet::empty(&mut place);
     let refused = packet.parse(skb);
-    let Some(slot) = sender(packet, ifindex) else {
+    let Some((slot, held)) = sender(packet, ifindex) else {
         return DROP;
     };
+    let is_bulk = held & Container::EGRESS != 0 && lane::read_note(skb, slot);
     // The kernel has taken a VLAN tag off the frame and keeps it beside: sent on, the frame would
     // have it again, and a container has no business in a VLAN.
     // SAFETY: as above.
@@ -42,6 +43,9 @@ pub(crate) fn container_out(ctx: TcContext) -> i32 {
         let known = unsafe { &*known };
         if known.is_of(packet, now) && !is_too_big(skb, known.mtu) {
             verdict::count(skb, slot, Direction::FromContainer);
+            if held & Container::SHARED != 0 {
+                lane::share(skb, slot, is_bulk);
+            }
             return repeat(skb, known);
         }
     }
@@ -53,7 +57,7 @@ pub(crate) fn container_out(ctx: TcContext) -> i32 {
     } else if refused != 0 {
         refused - 1
     } else {
-        let cache = Cache { flow, now };
+        let cache = Cache { flow, now, is_bulk };
         match decide(&ctx, packet, slot, container, node, cache) {
             Ok(action) => return action,
             Err(reason) => reason,
@@ -62,21 +66,22 @@ pub(crate) fn container_out(ctx: TcContext) -> i32 {
     verdict::drop(slot, u64::from(reason), Direction::FromContainer, packet)
 }
 
-/// Returns the slot of the container whose link this is.
+/// Returns the slot of the container whose link this is, and what of its packets is held to a rate.
 ///
 /// Nearly every packet is from a port of its sender's, and that port's owner is in an array: one look
 /// whether he has this link saves a hash.
 #[inline(always)]
-fn sender(packet: &Packet, ifindex: u32) -> Option<Slot> {
+fn sender(packet: &Packet, ifindex: u32) -> Option<(Slot, u32)> {
     let owner = owner_of(packet.source_port);
     if owner != OWNER_NONE
         && let Some(container) = CONTAINERS.get(owner - 1)
         && container.veth_ifindex == ifindex
     {
-        return Some(owner - 1);
+        return Some((owner - 1, container.held));
     }
     // SAFETY: the value is copied at once.
-    unsafe { VETHS.get(ifindex) }.copied()
+    let slot = unsafe { VETHS.get(ifindex) }.copied()?;
+    Some((slot, CONTAINERS.get(slot)?.held))
 }
 
 /// The number of a [`DropReason`]: a plain one can be the result of a function that is one in the program.
@@ -162,6 +167,9 @@ fn decide(
             }))
         }
         Way::Outside => {
+            if container.held & Container::SHARED != 0 {
+                lane::share(skb, slot, cache.is_bulk);
+            }
             let flow = cache.flow.unwrap_or(ptr::null_mut());
             let outcome = send(skb, packet, node, flow, cache.now);
             if outcome < 0 {
@@ -173,11 +181,12 @@ fn decide(
     }
 }
 
-/// Where the way of a packet can be kept, and the time.
+/// Where the way of a packet can be kept, the time, and whether it queues behind others.
 #[derive(Clone, Copy)]
 struct Cache {
     flow: Option<*mut NextHop>,
     now: u64,
+    is_bulk: bool,
 }
 
 /// Returns where the way of this packet may be kept: only whole packets from a port of the

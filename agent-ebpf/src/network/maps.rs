@@ -6,12 +6,13 @@
 
 use aya_ebpf::bindings::{BPF_F_MMAPABLE, BPF_F_NO_PREALLOC};
 use aya_ebpf::btf_maps::{
-    Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, SkStorage,
+    Array, ArrayOfMaps, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf, SkStorage,
 };
 use aya_ebpf::macros::btf_map;
 use weir_abi::{
-    Address, Container, Counters, DropReason, EchoEntry, Event, FragmentEntry, FragmentKey, Node,
-    NodeCounters, OriginalPeer, RttHistogram, SLOTS_MAX, Slot, Uplink,
+    Address, Container, Counters, DropReason, EchoEntry, Event, FLOW_SETS, FlowSet, FragmentEntry,
+    FragmentKey, Lane, LaneCounters, LaneState, Node, NodeCounters, OriginalPeer, RttHistogram,
+    SLOTS_MAX, Slot, Uplink,
 };
 
 use super::next_hop::{NEXT_HOPS_PER_CPU, NextHop};
@@ -87,6 +88,28 @@ pub(super) static RTTS: PerCpuHashMap<
     { SLOTS_MAX as usize },
     { BPF_F_NO_PREALLOC as usize },
 > = PerCpuHashMap::new();
+
+/// Slot × direction → what the container is held to.
+#[btf_map]
+pub(super) static LANES: Array<Lane, { LANES_MAX as usize }> = Array::new();
+
+/// Slot × direction → what passes now.
+#[btf_map]
+pub(super) static LANE_STATES: Array<LaneState, { LANES_MAX as usize }> = Array::new();
+
+/// Slot × direction → what has passed.
+#[btf_map]
+pub(super) static LANE_COUNTERS: Array<LaneCounters, { LANES_MAX as usize }> = Array::new();
+
+/// Slot × direction → the flows of the lane. The agent makes a table for each lane that is sorted: 32 KiB.
+#[btf_map]
+pub(super) static FLOWS: ArrayOfMaps<
+    Array<FlowSet, { FLOW_SETS as usize }>,
+    { LANES_MAX as usize },
+> = ArrayOfMaps::new();
+
+/// The lanes of all containers: what each sends, what each receives.
+const LANES_MAX: u32 = 2 * SLOTS_MAX;
 
 /// When the last event of a container and reason was sent.
 #[btf_map]

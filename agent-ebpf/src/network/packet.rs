@@ -16,8 +16,8 @@ use super::memory;
 /// The length of an Ethernet header.
 pub(super) const ETHERNET: u32 = 14;
 
-const ETHERTYPE_V4: u32 = 0x0800_u16.to_be() as u32;
-const ETHERTYPE_V6: u32 = 0x86dd_u16.to_be() as u32;
+pub(super) const ETHERTYPE_V4: u32 = 0x0800_u16.to_be() as u32;
+pub(super) const ETHERTYPE_V6: u32 = 0x86dd_u16.to_be() as u32;
 
 pub(super) const ICMP: u8 = 1;
 pub(super) const TCP: u8 = 6;

@@ -4,7 +4,7 @@ use aya_ebpf::bindings::__sk_buff;
 use aya_ebpf::helpers::generated::{
     bpf_ktime_get_ns, bpf_redirect, bpf_redirect_peer, bpf_skb_store_bytes,
 };
-use weir_abi::{Container, ContainerMode, Counters, DropReason, Event, Slot};
+use weir_abi::{Container, ContainerMode, Counters, DropReason, Event, LINK_MAC, Slot};
 
 use super::maps::{CONTAINERS, COUNTERS, EVENT_PACE, EVENTS, NODE_COUNTERS, PACE_PER_SLOT};
 use super::packet::Packet;
@@ -179,8 +179,23 @@ pub(super) fn deliver(
         return otherwise();
     }
     count(skb, slot, Direction::ToContainer);
+    if target.held & Container::INGRESS != 0 {
+        return queue(skb, target.veth_ifindex);
+    }
     // SAFETY: the helper checks the index when the packet is sent on.
     unsafe { bpf_redirect_peer(target.veth_ifindex, 0) as i32 }
+}
+
+/// Sends a packet to a container through the queue of its link, which a redirect to the peer goes past.
+#[inline(always)]
+fn queue(skb: *mut __sk_buff, veth_ifindex: u32) -> i32 {
+    let own = LINK_MAC;
+    // SAFETY: six bytes are read from six; the helper checks the index when the packet is sent on. The container's end takes what
+    // carries its own MAC address.
+    unsafe {
+        bpf_skb_store_bytes(skb, 0, (&raw const own).cast(), 6, 0);
+        bpf_redirect(veth_ifindex, 0) as i32
+    }
 }
 
 /// Gives the packet to the node's own stack, as if the node had sent it to itself.

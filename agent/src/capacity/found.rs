@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use nix::sys::statvfs::statvfs;
+use weir_resources::BitRate;
+
+use crate::config::Config;
+use crate::network;
 
 /// What the node has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +20,10 @@ pub struct Found {
     pub memory_mib: u64,
     /// The file system of the state directory.
     pub disk_mib: u64,
+    /// What containers can be promised of what the node sends; nothing where that is not known.
+    pub egress: Option<BitRate>,
+    /// What the node receives at most; nothing where that is not known.
+    pub ingress: Option<BitRate>,
 }
 
 /// Says why the node cannot be asked.
@@ -42,7 +50,8 @@ const MEMINFO: &str = "/proc/meminfo";
 
 impl Found {
     /// Asks the node. The state directory, or what is above it, must be there.
-    pub fn look(state_directory: &Path) -> Result<Self, FoundError> {
+    pub fn look(config: &Config) -> Result<Self, FoundError> {
+        let state_directory = &config.agent.state_directory;
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| FoundError::Read { path, source }
@@ -57,12 +66,15 @@ impl Found {
             .find(|path| path.exists())
             .unwrap_or_else(|| Path::new("/"));
         let disk = statvfs(there).map_err(|errno| failed(there)(errno.into()))?;
+        let (egress, ingress) = network::rates(&config.network, &config.bandwidth);
         let bytes = u128::from(disk.blocks()) * u128::from(disk.fragment_size());
         Ok(Self {
             cores: available_parallelism()
                 .map_or(1, |cores| u64::try_from(cores.get()).unwrap_or(u64::MAX)),
             memory_mib: memory_kib / 1024,
             disk_mib: u64::try_from(bytes / (1024 * 1024)).unwrap_or(u64::MAX),
+            egress,
+            ingress,
         })
     }
 }
@@ -81,7 +93,9 @@ mod tests {
 
     #[test]
     fn every_node_has_something() {
-        let found = Found::look(Path::new("/nonexistent/state")).unwrap();
+        let mut config = Config::default();
+        config.agent.state_directory = "/nonexistent/state".into();
+        let found = Found::look(&config).unwrap();
         assert!(
             found.cores > 0 && found.memory_mib > 0 && found.disk_mib > 0,
             "{found}"

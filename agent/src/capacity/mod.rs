@@ -11,7 +11,9 @@ mod found;
 
 use std::fmt;
 
-use weir_resources::{AddError, Amount, PortSet, Ranges, Resource, ResourceName, Resources, Value};
+use weir_resources::{
+    AddError, Amount, BitRate, PortSet, Ranges, Resource, ResourceName, Resources, Value,
+};
 
 use crate::config::Config;
 
@@ -38,6 +40,26 @@ pub enum CapacityError {
     /// What is named does not fit beside what was found.
     #[error("what [resources] lends cannot be together on one node")]
     Together(#[from] AddError),
+    /// Bandwidth of which it is not known whether it is there.
+    #[error(
+        "[resources] lends {wanted} Mbit/s of `{name}`, and it is not known what the uplinks carry"
+    )]
+    RateUnknown {
+        /// The resource.
+        name: ResourceName,
+        /// What is to be lent.
+        wanted: Amount,
+    },
+    /// More bandwidth than there is.
+    #[error("[resources] lends {wanted} Mbit/s of `{name}`, and containers can be given {there}")]
+    Rate {
+        /// The resource.
+        name: ResourceName,
+        /// What is to be lent.
+        wanted: Amount,
+        /// What there is.
+        there: Amount,
+    },
     /// More lent of what is idle than there is.
     #[error(
         "[estimate] lends {wanted} of `{name}` that may be idle, and the node lends {there} of it in all"
@@ -58,6 +80,12 @@ impl CapacityError {
         match self {
             Self::Nothing => "name something in [resources] lend, or set detect = true",
             Self::Together(_) => "name each resource of [resources] lend with one type",
+            Self::RateUnknown { .. } => {
+                "name it in [bandwidth] egress and ingress, or leave the resource out"
+            }
+            Self::Rate { .. } => {
+                "lend less; [bandwidth] says what the uplinks carry and what the node keeps"
+            }
             Self::Estimate { .. } => "lower [estimate] lend, or name more in [resources] lend",
         }
     }
@@ -81,7 +109,28 @@ pub fn capacity(config: &Config, found: &Found) -> Result<Resources, CapacityErr
     }
     let capacity = Resources::collect(all)?;
     check_estimate(config, &capacity)?;
+    check_rate(&capacity, ResourceName::NETWORK_EGRESS, found.egress)?;
+    check_rate(&capacity, ResourceName::NETWORK_INGRESS, found.ingress)?;
     Ok(capacity)
+}
+
+/// What is lent is enforced, so there has to be as much.
+fn check_rate(
+    capacity: &Resources,
+    name: ResourceName,
+    found: Option<BitRate>,
+) -> Result<(), CapacityError> {
+    let wanted = capacity.amount(name.as_str());
+    match found.map(BitRate::amount) {
+        _ if wanted.is_zero() => Ok(()),
+        None => Err(CapacityError::RateUnknown { name, wanted }),
+        Some(there) if wanted > there => Err(CapacityError::Rate {
+            name,
+            wanted,
+            there,
+        }),
+        Some(_) => Ok(()),
+    }
 }
 
 fn check_estimate(config: &Config, capacity: &Resources) -> Result<(), CapacityError> {
@@ -105,6 +154,8 @@ fn detected(found: &Found, ports: &PortSet) -> Vec<Resource> {
         cores,
         memory_mib,
         disk_mib,
+        egress,
+        ingress,
     } = *found;
     let less = |all: u64, large: u64, kept: u64| {
         if all >= large { all - kept } else { all / 2 }
@@ -123,8 +174,16 @@ fn detected(found: &Found, ports: &PortSet) -> Vec<Resource> {
     let amounts = amounts
         .into_iter()
         .filter_map(|(name, amount)| Some((name, Value::Scalar(Amount::from_whole(amount)?))));
+    let rates = [
+        (ResourceName::NETWORK_EGRESS, egress),
+        (ResourceName::NETWORK_INGRESS, ingress),
+    ];
+    let rates = rates
+        .into_iter()
+        .filter_map(|(name, rate)| Some((name, Value::Scalar(rate?.amount()))));
     let ports = (ResourceName::PORTS, Value::Ranges(Ranges::from(ports)));
     amounts
+        .chain(rates)
         .chain([ports])
         .filter_map(|(name, value)| Resource::new(name, value).ok())
         .collect()
@@ -136,11 +195,20 @@ impl fmt::Display for Found {
             cores,
             memory_mib,
             disk_mib,
+            egress,
+            ingress,
         } = self;
         write!(
             f,
             "{cores} cores, {memory_mib} MiB of memory, {disk_mib} MiB of disk"
-        )
+        )?;
+        for (what, rate) in [("sends", egress), ("receives", ingress)] {
+            match rate {
+                Some(rate) => write!(f, ", {what} {rate}")?,
+                None => write!(f, ", {what} nobody knows how much")?,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -153,6 +221,8 @@ mod tests {
         cores: 8,
         memory_mib: 16_000,
         disk_mib: 100_000,
+        egress: None,
+        ingress: None,
     };
 
     fn lend(text: &str, detect: bool, found: &Found) -> Result<String, CapacityError> {
@@ -187,6 +257,7 @@ mod tests {
             cores: 1,
             memory_mib: 2047,
             disk_mib: 10_239,
+            ..LARGE
         };
         assert_eq!(
             lend("", true, &small).unwrap(),
@@ -196,11 +267,34 @@ mod tests {
             cores: 1,
             memory_mib: 2048,
             disk_mib: 10_240,
+            ..LARGE
         };
         assert_eq!(
             lend("", true, &border).unwrap(),
             "cpus:1; disk:5120; mem:1024; ports:[31000-31999]"
         );
+    }
+
+    #[test]
+    fn bandwidth_is_lent_as_far_as_it_is_known() {
+        let known = Found {
+            egress: "990mbit".parse().ok(),
+            ingress: "1gbit".parse().ok(),
+            ..LARGE
+        };
+        assert_eq!(
+            lend("cpus:1;mem:1;disk:1;ports:[31000-31000]", true, &known).unwrap(),
+            "cpus:1; disk:1; mem:1; network_egress:990; network_ingress:1000; ports:[31000-31000]"
+        );
+        let half = lend("network_egress(db):500", false, &known);
+        assert_eq!(half.unwrap(), "network_egress(db):500");
+        let error = lend("network_egress:991", false, &known).unwrap_err();
+        assert!(
+            error.to_string().contains("991") && error.to_string().contains("990"),
+            "{error}"
+        );
+        let error = lend("network_ingress:1", false, &LARGE).unwrap_err();
+        assert!(error.remedy().contains("[bandwidth] egress"), "{error}");
     }
 
     #[test]

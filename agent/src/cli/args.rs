@@ -6,11 +6,12 @@ use std::str::FromStr;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use weir_executor::spec::NetworkMode;
+use weir_resources::BitRate;
 
 use crate::config::DEFAULT_PATH;
 use crate::container::{
-    Adjustment, ContainerName, IoLimit, IoWeight, Kill, LaunchRequest, Limits, MemoryBytes,
-    MilliCpus, PortsWanted, ProcessCount, Setting, SwapBytes,
+    Adjustment, Bandwidth, ContainerName, IoLimit, IoWeight, Kill, LaunchRequest, Limits,
+    MemoryBytes, MilliCpus, PortsWanted, ProcessCount, Setting, ShareWeight, SwapBytes,
 };
 
 /// Run containers that share this node's addresses without sharing its ports
@@ -205,6 +206,22 @@ pub(super) struct ExecArguments {
     #[arg(long, value_name = "DISK:LIMITS")]
     io_max: Vec<IoLimit>,
 
+    /// Keep so much of the wire for it, whatever others send (50mbit, 1gbit)
+    #[arg(long, value_name = "RATE")]
+    egress_min: Option<BitRate>,
+
+    /// Let it send so much at most: to the wire, to other containers and to the node, together
+    #[arg(long, value_name = "RATE")]
+    egress_max: Option<BitRate>,
+
+    /// Let it receive so much at most
+    #[arg(long, value_name = "RATE")]
+    ingress_max: Option<BitRate>,
+
+    /// Its part of what is idle on the wire, from 1 to 1000; 10 is what containers have that ask for none
+    #[arg(long, value_name = "WEIGHT")]
+    weight: Option<ShareWeight>,
+
     /// Give it a network namespace of its own, or the node's
     #[arg(long, value_enum, default_value_t = Network::Isolated)]
     network: Network,
@@ -240,7 +257,8 @@ pub(super) struct UpdateArguments {
     ///
     /// Ports and limits are changed one after the other, each as a whole.
     #[arg(long, value_name = "PORTS", value_parser = parse_ports, group = "change",
-        conflicts_with_all = ["cpus", "mem", "mem_high", "mem_low", "swap", "pids", "io_weight", "io_max"])]
+        conflicts_with_all = ["cpus", "mem", "mem_high", "mem_low", "swap", "pids", "io_weight", "io_max",
+            "egress_min", "egress_max", "ingress_max", "weight"])]
     pub(super) ports: Option<PortsWanted>,
 
     /// Let it use so many CPUs at most (0.5, 2); none for all there are
@@ -277,6 +295,22 @@ pub(super) struct UpdateArguments {
     #[arg(long, value_name = "DISK:LIMITS", group = "change")]
     io_max: Vec<Setting<IoLimit>>,
 
+    /// Keep so much of the wire for it, whatever others send (50mbit, 1gbit); none for none
+    #[arg(long, value_name = "RATE", group = "change")]
+    egress_min: Option<Setting<BitRate>>,
+
+    /// Let it send so much at most: to the wire, to other containers and to the node, together; none for all there is
+    #[arg(long, value_name = "RATE", group = "change")]
+    egress_max: Option<Setting<BitRate>>,
+
+    /// Let it receive so much at most; none for all there is
+    #[arg(long, value_name = "RATE", group = "change")]
+    ingress_max: Option<Setting<BitRate>>,
+
+    /// Its part of what is idle on the wire, from 1 to 1000; none for 10
+    #[arg(long, value_name = "WEIGHT", group = "change")]
+    weight: Option<Setting<ShareWeight>>,
+
     /// Leave it less memory than it holds: the kernel kills it
     #[arg(long, requires = "mem")]
     pub(super) force: bool,
@@ -307,6 +341,10 @@ impl UpdateArguments {
                 [Setting::Lift] => Setting::Lift,
                 _ => Setting::To(disks.collect()),
             },
+            egress_min: self.egress_min.unwrap_or_default(),
+            egress_max: self.egress_max.unwrap_or_default(),
+            ingress_max: self.ingress_max.unwrap_or_default(),
+            weight: self.weight.unwrap_or_default(),
         }
     }
 }
@@ -334,6 +372,12 @@ impl ExecArguments {
                 pids: self.pids,
                 io_weight: self.io_weight,
                 io_max: self.io_max,
+                bandwidth: Bandwidth {
+                    egress_min: self.egress_min,
+                    egress_max: self.egress_max,
+                    ingress_max: self.ingress_max,
+                    weight: self.weight,
+                },
             },
             capabilities: self.cap_add,
         }

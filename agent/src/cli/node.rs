@@ -153,8 +153,7 @@ fn lends(config: &Config) -> Result<Option<String>, Failure> {
     if config.scheduler.addresses.is_empty() {
         return Ok(None);
     }
-    let found = Found::look(&config.agent.state_directory)
-        .map_err(|error| Failure::failed(chain(&error)))?;
+    let found = Found::look(config).map_err(|error| Failure::failed(chain(&error)))?;
     let lends = capacity(config, &found).map_err(|error| Failure {
         exit: Exit::Usage,
         message: format!("{}; {}", chain(&error), error.remedy()),

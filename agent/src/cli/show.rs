@@ -4,7 +4,7 @@ use weir_executor::record::Outcome;
 use weir_executor::spec::NetworkMode;
 
 use super::table::Table;
-use crate::container::{ContainerView, State};
+use crate::container::{Bandwidth, ContainerView, State};
 use crate::doctor::{Report, Status};
 use crate::ports::UnixMs;
 use crate::telemetry::{ContainerStatistics, MemorySource};
@@ -167,6 +167,7 @@ pub(super) fn limits(limits: &crate::container::Limits, unenforced: bool) -> Str
         pids,
         io_weight,
         io_max,
+        bandwidth,
     } = limits;
     let mut parts = Vec::new();
     if let Some(cpus) = cpus {
@@ -192,10 +193,30 @@ pub(super) fn limits(limits: &crate::container::Limits, unenforced: bool) -> Str
         parts.push(format!("io weight {weight}"));
     }
     parts.extend(io_max.iter().map(|limit| format!("io {limit}")));
+    parts.extend(rates(bandwidth));
     if unenforced {
         parts.push("unenforced".to_owned());
     }
     or_dash(parts.join(" "))
+}
+
+fn rates(bandwidth: &Bandwidth) -> Vec<String> {
+    // Destructured so that a new limit is a compile error here.
+    let Bandwidth {
+        egress_min,
+        egress_max,
+        ingress_max,
+        weight,
+    } = bandwidth;
+    let egress = match (egress_min, egress_max) {
+        (None, None) => None,
+        (Some(min), None) => Some(format!("egress {min}..")),
+        (None, Some(max)) => Some(format!("egress ..{max}")),
+        (Some(min), Some(max)) => Some(format!("egress {min}..{max}")),
+    };
+    let ingress = ingress_max.map(|max| format!("ingress ..{max}"));
+    let weight = weight.map(|weight| format!("weight {weight}"));
+    [egress, ingress, weight].into_iter().flatten().collect()
 }
 
 fn network(mode: NetworkMode) -> &'static str {
@@ -283,10 +304,16 @@ mod tests {
             pids: "512".parse().ok(),
             io_weight: "50".parse().ok(),
             io_max: vec!["8:0:rbps=1M".parse().unwrap()],
+            bandwidth: Bandwidth {
+                egress_min: "50mbit".parse().ok(),
+                egress_max: "200mbit".parse().ok(),
+                ingress_max: "1gbit".parse().ok(),
+                weight: "30".parse().ok(),
+            },
         };
         assert_eq!(
             limits(&all, false),
-            "2 cpus 64M high 48M low 16M 512 pids io weight 50 io 8:0:rbps=1M"
+            "2 cpus 64M high 48M low 16M 512 pids io weight 50 io 8:0:rbps=1M egress 50mbit..200mbit ingress ..1gbit weight 30"
         );
     }
 

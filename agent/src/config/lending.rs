@@ -23,10 +23,12 @@ const ESTIMATE_MS_MIN: u64 = 100;
 const ESTIMATE_MS_MAX: u64 = 3_600_000;
 
 /// The resources that every node has, and what each is.
-const KNOWN: [(ResourceName, ValueType); 4] = [
+const KNOWN: [(ResourceName, ValueType); 6] = [
     (ResourceName::CPUS, ValueType::Scalar),
     (ResourceName::MEM, ValueType::Scalar),
     (ResourceName::DISK, ValueType::Scalar),
+    (ResourceName::NETWORK_EGRESS, ValueType::Scalar),
+    (ResourceName::NETWORK_INGRESS, ValueType::Scalar),
     (ResourceName::PORTS, ValueType::Ranges),
 ];
 
@@ -115,8 +117,6 @@ impl Config {
                     "is counted by the agent itself",
                     "leave it out; [network] ephemeral_ports says how many there are".to_owned(),
                 )
-            } else if *resource.name() == ResourceName::NETWORK_EGRESS {
-                ("is not enforced by this release", "leave it out".to_owned())
             } else {
                 continue;
             };
@@ -225,9 +225,6 @@ impl Config {
                 ValueType::Scalar if resource.is_checkpointed() || resource.role().is_some() => {
                     "which is reserved"
                 }
-                ValueType::Scalar if *resource.name() == ResourceName::NETWORK_EGRESS => {
-                    "which is not enforced by this release"
-                }
                 ValueType::Scalar => continue,
             };
             return Err(of(
@@ -305,7 +302,7 @@ mod tests {
             ("cpus(db, alice):1", "by an operation"),
             ("disk(db)[a:b:rw]:1", "by an operation"),
             ("port_blocks:3", "counted by the agent"),
-            ("network_egress:100", "not enforced"),
+            ("network_egress:{a}", "`network_egress`"),
             ("cpus:[1-2]", "`cpus`"),
             ("ports:3", "`ports`"),
         ] {
@@ -354,12 +351,7 @@ mod tests {
             "[estimate] lend lends 3 of `cpus` that may be idle, and [resources] lend has 2; \
              lend at most what there is"
         );
-        for text in [
-            "ports:[31000-31001]",
-            "cpus(db):1",
-            "zones:{a}",
-            "network_egress:1",
-        ] {
+        for text in ["ports:[31000-31001]", "cpus(db):1", "zones:{a}"] {
             assert!(fixed("", text).is_some(), "{text}");
         }
         let unused = complaint(|c| c.estimate.lend = "cpus:1".to_owned()).unwrap();

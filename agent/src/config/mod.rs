@@ -6,6 +6,7 @@
 //! is not known is an error, so that a misspelt limit is never a limit that silently does not hold.
 
 mod agent;
+mod bandwidth;
 mod cgroup;
 mod container;
 mod error;
@@ -23,6 +24,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 pub use agent::AgentConfig;
+pub use bandwidth::BandwidthConfig;
 pub use cgroup::CgroupConfig;
 pub use container::ContainerConfig;
 pub use error::{ConfigError, Position};
@@ -46,6 +48,8 @@ pub struct Config {
     pub agent: AgentConfig,
     /// Ports, uplinks and programs.
     pub network: NetworkConfig,
+    /// The rates of the node's links, and how they are divided.
+    pub bandwidth: BandwidthConfig,
     /// Where containers' cgroups are, and what to do without controllers.
     pub cgroup: CgroupConfig,
     /// What every container gets.
@@ -148,6 +152,7 @@ mod tests {
         for (table, keys) in [
             ("agent", AgentConfig::KEYS),
             ("network", NetworkConfig::KEYS),
+            ("bandwidth", BandwidthConfig::KEYS),
             ("cgroup", CgroupConfig::KEYS),
             ("container", ContainerConfig::KEYS),
             ("http", HttpConfig::KEYS),

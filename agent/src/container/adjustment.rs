@@ -3,7 +3,9 @@
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
+use weir_resources::BitRate;
 
+use super::bandwidth::{Bandwidth, ShareWeight};
 use super::io_limit::{IoLimit, IoWeight};
 use super::limits::{Limits, MemoryBytes, MilliCpus, ProcessCount, SwapBytes};
 
@@ -38,6 +40,18 @@ pub struct Adjustment {
     /// The most that it may do with devices: those that are not named are not limited afterwards.
     #[serde(skip_serializing_if = "Setting::is_kept")]
     pub io_max: Setting<Vec<IoLimit>>,
+    /// What it can send to the wire at any time.
+    #[serde(skip_serializing_if = "Setting::is_kept")]
+    pub egress_min: Setting<BitRate>,
+    /// The most that it sends.
+    #[serde(skip_serializing_if = "Setting::is_kept")]
+    pub egress_max: Setting<BitRate>,
+    /// The most that it receives.
+    #[serde(skip_serializing_if = "Setting::is_kept")]
+    pub ingress_max: Setting<BitRate>,
+    /// Its part of what is idle on the wire.
+    #[serde(skip_serializing_if = "Setting::is_kept")]
+    pub weight: Setting<ShareWeight>,
 }
 
 /// What becomes of one limit.
@@ -65,7 +79,12 @@ impl Adjustment {
             pids,
             io_weight,
             io_max,
+            egress_min,
+            egress_max,
+            ingress_max,
+            weight,
         } = self;
+        let bandwidth = limits.bandwidth;
         let devices = Some(limits.io_max.clone());
         Limits {
             cpus: cpus.applied_to(limits.cpus),
@@ -76,6 +95,12 @@ impl Adjustment {
             pids: pids.applied_to(limits.pids),
             io_weight: io_weight.applied_to(limits.io_weight),
             io_max: io_max.applied_to(devices).unwrap_or_default(),
+            bandwidth: Bandwidth {
+                egress_min: egress_min.applied_to(bandwidth.egress_min),
+                egress_max: egress_max.applied_to(bandwidth.egress_max),
+                ingress_max: ingress_max.applied_to(bandwidth.ingress_max),
+                weight: weight.applied_to(bandwidth.weight),
+            },
         }
     }
 }
@@ -123,6 +148,12 @@ mod tests {
             pids: "512".parse().ok(),
             io_weight: "50".parse().ok(),
             io_max: vec!["8:0:rbps=1M".parse().unwrap()],
+            bandwidth: Bandwidth {
+                egress_min: "1mbit".parse().ok(),
+                egress_max: "2mbit".parse().ok(),
+                ingress_max: "3mbit".parse().ok(),
+                weight: "4".parse().ok(),
+            },
         };
         assert_eq!(Adjustment::default().applied_to(&limits), limits);
         let all = Adjustment {
@@ -134,6 +165,10 @@ mod tests {
             pids: Setting::Lift,
             io_weight: Setting::Lift,
             io_max: Setting::Lift,
+            egress_min: Setting::Lift,
+            egress_max: Setting::Lift,
+            ingress_max: Setting::Lift,
+            weight: Setting::Lift,
         };
         assert!(all.applied_to(&limits).is_empty());
         let some = Adjustment {

@@ -157,6 +157,11 @@ impl CgroupTree {
         }
     }
 
+    /// Returns whether containers may run without a limit that they ask for.
+    pub(crate) fn allows_unenforced(&self) -> bool {
+        self.allow_unenforced
+    }
+
     /// Returns the cgroup that holds every container's.
     pub fn parent(&self) -> &Cgroup {
         &self.parent
@@ -183,6 +188,8 @@ impl CgroupTree {
             pids,
             io_weight,
             io_max,
+            // The data plane's.
+            bandwidth: _,
         } = limits;
         let controller = |name, state| (Lacking::Controller(name), state);
         let of_memory = controller("memory", &self.memory);
@@ -304,6 +311,16 @@ pub(crate) enum Enforcement {
     Full,
     /// At least one does not, which the configuration allows.
     Lacking,
+}
+
+impl Enforcement {
+    /// Returns whether all limits of both hold.
+    pub(crate) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Full, Self::Full) => Self::Full,
+            (Self::Lacking, _) | (_, Self::Lacking) => Self::Lacking,
+        }
+    }
 }
 
 /// Returns what came of passing a controller down.

@@ -57,6 +57,8 @@ impl CgroupTree {
             pids,
             io_weight,
             io_max,
+            // The data plane's.
+            bandwidth: _,
         } = limits;
         let task = container.create_child(TASK)?;
         self.place_among_others(container, *cpus, *io_weight, importance)?;

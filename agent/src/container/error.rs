@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use weir_executor::grace::GraceError;
 use weir_executor::record::Outcome;
 use weir_executor::spawn::{SpawnError, StartError};
+use weir_resources::{Amount, BitRate};
 use weir_sys::block::BlockError;
 use weir_sys::cgroup::CgroupError;
 
@@ -167,6 +168,48 @@ pub enum Refusal {
         /// The most.
         devices_max: usize,
     },
+    /// A minimum that is more than the most.
+    #[error("--egress-min {min} is more than --egress-max {max}")]
+    EgressMinimum {
+        /// What it is to have at any time.
+        min: BitRate,
+        /// The most that it is to have.
+        max: BitRate,
+    },
+    /// A rate on the node's own network.
+    #[error("{option} holds a link of the container's own, and on the node's network it has none")]
+    RateOnHostNetwork {
+        /// The option that asks for it.
+        option: &'static str,
+    },
+    /// A rate that whom it holds could lift.
+    #[error(
+        "{option} would not hold beside the capability NET_ADMIN, with which a container can change its link"
+    )]
+    RateBesideNetAdmin {
+        /// The option that asks for it.
+        option: &'static str,
+    },
+    /// A rate that the node cannot hold.
+    #[error("this node cannot enforce {option}: {reason}")]
+    RateUnenforceable {
+        /// The option that asks for it.
+        option: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// More minima than the wire carries.
+    #[error(
+        "--egress-min {wanted} cannot be promised: containers are promised {promised} Mbit/s of the {all} that there are for them"
+    )]
+    EgressPromised {
+        /// What is asked for.
+        wanted: BitRate,
+        /// What others were promised, in Mbit/s.
+        promised: Amount,
+        /// What there is.
+        all: BitRate,
+    },
     /// A name that no container has.
     #[error("there is no container {name}")]
     NoSuchContainer {
@@ -257,6 +300,17 @@ impl Refusal {
             Self::Device { .. } => "name a whole disk, as `lsblk --nodeps` lists them".to_owned(),
             Self::DeviceTwice { .. } => "put all of its limits into one --io-max".to_owned(),
             Self::TooManyDevices { .. } => "name fewer".to_owned(),
+            Self::EgressMinimum { .. } => "raise the one, or lower the other".to_owned(),
+            Self::RateOnHostNetwork { .. } => {
+                "use --network isolated, or leave it out".to_owned()
+            }
+            Self::RateBesideNetAdmin { .. } => "leave out one of them".to_owned(),
+            Self::RateUnenforceable { .. } => {
+                "leave it out, or see `weir-agent doctor`, or set [cgroup] allow_unenforced_limits to run without it".to_owned()
+            }
+            Self::EgressPromised { .. } => {
+                "ask for less, or end a container; [bandwidth] says what the wire carries and what the node keeps".to_owned()
+            }
             Self::NoSuchContainer { .. } => {
                 "`weir-agent ps --all` lists those that there are".to_owned()
             }

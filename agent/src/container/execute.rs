@@ -87,6 +87,7 @@ pub(crate) fn attachment(row: &ContainerRow, cgroup_id: u64) -> Attachment {
         mode: row.launch.network,
         ports: row.ports.clone(),
         ephemeral: row.ephemeral,
+        bandwidth: row.launch.limits.bandwidth,
         cgroup_id,
     }
 }
@@ -404,13 +405,13 @@ pub(crate) async fn update_limits<N: ContainerNetwork>(
     crash_point("limits-after-reclaim");
     record_limits(tools, row, wanted, limits.unenforced).await?;
     crash_point("limits-after-row");
-    if let Err(error) = enforce(tools, row, wanted).await {
+    if let Err(error) = enforce_change(tools, row, former, wanted).await {
         // Back to what it was, in the same order.
         record_limits(tools, row, former, row.unenforced).await?;
-        if let Err(error) = enforce(tools, row, former).await {
+        if let Err(error) = enforce_change(tools, row, wanted, former).await {
             tracing::error!(id = %row.id, error = %chain(&error), "the former limits cannot be restored");
         }
-        return Err(StepError::from(error).into());
+        return Err(error.into());
     }
     crash_point("limits-after-kernel");
     Ok(())
@@ -426,6 +427,21 @@ async fn record_limits<N>(
     Ok(store
         .set_limits(row.id.clone(), launch.clone(), unenforced)
         .await?)
+}
+
+/// Makes the kernel agree with the limits of a container that had others.
+async fn enforce_change<N: ContainerNetwork>(
+    tools: &Arc<Tools<N>>,
+    row: &ContainerRow,
+    former: &Launch,
+    wanted: &Launch,
+) -> Result<(), StepError> {
+    enforce(tools, row, wanted).await?;
+    let bandwidth = &wanted.limits.bandwidth;
+    if *bandwidth != former.limits.bandwidth {
+        tools.network.update_bandwidth(row.slot, bandwidth).await?;
+    }
+    Ok(())
 }
 
 /// Makes the kernel agree with the limits of a container.

@@ -5,8 +5,9 @@ use std::future::Future;
 use std::os::fd::OwnedFd;
 
 use weir_executor::spec::NetworkMode;
-use weir_resources::{PortRange, PortSet};
+use weir_resources::{BitRate, PortRange, PortSet};
 
+use super::bandwidth::Bandwidth;
 use super::id::{ContainerId, Slot};
 
 /// Joins containers to the node's network.
@@ -21,6 +22,7 @@ pub trait ContainerNetwork: Send + Sync + 'static {
     fn prepare(
         &self,
         container: &ContainerId,
+        slot: Slot,
         mode: NetworkMode,
         ephemeral: Option<PortRange>,
     ) -> impl Future<Output = Result<Prepared<Self::Made>, NetworkFault>> + Send;
@@ -39,6 +41,16 @@ pub trait ContainerNetwork: Send + Sync + 'static {
         slot: Slot,
         ports: &PortSet,
     ) -> impl Future<Output = Result<(), NetworkFault>> + Send;
+
+    /// Makes the kernel hold a container to `bandwidth`. No connection breaks; the first queue that it gets may cost a packet.
+    fn update_bandwidth(
+        &self,
+        slot: Slot,
+        bandwidth: &Bandwidth,
+    ) -> impl Future<Output = Result<(), NetworkFault>> + Send;
+
+    /// Returns what of the network can be divided on this node now.
+    fn capacity(&self) -> NetworkCapacity;
 
     /// Takes everything of the slot away; fine when nothing is there.
     fn detach(&self, slot: Slot) -> impl Future<Output = Result<(), NetworkFault>> + Send;
@@ -71,8 +83,21 @@ pub struct Attachment {
     pub ports: PortSet,
     /// The block for outgoing connections; none on the node's own network, which has its range.
     pub ephemeral: Option<PortRange>,
+    /// What it may use of the network.
+    pub bandwidth: Bandwidth,
     /// The inode of the directory of the cgroup that the task runs in.
     pub cgroup_id: u64,
+}
+
+/// What of the network can be divided. Where something cannot be, it is told why, as the rest of a sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkCapacity {
+    /// What the minima of all containers may be together; what the node keeps is not in it.
+    pub egress_min: Result<BitRate, String>,
+    /// Whether a container can be held to the most that it sends.
+    pub egress_max: Result<(), String>,
+    /// Whether a container can be held to the most that it receives.
+    pub ingress_max: Result<(), String>,
 }
 
 /// What the network made for a container.

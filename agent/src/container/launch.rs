@@ -97,7 +97,7 @@ async fn make<N: ContainerNetwork>(
     };
     let network = tools
         .network
-        .prepare(&row.id, row.launch.network, row.ephemeral);
+        .prepare(&row.id, row.slot, row.launch.network, row.ephemeral);
     let (cgroup_id, prepared) = tokio::join!(places, network);
     let (cgroup_id, prepared) = (cgroup_id?, prepared?);
     crash_point("launch-after-namespace");

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::bandwidth::Bandwidth;
 use super::error::Refusal;
 use super::io_limit::{IoLimit, IoWeight};
 use crate::config::ContainerConfig;
@@ -42,6 +43,9 @@ pub struct Limits {
     /// The most that it may do with a device; each device once.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub io_max: Vec<IoLimit>,
+    /// What it may use of the network.
+    #[serde(default, skip_serializing_if = "Bandwidth::is_empty")]
+    pub bandwidth: Bandwidth,
 }
 
 /// The most devices of one container: more than a node has disks.

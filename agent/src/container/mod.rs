@@ -31,6 +31,7 @@
 
 mod adjustment;
 mod adopt;
+mod bandwidth;
 mod cgroups;
 mod crash;
 mod diag;
@@ -57,10 +58,13 @@ mod update;
 mod view;
 
 pub use adjustment::{Adjustment, Setting};
+pub use bandwidth::{Bandwidth, NotAWeight, ShareWeight};
 pub use cgroups::{CgroupTree, Controller, Lacking};
 pub use crash::{CRASH_POINTS, CRASH_VARIABLE};
 pub use error::{ContainerError, RecoveryError, Refusal, StepError};
-pub use facilities::{Attachment, ContainerNetwork, LiveAttachment, NetworkFault, Prepared};
+pub use facilities::{
+    Attachment, ContainerNetwork, LiveAttachment, NetworkCapacity, NetworkFault, Prepared,
+};
 pub use handle::{BlockCount, ContainerHandle, Ended, Kill};
 pub use hierarchy::{HierarchyChanges, HierarchyError};
 pub use id::{ContainerId, ContainerName, NotAName, NotASlot, NotAnId, Slot};

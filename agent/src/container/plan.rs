@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use weir_executor::spec::{ContainerSpec, NetworkMode};
-use weir_resources::PortSet;
+use weir_resources::{Amount, BitRate, PortSet};
 
 use super::cgroups::TASK;
 use super::error::Refusal;
@@ -29,6 +29,8 @@ pub(crate) struct Books {
     /// The slot that was given out last.
     last_slot: Option<Slot>,
     ledger: Ledger<ContainerName>,
+    /// What each was promised of the wire.
+    minima: BTreeMap<ContainerName, BitRate>,
 }
 
 /// Where a new container goes.
@@ -54,6 +56,7 @@ impl Books {
             slots: BTreeSet::new(),
             last_slot: None,
             ledger: Ledger::new(pools, quarantine),
+            minima: BTreeMap::new(),
         }
     }
 
@@ -72,6 +75,7 @@ impl Books {
                         ephemeral: row.ephemeral,
                     };
                     self.ledger.take(row.name.clone(), grant)?;
+                    self.promise(&row.name, row.launch.limits.bandwidth.egress_min);
                     self.names.insert(row.name.clone(), row.id.clone());
                     self.slots.insert(row.slot);
                 }
@@ -171,6 +175,25 @@ impl Books {
             .expect("the change was planned from these books, which nobody else writes");
     }
 
+    /// Writes down what a container is promised of the wire.
+    pub(crate) fn promise(&mut self, name: &ContainerName, minimum: Option<BitRate>) {
+        match minimum {
+            Some(minimum) => self.minima.insert(name.clone(), minimum),
+            None => self.minima.remove(name),
+        };
+    }
+
+    /// Returns what all but one container are promised together, in Mbit/s.
+    pub(crate) fn promised_to_others(&self, name: Option<&ContainerName>) -> Amount {
+        let others = self.minima.iter().filter(|(one, _)| Some(*one) != name);
+        others
+            .map(|(_, minimum)| minimum.amount())
+            .try_fold(Amount::ZERO, Amount::checked_add)
+            .expect(
+                "there are a thousand containers at most, and each was promised less than there is",
+            )
+    }
+
     /// Takes back all that a container held; its ports rest if it ever ran.
     pub(crate) fn release(&mut self, name: &ContainerName, slot: Slot, ran: bool, now: UnixMs) {
         let _grant: Option<Grant> = if ran {
@@ -179,6 +202,7 @@ impl Books {
             self.ledger.give_back(name)
         };
         self.names.remove(name);
+        self.minima.remove(name);
         self.slots.remove(&slot);
     }
 

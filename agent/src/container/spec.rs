@@ -183,6 +183,7 @@ impl Launch {
                 capability: capability.clone(),
             });
         }
+        limits.bandwidth.check(network, &capabilities)?;
         Ok(Self {
             name,
             argv,

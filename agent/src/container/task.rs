@@ -261,13 +261,16 @@ impl<N: ContainerNetwork> Owner<N> {
         wanted: &PortsWanted,
         ports_in_use: &PortSet,
     ) -> Result<ContainerRow, Refusal> {
-        let enforcement = self.tools.cgroups.check(&launch.limits)?;
+        let of_cgroups = self.tools.cgroups.check(&launch.limits)?;
+        let of_network = self.check_bandwidth(launch.limits.bandwidth, None)?;
         let circumstances = Circumstances {
             ports_in_use,
             now: now(),
         };
         let placement = self.books.plan(id, &launch, wanted, &circumstances)?;
         self.books.take(&placement);
+        let minimum = launch.limits.bandwidth.egress_min;
+        self.books.promise(&placement.name, minimum);
         Ok(ContainerRow {
             id: placement.id,
             name: placement.name,
@@ -276,7 +279,7 @@ impl<N: ContainerNetwork> Owner<N> {
             slot: placement.slot,
             ports: placement.grant.ports,
             ephemeral: placement.grant.ephemeral,
-            unenforced: enforcement == Enforcement::Lacking,
+            unenforced: of_cgroups.and(of_network) == Enforcement::Lacking,
             created_at: circumstances.now,
         })
     }

@@ -9,13 +9,14 @@ use std::sync::Arc;
 use weir_resources::PortSet;
 
 use super::adjustment::Adjustment;
+use super::bandwidth::Bandwidth;
 use super::cgroups::Enforcement;
 use super::entry::{Entry, EntryState};
 use super::error::{ContainerError, Refusal, StepError};
 use super::execute::{self, NewLimits, now};
 use super::facilities::ContainerNetwork;
 use super::handle::Reply;
-use super::id::ContainerId;
+use super::id::{ContainerId, ContainerName};
 use super::plan::Circumstances;
 use super::spec::{Launch, PortsWanted};
 use super::task::{Done, Owner, answer};
@@ -138,18 +139,46 @@ impl<N: ContainerNetwork> Owner<N> {
         }
         let former = &row.launch.limits;
         let limits = adjustment.applied_to(former).checked()?;
-        let enforcement = self.tools.cgroups.check_change(former, &limits)?;
+        let (network, capabilities) = (row.launch.network, &row.launch.capabilities);
+        limits.bandwidth.check(network, capabilities)?;
+        let of_cgroups = self.tools.cgroups.check_change(former, &limits)?;
         let launch = Launch {
             limits,
             ..row.launch.clone()
         };
+        let name = row.name.clone();
+        let of_network = self.check_bandwidth(launch.limits.bandwidth, Some(&name))?;
+        let entry = self
+            .entries
+            .get_mut(&id)
+            .expect("it was there a moment ago");
         begin(entry);
+        // The larger of both until it is known which holds.
+        let (former, wanted) = (
+            entry.row.launch.limits.bandwidth.egress_min,
+            launch.limits.bandwidth.egress_min,
+        );
+        self.books.promise(&name, former.max(wanted));
         let limits = NewLimits {
             launch,
-            unenforced: enforcement == Enforcement::Lacking,
+            unenforced: of_cgroups.and(of_network) == Enforcement::Lacking,
             may_kill,
         };
         Ok((id, limits))
+    }
+
+    /// Returns whether a container has what it asks of the network, or refuses it. `name` is its own, where it has one already.
+    pub(super) fn check_bandwidth(
+        &self,
+        bandwidth: Bandwidth,
+        name: Option<&ContainerName>,
+    ) -> Result<Enforcement, Refusal> {
+        if bandwidth.is_empty() {
+            return Ok(Enforcement::Full);
+        }
+        let promised = self.books.promised_to_others(name);
+        let allowed = self.tools.cgroups.allows_unenforced();
+        bandwidth.check_capacity(&self.tools.network.capacity(), promised, allowed)
     }
 
     fn start_limits(&mut self, id: ContainerId, limits: NewLimits, reply: Reply<ContainerView>) {
@@ -179,6 +208,12 @@ impl<N: ContainerNetwork> Owner<N> {
         let Some((entry, reply)) = finish(&mut self.entries, id, reply) else {
             return;
         };
+        let in_force = match &result {
+            Ok(()) => &limits.launch,
+            Err(_) => &entry.row.launch,
+        };
+        let minimum = in_force.limits.bandwidth.egress_min;
+        self.books.promise(&entry.row.name, minimum);
         match result {
             Ok(()) => {
                 entry.row.launch = limits.launch;

@@ -119,7 +119,7 @@ pub(crate) fn of_shared_ports(config: &Config) -> Vec<Check> {
 /// Examines the node.
 pub fn examine(config: &Config) -> Report {
     let mut checks = node::checks(config);
-    checks.extend(network::checks(&config.network));
+    checks.extend(network::checks(&config.network, &config.bandwidth));
     Report::new(checks)
 }
 
@@ -139,6 +139,7 @@ mod tests {
         "port plan",
         "ports in use",
         "uplinks",
+        "rate of the uplinks",
         "firewall",
         "translated ports",
         "Kubernetes NodePorts",

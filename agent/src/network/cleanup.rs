@@ -6,7 +6,8 @@ use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::link::{LinkAttribute, LinkMessage};
 use weir_sys::netlink::Netlink;
 
-use super::clsact;
+use super::bandwidth;
+use super::clsact::{self, Side};
 use super::error::{NetworkError, StartError};
 use super::host::HostChanges;
 use super::node::Link;
@@ -19,10 +20,15 @@ pub(super) fn restore_host(
     // Filters go from every interface: where somebody else's qdisc was there before, there is no
     // record of them.
     for link in links(netlink)? {
-        clsact::detach(netlink, link.index)?;
+        for side in [Side::Ingress, Side::Egress] {
+            clsact::detach(netlink, link.index, side)?;
+        }
     }
     for &index in host.qdiscs() {
         clsact::remove_qdisc(netlink, index)?;
+    }
+    for &index in host.queues() {
+        bandwidth::remove_queue(netlink, index)?;
     }
     host.restore()?;
     Ok(())

@@ -22,10 +22,24 @@ const PRIORITY: u16 = 0x5745;
 /// One filter per interface and program, so one handle.
 const HANDLE: TcHandle = TcHandle { major: 0, minor: 1 };
 
-fn ingress() -> TcHandle {
-    TcHandle {
-        major: TcHandle::CLSACT.major,
-        minor: TcHandle::MIN_INGRESS,
+/// Which packets of an interface a program sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Those that it received.
+    Ingress,
+    /// Those that it is about to queue.
+    Egress,
+}
+
+impl Side {
+    fn handle(self) -> TcHandle {
+        TcHandle {
+            major: TcHandle::CLSACT.major,
+            minor: match self {
+                Self::Ingress => TcHandle::MIN_INGRESS,
+                Self::Egress => TcHandle::MIN_EGRESS,
+            },
+        }
     }
 }
 
@@ -51,9 +65,9 @@ fn qdisc(ifindex: u32) -> TcMessage {
     message
 }
 
-fn filter(ifindex: u32) -> TcMessage {
+fn filter(ifindex: u32, side: Side) -> TcMessage {
     let info = u32::from(PRIORITY) << 16 | u32::from(ETH_P_ALL.to_be());
-    message(ifindex, HANDLE, ingress(), info)
+    message(ifindex, HANDLE, side.handle(), info)
 }
 
 /// Returns whether an interface has a clsact qdisc.
@@ -70,11 +84,12 @@ pub(crate) fn has_qdisc(netlink: &mut Netlink, ifindex: u32) -> Result<bool, Net
     }))
 }
 
-/// Puts a program on the ingress of an interface, in place of Weir's former one, and makes the
+/// Puts a program on one side of an interface, in place of Weir's former one, and makes the
 /// qdisc that it needs.
 pub(crate) fn attach(
     netlink: &mut Netlink,
     ifindex: u32,
+    side: Side,
     name: &str,
     program: BorrowedFd<'_>,
 ) -> Result<(), NetlinkError> {
@@ -88,7 +103,7 @@ pub(crate) fn attach(
         Err(error) if error.is_present() => {}
         Err(error) => return Err(error),
     }
-    let mut message = filter(ifindex);
+    let mut message = filter(ifindex, side);
     let mut name = name.as_bytes().to_vec();
     name.push(0);
     let number = |value: u32| value.to_ne_bytes().to_vec();
@@ -113,10 +128,10 @@ pub(crate) fn attach(
     )
 }
 
-/// Takes Weir's program off an interface; fine where there is none.
-pub(crate) fn detach(netlink: &mut Netlink, ifindex: u32) -> Result<(), NetlinkError> {
+/// Takes Weir's program off one side of an interface; fine where there is none.
+pub(crate) fn detach(netlink: &mut Netlink, ifindex: u32, side: Side) -> Result<(), NetlinkError> {
     let removed = netlink.execute(
-        RouteNetlinkMessage::DelTrafficFilter(filter(ifindex)),
+        RouteNetlinkMessage::DelTrafficFilter(filter(ifindex, side)),
         0,
         || format!("detach a program from interface {ifindex}"),
     );
@@ -138,7 +153,7 @@ pub(crate) fn has_foreign_filters(
     netlink: &mut Netlink,
     ifindex: u32,
 ) -> Result<bool, NetlinkError> {
-    let ask = message(ifindex, TcHandle::UNSPEC, ingress(), 0);
+    let ask = message(ifindex, TcHandle::UNSPEC, Side::Ingress.handle(), 0);
     match netlink.dump(
         RouteNetlinkMessage::GetTrafficFilter(ask),
         "list the filters of tc",

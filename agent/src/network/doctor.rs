@@ -10,14 +10,15 @@ use weir_resources::{PortRange, PortSet};
 use weir_sys::netlink::Netlink;
 use weir_sys::netns;
 
+use super::bandwidth::find_wire;
 use super::clsact;
 use super::features::Features;
 use super::firewall::{self, Firewall};
 use super::host::is_bpffs;
-use super::namespace;
+use super::namespace::{self, eth0_of};
 use super::node::{self, NodePlan};
 use super::observe;
-use crate::config::{AttachMode, NetworkConfig};
+use crate::config::{AttachMode, BandwidthConfig, NetworkConfig};
 use crate::container::{ContainerId, chain};
 use crate::doctor::{Check, Feature};
 
@@ -40,7 +41,7 @@ const KUBERNETES: Feature = Feature::new(
 const NODE_PORTS: &str = "30000-32767";
 
 /// Checks everything that the data plane uses, without changing the node.
-pub fn checks(config: &NetworkConfig) -> Vec<Check> {
+pub fn checks(config: &NetworkConfig, bandwidth: &BandwidthConfig) -> Vec<Check> {
     let features = Features::probe();
     let mut checks = vec![
         bpffs(&config.pin_directory),
@@ -97,11 +98,13 @@ pub fn checks(config: &NetworkConfig) -> Vec<Check> {
         tcx(config.attach, &features),
         set_retval(&features),
         veth(),
+        queues(&features),
     ];
     match node_plan(config) {
         Ok(plan) => {
             checks.extend(uplinks(&plan));
             checks.push(foreign_programs(&plan));
+            checks.push(wire(&plan, bandwidth));
         }
         Err(error) => checks.push(UPLINKS.missing(
             error,
@@ -280,6 +283,37 @@ fn set_retval(features: &Features) -> Check {
     }
 }
 
+fn queues(features: &Features) -> Check {
+    const QUEUES: Feature = Feature::new(
+        "queues with classes",
+        "holding containers to their rates, and letting short packets past long queues",
+    );
+    match &features.queues {
+        Ok(()) => QUEUES.ok("HTB"),
+        Err(reason) => QUEUES.degraded(
+            reason.clone(),
+            "no rate can be held: containers that ask for one are refused; the kernel needs NET_SCH_HTB, or `modprobe sch_htb`",
+        ),
+    }
+}
+
+/// Says what the wire carries, which every promise to a container is taken from.
+fn wire(plan: &NodePlan, config: &BandwidthConfig) -> Check {
+    const WIRE: Feature = Feature::new(
+        "rate of the uplinks",
+        "promising each container a part of what the node can send",
+    );
+    let find = || find_wire(&mut Netlink::open()?, &plan.uplinks, config);
+    match find() {
+        Ok(Ok(wire)) => WIRE.ok(format!("{}, of which the node keeps {}", wire.rate, wire.node_min)),
+        Ok(Err(reason)) => WIRE.degraded(
+            reason,
+            "no container can be promised a minimum, and the wire is not divided among them; ceilings hold all the same",
+        ),
+        Err(error) => WIRE.degraded(chain(&error), "what the uplinks carry is not known"),
+    }
+}
+
 /// Makes a container's namespace in another namespace of its own: the node sees nothing of it.
 fn veth() -> Check {
     const VETH: Feature = Feature::new(
@@ -291,7 +325,7 @@ fn veth() -> Check {
         let node = netns::current().map_err(|error| error.to_string())?;
         let ephemeral = PortRange::new(1024, 2047).map_err(|error| error.to_string())?;
         let inside = node::plan(&node::NodeView::default(), &[]).inside;
-        namespace::create(&container, node.as_fd(), ephemeral, &inside)
+        namespace::create(&container, eth0_of(0), node.as_fd(), ephemeral, &inside)
             .map(drop)
             .map_err(|error| chain(&error))
     });

@@ -3,6 +3,8 @@
 use aya::programs::{ProgramType, SchedClassifier, TcAttachType};
 use aya::sys::{BpfHelper, is_helper_supported};
 
+use super::bandwidth;
+
 /// What the data plane found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Features {
@@ -10,6 +12,8 @@ pub(crate) struct Features {
     pub(crate) tcx: bool,
     /// `bpf_set_retval` at socket-address hooks: a refused call gets a fitting error.
     pub(crate) set_retval: bool,
+    /// Queues with classes (HTB), by which rates are held; or why there are none.
+    pub(crate) queues: Result<(), String>,
 }
 
 impl Features {
@@ -27,6 +31,7 @@ impl Features {
                 tracing::warn!(%error, "cannot ask for bpf_set_retval; refused calls fail with EPERM");
                 false
             }),
+            queues: bandwidth::try_queue(),
         }
     }
 }

@@ -17,9 +17,10 @@ use super::owner::{self, MadeNamespace, Owner, Request};
 use super::shared::{Followed, Shared};
 use super::tables::CounterTables;
 use super::{event, namespace, slots, watch};
-use crate::config::AttachMode;
+use crate::config::{AttachMode, BandwidthConfig};
 use crate::container::{
-    Attachment, ContainerId, ContainerNetwork, LiveAttachment, NetworkFault, Prepared, Slot,
+    Attachment, Bandwidth, ContainerId, ContainerNetwork, LiveAttachment, NetworkCapacity,
+    NetworkFault, Prepared, Slot,
 };
 
 /// Requests that may wait for the owner. Each is of one container, and a node has a thousand; whoever
@@ -43,6 +44,8 @@ pub struct NetworkSettings {
     pub state_directory: PathBuf,
     /// What `ip_local_reserved_ports` has to be, if it has to be changed.
     pub reserved_ports: Option<String>,
+    /// The rates of the links, and what holds containers to theirs.
+    pub bandwidth: BandwidthConfig,
     /// Whether the kernel counts the run time of every program.
     pub program_statistics: bool,
 }
@@ -192,6 +195,7 @@ impl ContainerNetwork for NetworkHandle {
     async fn prepare(
         &self,
         container: &ContainerId,
+        slot: Slot,
         mode: NetworkMode,
         ephemeral: Option<PortRange>,
     ) -> Result<Prepared<Self::Made>, NetworkFault> {
@@ -206,10 +210,11 @@ impl ContainerNetwork for NetworkHandle {
         }
         let ephemeral = ephemeral.ok_or(NetworkError::NoEphemeralBlock)?;
         let (inside, node) = (self.shared.inside(), Arc::clone(&self.node));
+        let eth0 = namespace::eth0_of(slot.index());
         let container = container.clone();
         // Beside others that do the same.
         let made = run_blocking(move || {
-            let namespace = namespace::create(&container, node.as_fd(), ephemeral, &inside)?;
+            let namespace = namespace::create(&container, eth0, node.as_fd(), ephemeral, &inside)?;
             Ok(MadeNamespace { namespace, inside })
         })
         .await?;
@@ -231,6 +236,7 @@ impl ContainerNetwork for NetworkHandle {
             None => None,
         };
         let (container, slot) = (attachment.container.clone(), attachment.slot);
+        let eth0 = namespace::eth0_of(slot.index());
         self.ask(|answer| Request::Join {
             attachment,
             namespace: made,
@@ -241,7 +247,7 @@ impl ContainerNetwork for NetworkHandle {
             return Ok(());
         };
         let waited =
-            run_blocking(move || Ok(namespace::await_link(&container, netns.as_fd())?)).await;
+            run_blocking(move || Ok(namespace::await_link(&container, eth0, netns.as_fd())?)).await;
         if let Err(error) = waited {
             // Half a container would own ports that nobody answers on.
             self.detach(slot).await?;
@@ -258,6 +264,24 @@ impl ContainerNetwork for NetworkHandle {
             answer,
         })
         .await
+    }
+
+    async fn update_bandwidth(
+        &self,
+        slot: Slot,
+        bandwidth: &Bandwidth,
+    ) -> Result<(), NetworkFault> {
+        let (slot, bandwidth) = (slot.index(), *bandwidth);
+        self.ask(|answer| Request::UpdateBandwidth {
+            slot,
+            bandwidth,
+            answer,
+        })
+        .await
+    }
+
+    fn capacity(&self) -> NetworkCapacity {
+        self.shared.capacity()
     }
 
     async fn detach(&self, slot: Slot) -> Result<(), NetworkFault> {

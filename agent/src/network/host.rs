@@ -23,6 +23,9 @@ struct Record {
     settings: BTreeMap<String, String>,
     /// Interfaces whose clsact qdisc is Weir's.
     qdiscs: BTreeSet<u32>,
+    /// Interfaces whose root qdisc is Weir's.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    queues: BTreeSet<u32>,
     /// Whether the bpffs was mounted by Weir, and where.
     bpffs: Option<PathBuf>,
 }
@@ -135,6 +138,29 @@ impl HostChanges {
         } else {
             Ok(())
         }
+    }
+
+    /// Remembers that the root qdisc of an interface is Weir's; called before it is made.
+    pub(crate) fn add_queue(&mut self, ifindex: u32) -> Result<(), HostError> {
+        if self.record.queues.insert(ifindex) {
+            self.save()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Forgets the root qdisc of an interface that is gone, or has been given back.
+    pub(crate) fn forget_queue(&mut self, ifindex: u32) -> Result<(), HostError> {
+        if self.record.queues.remove(&ifindex) {
+            self.save()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Returns the interfaces whose root qdisc is Weir's.
+    pub(crate) fn queues(&self) -> &BTreeSet<u32> {
+        &self.record.queues
     }
 
     /// Returns the interfaces whose clsact qdisc is Weir's.

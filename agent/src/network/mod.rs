@@ -22,6 +22,7 @@
 //!
 //! All of it survives the agent: namespaces by their processes, maps and programs by their pins.
 
+mod bandwidth;
 mod cleanup;
 mod clsact;
 mod doctor;
@@ -41,6 +42,7 @@ mod slots;
 mod tables;
 mod watch;
 
+pub(crate) use bandwidth::rates;
 pub use cleanup::clean_up;
 pub use doctor::checks;
 pub(crate) use doctor::firewall_checks;

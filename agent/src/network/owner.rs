@@ -17,8 +17,9 @@ use weir_sys::bpf::{Hook, Target};
 use weir_sys::netlink::Netlink;
 use weir_sys::netns;
 
+use super::bandwidth::Rates;
 use super::cleanup::restore_host;
-use super::clsact;
+use super::clsact::{self, Side};
 use super::error::NetworkError;
 use super::features::Features;
 use super::handle::NetworkSettings;
@@ -31,7 +32,7 @@ use super::shared::Shared;
 use super::slots::follow_link;
 use super::tables::Tables;
 use crate::config::AttachMode;
-use crate::container::{Attachment, ContainerId, LiveAttachment};
+use crate::container::{Attachment, Bandwidth, ContainerId, LiveAttachment};
 
 /// Settings of the node without which the data plane does not work.
 ///
@@ -58,6 +59,11 @@ pub(super) enum Request {
     UpdatePorts {
         slot: u32,
         ports: PortSet,
+        answer: Answer<()>,
+    },
+    UpdateBandwidth {
+        slot: u32,
+        bandwidth: Bandwidth,
         answer: Answer<()>,
     },
     /// The first half of leaving: nobody reaches the container any more. The answer is its link, which
@@ -101,18 +107,22 @@ pub(super) struct Joined {
 
 pub(super) struct JoinedLink {
     pub(super) ifindex: u32,
+    /// The index of the container's own end, inside.
+    pub(super) eth0: u32,
     pub(super) netns: OwnedFd,
     pub(super) inside: Arc<InsideView>,
 }
 
 pub(super) struct Owner {
+    pub(super) features: Features,
     pub(super) settings: NetworkSettings,
-    host: HostChanges,
+    pub(super) host: HostChanges,
     pub(super) programs: Programs,
     pub(super) tables: Tables,
     pub(super) netlink: Netlink,
     pub(super) plan: NodePlan,
     pub(super) slots: BTreeMap<u32, Joined>,
+    pub(super) rates: Rates,
     pub(super) shared: Arc<Shared>,
     /// Since when the containers do not have what the node has.
     behind_since: Option<Instant>,
@@ -151,6 +161,7 @@ impl Owner {
         let tables = Tables::open(programs.maps())?;
         let netlink = Netlink::open()?;
         let mut owner = Self {
+            features,
             settings,
             host,
             programs,
@@ -158,6 +169,7 @@ impl Owner {
             netlink,
             plan: NodePlan::default(),
             slots: BTreeMap::new(),
+            rates: Rates::default(),
             shared,
             behind_since: None,
         };
@@ -196,6 +208,11 @@ impl Owner {
                     self.set_ports(slot, &ports);
                     reply(answer, Ok(()));
                 }
+                Request::UpdateBandwidth {
+                    slot,
+                    bandwidth,
+                    answer,
+                } => reply(answer, self.set_bandwidth(slot, bandwidth)),
                 Request::Close { slot, answer } => reply(answer, self.close(slot)),
                 Request::Leave { slot, answer } => reply(answer, self.leave(slot)),
                 Request::Recover { live, answer } => reply(answer, self.recover(live)),
@@ -277,14 +294,14 @@ impl Owner {
             }
         }
         self.programs
-            .attach_interface(&mut self.netlink, link, program, ifindex)?;
+            .attach_interface(&mut self.netlink, link, program, ifindex, Side::Ingress)?;
         Ok(())
     }
 
     /// Takes the program off an interface of the node's own, with the qdisc that was made for it.
     fn detach_interface(&mut self, link: &str, ifindex: u32) -> Result<(), NetworkError> {
         self.programs
-            .detach_interface(&mut self.netlink, link, ifindex)?;
+            .detach_interface(&mut self.netlink, link, ifindex, Side::Ingress)?;
         if self.host.qdiscs().contains(&ifindex) {
             clsact::remove_qdisc(&mut self.netlink, ifindex)?;
             self.host.forget_qdisc(ifindex)?;
@@ -301,7 +318,8 @@ impl Owner {
         for &index in plan.uplinks.keys() {
             self.attach_interface(&uplink_link(index), "uplink_in", index)?;
         }
-        if plan == self.plan && self.slots.values().all(|joined| joined.agrees(&plan)) {
+        let agrees = |joined: &Joined| joined.agrees(&plan);
+        if plan == self.plan && self.rates.are_held() && self.slots.values().all(agrees) {
             // Whatever could not be done before, nothing of it is left.
             self.shared.set_behind(false);
             return Ok(Look::Same);
@@ -343,12 +361,14 @@ impl Owner {
         let former = std::mem::take(&mut self.plan.uplinks);
         for (index, uplink) in former {
             if !plan.uplinks.contains_key(&index) {
+                self.restore_root(index)?;
                 self.detach_interface(&uplink_link(index), index)?;
                 info!(uplink = %uplink.name, index, "uplink no longer in use");
             }
         }
         self.shared.set_inside(&plan.inside);
         self.plan = plan;
+        self.divide_uplinks()?;
         self.follow_inside();
         Ok(Look::Changed)
     }

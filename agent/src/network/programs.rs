@@ -22,7 +22,7 @@ use weir_abi::LAYOUT_VERSION;
 use weir_sys::bpf::{self, Hook, Target};
 use weir_sys::netlink::{Netlink, NetlinkError};
 
-use super::clsact;
+use super::clsact::{self, Side};
 use super::features::Features;
 
 /// The object that `build.rs` made.
@@ -46,6 +46,10 @@ const MAPS: &[&str] = &[
     "COUNTERS",
     "NODE_COUNTERS",
     "RTTS",
+    "LANES",
+    "LANE_STATES",
+    "LANE_COUNTERS",
+    "FLOWS",
     "EVENT_PACE",
     "EVENTS",
     "PEERS",
@@ -208,7 +212,7 @@ impl Programs {
             .as_fd()
     }
 
-    /// Makes `program` run on the ingress of an interface, and on nothing but the one hook: a former
+    /// Makes `program` run on one side of an interface, and on nothing but the one hook: a former
     /// agent may have been told to attach the other way.
     ///
     /// `link` names the pin; an interface has at most one.
@@ -218,6 +222,7 @@ impl Programs {
         link: &str,
         program: &'static str,
         ifindex: u32,
+        side: Side,
     ) -> Result<(), ProgramsError> {
         let failed = |source| ProgramsError::AttachFilter {
             program,
@@ -226,11 +231,16 @@ impl Programs {
         };
         match self.attachment {
             Attachment::Tcx => {
-                self.attach(link, program, Target::Interface(ifindex), Hook::TcxIngress)?;
-                clsact::detach(netlink, ifindex).map_err(failed)
+                let hook = match side {
+                    Side::Ingress => Hook::TcxIngress,
+                    Side::Egress => Hook::TcxEgress,
+                };
+                self.attach(link, program, Target::Interface(ifindex), hook)?;
+                clsact::detach(netlink, ifindex, side).map_err(failed)
             }
             Attachment::Clsact => {
-                clsact::attach(netlink, ifindex, program, self.program(program)).map_err(failed)?;
+                clsact::attach(netlink, ifindex, side, program, self.program(program))
+                    .map_err(failed)?;
                 self.detach(link)
             }
         }
@@ -242,16 +252,17 @@ impl Programs {
         netlink: &mut Netlink,
         link: &str,
         ifindex: u32,
+        side: Side,
     ) -> Result<(), ProgramsError> {
         match self.attachment {
             Attachment::Tcx => self.detach(link),
-            Attachment::Clsact => {
-                clsact::detach(netlink, ifindex).map_err(|source| ProgramsError::AttachFilter {
+            Attachment::Clsact => clsact::detach(netlink, ifindex, side).map_err(|source| {
+                ProgramsError::AttachFilter {
                     program: "none",
                     target: format!("interface {ifindex}"),
                     source,
-                })
-            }
+                }
+            }),
         }
     }
 
@@ -471,6 +482,7 @@ mod tests {
             let features = Features {
                 tcx: true,
                 set_retval,
+                queues: Ok(()),
             };
             let pins = bench.directory.path().join("weir");
             let programs = Programs::load(&pins, Attachment::Tcx, &features).unwrap();

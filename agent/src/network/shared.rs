@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::node::InsideView;
-use crate::container::ContainerId;
+use crate::container::{ContainerId, NetworkCapacity};
 
 /// What others may read of the owner's state.
 #[derive(Default)]
@@ -16,6 +16,7 @@ pub(super) struct Shared {
     inside: Mutex<Arc<InsideView>>,
     containers: Mutex<BTreeMap<u32, ContainerId>>,
     followed: Mutex<Followed>,
+    capacity: Mutex<Option<NetworkCapacity>>,
 }
 
 /// How fast the node's changes reached the containers.
@@ -50,6 +51,23 @@ impl Shared {
         followed.changes += 1;
         followed.took += took;
         followed.longest = followed.longest.max(took);
+    }
+
+    /// Returns what of the network can be divided.
+    pub(super) fn capacity(&self) -> NetworkCapacity {
+        let capacity = self.capacity.lock().unwrap_or_else(PoisonError::into_inner);
+        capacity.clone().unwrap_or_else(|| {
+            let unknown = "the data plane has not looked at the node yet".to_owned();
+            NetworkCapacity {
+                egress_min: Err(unknown.clone()),
+                egress_max: Err(unknown.clone()),
+                ingress_max: Err(unknown),
+            }
+        })
+    }
+
+    pub(super) fn set_capacity(&self, capacity: NetworkCapacity) {
+        *self.capacity.lock().unwrap_or_else(PoisonError::into_inner) = Some(capacity);
     }
 
     /// Returns what a new namespace is to look like.

@@ -14,9 +14,11 @@ use weir_sys::bpf::{Hook, Target};
 use weir_sys::netlink::Netlink;
 use weir_sys::netns;
 
+use super::bandwidth::{host_end_link, own_end_link};
+use super::clsact::Side;
 use super::error::NetworkError;
 use super::host::HostError;
-use super::namespace::{self, Namespace};
+use super::namespace::{self, Namespace, eth0_of};
 use super::node::{InsideView, NodePlan};
 use super::observe;
 use super::owner::{Joined, JoinedLink, MadeNamespace, Owner, open_cgroup, uplink_link};
@@ -32,6 +34,7 @@ impl Owner {
     ) -> Result<(), NetworkError> {
         let slot = attachment.slot.index();
         self.tables.reset_counters(slot)?;
+        self.tables.reset_lanes(slot)?;
         let joined = match (attachment.mode, namespace) {
             (NetworkMode::Isolated, Some(made)) => self.join_isolated(attachment, made),
             (NetworkMode::Isolated, None) => Err(NetworkError::NoEphemeralBlock),
@@ -86,7 +89,7 @@ impl Owner {
                 ephemeral_first: ephemeral.first(),
                 // A block of all ports there are cannot be: the pools leave out port zero.
                 ephemeral_count: u16::try_from(ephemeral.count()).unwrap_or(u16::MAX),
-                reserved: 0,
+                held: self.held_already(slot, ifindex),
             },
         )?;
         self.tables.set_namespace(made.namespace.cookie, slot)?;
@@ -102,11 +105,13 @@ impl Owner {
             &container_link(slot),
             "container_out",
             ifindex,
+            Side::Ingress,
         )?;
         self.link_up(ifindex, &name, made.inside.mtu)?;
         self.shared.set_container(slot, Some(container.clone()));
         let mut link = JoinedLink {
             ifindex,
+            eth0: eth0_of(slot),
             netns: made.namespace.netns,
             inside: made.inside,
         };
@@ -119,7 +124,7 @@ impl Owner {
                 link: Some(link),
             },
         );
-        Ok(())
+        self.set_bandwidth(slot, attachment.bandwidth)
     }
 
     fn join_host(&mut self, attachment: &Attachment) -> Result<(), NetworkError> {
@@ -194,8 +199,11 @@ impl Owner {
         }
         self.tables.remove_keys(|of| of == slot)?;
         self.tables.set_container(slot, Container::default())?;
+        self.release(slot)?;
         for link in [
             container_link(slot),
+            own_end_link(slot),
+            host_end_link(slot),
             host_link("host_rx", slot),
             host_link("host_tx", slot),
         ] {
@@ -225,6 +233,7 @@ impl Owner {
                     remove_link(&mut self.netlink, link)?;
                 }
                 self.tables.set_container(slot, Container::default())?;
+                self.release(slot)?;
                 self.tables.drop_histogram(slot)?;
             }
         }
@@ -242,7 +251,7 @@ impl Owner {
                 );
             }
         }
-        Ok(())
+        self.retain_classes()
     }
 
     /// Takes over one living container. Nothing that is in force is taken away in between.
@@ -257,7 +266,7 @@ impl Owner {
         let container = &attachment.container;
         let netns = netns::of_process(one.init_pid).map_err(NetworkError::NodeNamespace)?;
         let inside = Arc::new(self.plan.inside.clone());
-        let cookie = namespace::adopt(container, netns.as_fd(), &inside)?;
+        let cookie = namespace::adopt(container, eth0_of(slot), netns.as_fd(), &inside)?;
         let made = MadeNamespace {
             namespace: Namespace { netns, cookie },
             inside,
@@ -345,7 +354,13 @@ pub(super) fn follow_link(
             format!("set the MTU of the link of container {container}")
         })?;
     }
-    namespace::follow(container, link.netns.as_fd(), &link.inside, wanted)?;
+    namespace::follow(
+        container,
+        link.eth0,
+        link.netns.as_fd(),
+        &link.inside,
+        wanted,
+    )?;
     link.inside = Arc::clone(wanted);
     Ok(())
 }
@@ -366,6 +381,8 @@ fn wanted_links(living: &[u32], plan: &NodePlan) -> Vec<String> {
     for &slot in living {
         links.extend([
             container_link(slot),
+            own_end_link(slot),
+            host_end_link(slot),
             host_link("host_rx", slot),
             host_link("host_tx", slot),
         ]);

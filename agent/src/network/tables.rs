@@ -4,18 +4,21 @@
 //! them.
 
 use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
-use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
+use aya::maps::{
+    Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
+};
 use aya::util::nr_cpus;
 use weir_abi::{
-    Address, Container, Counters, LAYOUT_VERSION, Node, NodeCounters, OWNER_NONE, RttHistogram,
-    SLOTS_MAX, Uplink,
+    Address, Container, Counters, FLOW_SETS, FlowSet, LAYOUT_VERSION, Lane, LaneCounters,
+    LaneState, Node, NodeCounters, OWNER_NONE, RttHistogram, SLOTS_MAX, Uplink,
 };
-use weir_sys::bpf::MappedArray;
+use weir_sys::bpf::{self, MappedArray, remove_inner_map};
 
 // Flags of an update, of include/uapi/linux/bpf.h.
 const BPF_ANY: u64 = 0;
@@ -64,6 +67,29 @@ pub(crate) struct Tables {
     uplinks: HashMap<MapData, u32, Uplink>,
     counters: PerCpuArray<MapData, Counters>,
     rtts: PerCpuHashMap<MapData, u32, RttHistogram>,
+    lanes: Array<MapData, Lane>,
+    lane_states: Array<MapData, LaneState>,
+    lane_counters: Array<MapData, LaneCounters>,
+    flows: ArrayOfMaps<MapData, Array<MapData, FlowSet>>,
+    /// The same map: what is taken out of it is taken by its descriptor.
+    flows_fd: OwnedFd,
+}
+
+/// Which of a container's packets a lane is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Those that it sends.
+    Out = 0,
+    /// Those that it receives.
+    In = 1,
+}
+
+impl Way {
+    pub(crate) const ALL: [Self; 2] = [Self::Out, Self::In];
+
+    const fn lane(self, slot: u32) -> u32 {
+        slot * 2 + self as u32
+    }
 }
 
 fn open(directory: &Path, name: &'static str) -> Result<MapData, TableError> {
@@ -86,7 +112,13 @@ impl Tables {
             map: "PORTS",
             source,
         })?;
+        let flows_fd =
+            bpf::open_pin(&directory.join("FLOWS")).map_err(|source| TableError::Mapping {
+                map: "FLOWS",
+                source,
+            })?;
         let tables = Self {
+            flows_fd,
             node: typed!(directory, "NODE", Array),
             ports,
             containers: typed!(directory, "CONTAINERS", Array),
@@ -97,6 +129,10 @@ impl Tables {
             uplinks: typed!(directory, "UPLINKS", HashMap),
             counters: typed!(directory, "COUNTERS", PerCpuArray),
             rtts: typed!(directory, "RTTS", PerCpuHashMap),
+            lanes: typed!(directory, "LANES", Array),
+            lane_states: typed!(directory, "LANE_STATES", Array),
+            lane_counters: typed!(directory, "LANE_COUNTERS", Array),
+            flows: typed!(directory, "FLOWS", ArrayOfMaps),
         };
         let found = tables.node()?.layout_version;
         // Zero is a map that was just created.
@@ -212,6 +248,41 @@ impl Tables {
     /// Gives back the memory of a slot's histogram.
     pub(crate) fn drop_histogram(&mut self, slot: u32) -> Result<(), TableError> {
         absent_is_fine(self.rtts.remove(&slot), "RTTS")
+    }
+
+    /// Tells the programs what one lane is held to. A lane that is sorted gets a table of its flows, one that is not gives it back.
+    pub(crate) fn set_lane(&mut self, slot: u32, way: Way, to: Lane) -> Result<(), TableError> {
+        let index = way.lane(slot);
+        let failed = |map| move |source| TableError::Map { map, source };
+        if to.is_sorted() && self.flows.get(&index, 0).is_err() {
+            let flows = Array::create(FLOW_SETS, 0).map_err(failed("FLOWS"))?;
+            self.flows.set(index, &flows, 0).map_err(failed("FLOWS"))?;
+        }
+        self.lanes.set(index, to, 0).map_err(failed("LANES"))?;
+        if !to.is_sorted() {
+            let outer = self.flows_fd.as_fd();
+            remove_inner_map(outer, index).map_err(|source| TableError::Mapping {
+                map: "FLOWS",
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Lets the lanes of a new container begin at nothing.
+    pub(crate) fn reset_lanes(&mut self, slot: u32) -> Result<(), TableError> {
+        let failed = |map| move |source| TableError::Map { map, source };
+        for way in Way::ALL {
+            let index = way.lane(slot);
+            self.set_lane(slot, way, Lane::default())?;
+            self.lane_states
+                .set(index, LaneState::default(), 0)
+                .map_err(failed("LANE_STATES"))?;
+            self.lane_counters
+                .set(index, LaneCounters::default(), 0)
+                .map_err(failed("LANE_COUNTERS"))?;
+        }
+        Ok(())
     }
 
     /// Joins the host's end of a link to a slot.

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
+use weir_abi::SESSION_CLASS;
 use weir_protocol::{
     AgentCall, AgentEvent, AgentName, CallId, Envelope as _, Hello, HelloAnswer, Line, Numbered,
     VersionRange, wire,
@@ -232,7 +233,12 @@ impl ConnectionTask {
     ) -> Result<std::convert::Infallible, Gone> {
         self.publish
             .send_modify(|report| report.credentials = Some(credentials.clone()));
-        let connector = Connector::new(credentials.clone(), ConnectLimits::default());
+        // No flood of a container keeps the agent's word from the scheduler.
+        let limits = ConnectLimits {
+            priority: Some(SESSION_CLASS),
+            ..ConnectLimits::default()
+        };
+        let connector = Connector::new(credentials.clone(), limits);
         loop {
             self.until_wanted().await?;
             let shown = Arc::clone(&credentials.borrow().current);

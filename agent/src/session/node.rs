@@ -55,7 +55,7 @@ pub enum ProfileError {
 impl Profile {
     /// Finds out what there is to say.
     pub fn of_node(config: &Config) -> Result<Self, ProfileError> {
-        let found = Found::look(&config.agent.state_directory)?;
+        let found = Found::look(config)?;
         let resources = capacity(config, &found)?;
         let hostname = gethostname().map_err(ProfileError::NoHostname)?;
         let hostname = hostname.to_string_lossy().into_owned();

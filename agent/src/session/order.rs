@@ -2,13 +2,13 @@
 
 use weir_executor::spec::{NetworkMode as ContainerNetwork, VolumeMount};
 use weir_protocol::{Launch, NetworkMode, Note, Reason, Run, TaskState};
-use weir_resources::{Amount, PortSet, ResourceName, Resources, VolumeMode};
+use weir_resources::{Amount, BitRate, PortSet, ResourceName, Resources, VolumeMode};
 
 use super::input::LaunchFailure;
 use super::output::VolumeName;
 use crate::container::{
-    ContainerError, ContainerId, LaunchRequest, Limits, MemoryBytes, MilliCpus, PortsWanted,
-    Refusal, TaskLaunch, TaskName, TaskPart, chain,
+    Bandwidth, ContainerError, ContainerId, LaunchRequest, Limits, MemoryBytes, MilliCpus,
+    PortsWanted, Refusal, ShareWeight, TaskLaunch, TaskName, TaskPart, chain,
 };
 use crate::volume::VolumePlaces;
 
@@ -118,6 +118,7 @@ fn plan_order(
         limits: Limits {
             cpus: Some(cpus(holds)?),
             memory: Some(memory(holds)?),
+            bandwidth: bandwidth(holds)?,
             ..Limits::default()
         },
         capabilities: Vec::new(),
@@ -167,6 +168,31 @@ fn memory(holds: &Resources) -> Result<MemoryBytes, OrderError> {
         }),
         Err(_) => Err(OrderError::TooMuch { name, amount }),
     }
+}
+
+/// Returns what a task may use of the network: what it holds of `network_egress` is promised to it, of `network_ingress` it is held to.
+///
+/// What was lent to it is idle, and promised to nobody: it is the last whose part of that counts.
+fn bandwidth(holds: &Resources) -> Result<Bandwidth, OrderError> {
+    let regular = holds.regular();
+    let rate = |resources: &Resources, name: ResourceName| {
+        let amount = resources.amount(name.as_str());
+        if amount.is_zero() {
+            return Ok(None);
+        }
+        let rate = BitRate::from_amount(amount);
+        rate.map(Some).ok_or(OrderError::TooMuch { name, amount })
+    };
+    let is_lent = !holds
+        .revocable()
+        .amount(ResourceName::NETWORK_EGRESS.as_str())
+        .is_zero();
+    Ok(Bandwidth {
+        egress_min: rate(&regular, ResourceName::NETWORK_EGRESS)?,
+        egress_max: None,
+        ingress_max: rate(holds, ResourceName::NETWORK_INGRESS)?,
+        weight: is_lent.then_some(ShareWeight::MIN),
+    })
 }
 
 fn held(holds: &Resources, name: &ResourceName) -> Result<Amount, OrderError> {
@@ -221,7 +247,11 @@ pub(super) fn failure(error: &ContainerError) -> LaunchFailure {
         }
         ContainerError::Refused(refusal) => match refusal {
             // It would be refused again, here and on every node that is like this one.
-            Refusal::NoProgram
+            Refusal::EgressMinimum { .. }
+            | Refusal::RateOnHostNetwork { .. }
+            | Refusal::RateBesideNetAdmin { .. }
+            | Refusal::RateUnenforceable { .. }
+            | Refusal::NoProgram
             | Refusal::TooManyWords { .. }
             | Refusal::WordTooLong { .. }
             | Refusal::NulInWord { .. }
@@ -238,6 +268,7 @@ pub(super) fn failure(error: &ContainerError) -> LaunchFailure {
             | Refusal::TooManyDevices { .. } => (TaskState::Error, Reason::TaskInvalid),
             // It depends on what else is on this node.
             Refusal::NameTaken { .. }
+            | Refusal::EgressPromised { .. }
             | Refusal::LowAbove { .. }
             | Refusal::LowUnknown { .. }
             | Refusal::NoSlot { .. }
@@ -269,6 +300,25 @@ mod tests {
 
     fn ordered(holds: &str) -> Result<TaskLaunch, OrderError> {
         plan_order(ContainerId::from_random(1), &launch("a", holds), &places())
+    }
+
+    #[test]
+    fn bandwidth_that_is_held_is_promised_and_what_is_lent_is_not() {
+        let bandwidth = |holds: &str| {
+            let order = ordered(&format!("cpus:1;mem:32;{holds}")).unwrap();
+            order.request.limits.bandwidth
+        };
+        let rate = |text: &str| Some(text.parse::<BitRate>().unwrap());
+        let both = bandwidth("network_egress:50;network_egress(db):0.5;network_ingress:100");
+        assert_eq!(both.egress_min, rate("50.5mbit"));
+        assert_eq!(both.ingress_max, rate("100mbit"));
+        assert_eq!((both.egress_max, both.weight), (None, None));
+        let lent = bandwidth("network_egress{REV}:50");
+        assert_eq!(lent.egress_min, None);
+        assert_eq!(lent.weight, Some(ShareWeight::MIN));
+        assert!(bandwidth("disk:1").is_empty());
+        let refused = ordered("cpus:1;mem:32;network_egress:99999999999").unwrap_err();
+        assert!(matches!(refused, OrderError::TooMuch { .. }), "{refused}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 // Commands and attach types of include/uapi/linux/bpf.h.
+const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
@@ -55,6 +56,8 @@ pub enum Hook {
     CgroupGetpeername6 = 30,
     /// Packets that an interface received, since 6.6.
     TcxIngress = 46,
+    /// Packets that an interface is about to queue, since 6.6.
+    TcxEgress = 47,
 }
 
 /// What a program is attached to.
@@ -153,6 +156,28 @@ pub fn replace(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> 
     };
     call(BPF_LINK_UPDATE, &update)?;
     Ok(())
+}
+
+/// The first fields of the kernel's union that name an entry of a map.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct MapEntry {
+    map: u32,
+    padding: u32,
+    key: u64,
+}
+
+/// Empties an entry of an array of maps; fine where it is empty. (aya has no call for it.)
+pub fn remove_inner_map(outer: BorrowedFd<'_>, index: u32) -> io::Result<()> {
+    let entry = MapEntry {
+        map: number(outer),
+        key: (&raw const index) as u64,
+        ..MapEntry::default()
+    };
+    match call(BPF_MAP_DELETE_ELEM, &entry) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result.map(drop),
+    }
 }
 
 /// Pins an object under a path of a bpffs.

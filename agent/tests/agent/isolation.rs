@@ -299,7 +299,7 @@ fn a_container_that_may_sniff_sees_its_own_packets_only() {
     let spy = node.start_puppet(&["--name", "spy", "--cap-add", "NET_RAW", "--ports", "31200"]);
     spy.says(
         "sniffer = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))\n\
-         sniffer.setsockopt(263, 1, struct.pack('IHH8s', 2, 1, 0, b''))\n\
+         sniffer.setsockopt(263, 1, struct.pack('IHH8s', socket.if_nametoindex('eth0'), 1, 0, b''))\n\
          sniffer.setblocking(False)\nprint('ok')",
         "ok",
     );

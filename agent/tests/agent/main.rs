@@ -26,6 +26,7 @@ mod names;
 mod node;
 mod programs;
 mod puppet;
+mod rates;
 mod refusals;
 mod remains;
 mod service;

@@ -13,9 +13,9 @@ use tokio::sync::Barrier;
 use tokio::time::Instant;
 use weir_agent::config::{CgroupConfig, ContainerConfig};
 use weir_agent::container::{
-    Attachment, CgroupTree, ContainerHandle, ContainerId, ContainerNetwork, ContainerTask,
-    ContainerView, LaunchRequest, Limits, LiveAttachment, NetworkFault, PortsWanted, Prepared,
-    Settings, Slot,
+    Attachment, Bandwidth, CgroupTree, ContainerHandle, ContainerId, ContainerNetwork,
+    ContainerTask, ContainerView, LaunchRequest, Limits, LiveAttachment, NetworkCapacity,
+    NetworkFault, PortsWanted, Prepared, Settings, Slot,
 };
 use weir_agent::ports::{BlockSize, Pools};
 use weir_agent::store::{self, StoreThread};
@@ -63,6 +63,7 @@ impl ContainerNetwork for FakeNetwork {
     async fn prepare(
         &self,
         _container: &ContainerId,
+        _slot: Slot,
         mode: NetworkMode,
         _ephemeral: Option<PortRange>,
     ) -> Result<Prepared<()>, NetworkFault> {
@@ -92,6 +93,23 @@ impl ContainerNetwork for FakeNetwork {
         next_fault(&self.update_faults)?;
         self.attached.lock().unwrap().get_mut(&slot).unwrap().ports = ports.clone();
         Ok(())
+    }
+
+    async fn update_bandwidth(
+        &self,
+        _slot: Slot,
+        _bandwidth: &Bandwidth,
+    ) -> Result<(), NetworkFault> {
+        Ok(())
+    }
+
+    fn capacity(&self) -> NetworkCapacity {
+        let missing = "this network is a fake";
+        NetworkCapacity {
+            egress_min: Err(missing.to_owned()),
+            egress_max: Err(missing.to_owned()),
+            ingress_max: Err(missing.to_owned()),
+        }
     }
 
     async fn detach(&self, slot: Slot) -> Result<(), NetworkFault> {

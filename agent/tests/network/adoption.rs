@@ -20,10 +20,10 @@ use crate::lab::{Container, Lab, NODE_V4, WIRE_V4, address, attach_mode, eventua
 use crate::talk::{PATIENCE, Server, ask_tcp, ask_udp, tcp_on, udp_on};
 
 /// A process that holds a container's namespace, as a task does.
-struct Inhabitant(process::Child);
+pub(crate) struct Inhabitant(process::Child);
 
 impl Inhabitant {
-    fn of(container: &Container) -> Self {
+    pub(crate) fn of(container: &Container) -> Self {
         let child = container.run(|| {
             Command::new("sleep")
                 .arg("1000")
@@ -34,7 +34,7 @@ impl Inhabitant {
         Self(child)
     }
 
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
 }

@@ -18,8 +18,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Runtime};
-use weir_agent::config::AttachMode;
-use weir_agent::container::{Attachment, ContainerId, ContainerNetwork, LiveAttachment, Slot};
+use weir_agent::config::{AttachMode, BandwidthConfig};
+use weir_agent::container::{
+    Attachment, Bandwidth, ContainerId, ContainerNetwork, LiveAttachment, Slot,
+};
 use weir_agent::network::{NetworkHandle, NetworkSettings, start};
 use weir_executor::spec::NetworkMode;
 use weir_resources::{PortRange, PortSet};
@@ -223,6 +225,7 @@ impl Lab {
             cgroup_parent: cgroup.clone(),
             state_directory: directory.clone(),
             reserved_ports: None,
+            bandwidth: BandwidthConfig::default(),
             program_statistics: false,
         };
         Self {
@@ -326,7 +329,8 @@ impl Lab {
         let handle = self.handle();
         self.wait(async {
             let (mode, ephemeral) = (attachment.mode, attachment.ephemeral);
-            let prepared = handle.prepare(&attachment.container, mode, ephemeral).await;
+            let (container, slot) = (&attachment.container, attachment.slot);
+            let prepared = handle.prepare(container, slot, mode, ephemeral).await;
             let prepared = prepared.unwrap();
             handle
                 .attach(attachment.clone(), prepared.made)
@@ -338,7 +342,11 @@ impl Lab {
 
     /// Joins an isolated container that owns these ports.
     pub(crate) fn container(&self, slot: u32, ports: &str) -> Container {
-        let attachment = attachment(slot, ports);
+        self.join_container(attachment(slot, ports))
+    }
+
+    /// Joins an isolated container as it is described.
+    pub(crate) fn join_container(&self, attachment: Attachment) -> Container {
         let place = Place {
             netns: self.join(&attachment).unwrap(),
         };
@@ -397,6 +405,7 @@ pub(crate) fn attachment(slot: u32, ports: &str) -> Attachment {
         mode: NetworkMode::Isolated,
         ports: ports.parse::<PortSet>().unwrap(),
         ephemeral: Some(PortRange::new(first, first + 511).unwrap()),
+        bandwidth: Bandwidth::default(),
         cgroup_id: 0,
     }
 }

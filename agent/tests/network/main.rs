@@ -9,6 +9,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "test data")]
 
 mod adoption;
+mod bandwidth;
 mod bulk;
 mod child;
 mod cleanup;

@@ -163,6 +163,8 @@ fn every_program_tells_how_often_it_ran_and_for_how_long() {
             "connect4",
             "connect6",
             "container_out",
+            "container_rx",
+            "container_tx",
             "getpeername4",
             "getpeername6",
             "host_rx",

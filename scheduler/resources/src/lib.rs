@@ -4,7 +4,7 @@
 //! one right answer or an error that says what is wrong, and never clamps, wraps or drops anything in
 //! silence.
 //!
-//! - [`amount`], [`ranges`], [`set`], [`value`]: how much there is of something, or which.
+//! - [`amount`], [`bit_rate`], [`ranges`], [`set`], [`value`]: how much there is of something, or which.
 //! - [`name`], [`role`], [`principal`], [`labels`]: what things and people are called.
 //! - [`reservation`], [`volume`], [`resource`]: so much of something, kept for someone.
 //! - [`resources`]: what a node has, or a part of it, and its algebra.
@@ -21,6 +21,7 @@ mod serde_text;
 mod word;
 
 pub mod amount;
+pub mod bit_rate;
 pub mod ranges;
 pub mod set;
 pub mod value;
@@ -47,6 +48,7 @@ pub use amount::{Amount, AmountError, AmountFault};
 pub use attributes::{
     Attribute, AttributeError, AttributeName, AttributeText, AttributeValue, Attributes,
 };
+pub use bit_rate::{BitRate, BitRateError};
 pub use json::JsonError;
 pub use labels::{LabelKey, LabelValue, Labels, LabelsError};
 pub use name::ResourceName;

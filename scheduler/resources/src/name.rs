@@ -26,6 +26,8 @@ impl ResourceName {
     pub const PORTS: Self = Self(Letters::known("ports"));
     /// What leaves the node, in Mbit/s.
     pub const NETWORK_EGRESS: Self = Self(Letters::known("network_egress"));
+    /// What arrives at the node, in Mbit/s.
+    pub const NETWORK_INGRESS: Self = Self(Letters::known("network_ingress"));
     /// Free blocks of ephemeral ports: each isolated container holds one.
     pub const PORT_BLOCKS: Self = Self(Letters::known("port_blocks"));
 

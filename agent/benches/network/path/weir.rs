@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
 use tokio::runtime::{Builder, Runtime};
-use weir_agent::config::AttachMode;
-use weir_agent::container::{Attachment, ContainerId, ContainerNetwork as _, NetworkFault, Slot};
+use weir_agent::config::{AttachMode, BandwidthConfig};
+use weir_agent::container::{
+    Attachment, Bandwidth, ContainerId, ContainerNetwork as _, NetworkFault, Slot,
+};
 use weir_agent::network::{NetworkHandle, NetworkSettings, start};
 use weir_executor::spec::NetworkMode;
 use weir_resources::{PortRange, PortSet};
@@ -72,6 +74,7 @@ impl WeirNode {
             state_directory,
             reserved_ports: None,
             // Turned on and off from here.
+            bandwidth: BandwidthConfig::default(),
             program_statistics: false,
         };
         // The workers of the runtime, and the owner's thread, inherit the node's namespace.
@@ -88,7 +91,7 @@ impl WeirNode {
             let (mode, ephemeral) = (attachment.mode, attachment.ephemeral);
             let joined = runtime.block_on(async {
                 let prepared = handle
-                    .prepare(&attachment.container, mode, ephemeral)
+                    .prepare(&attachment.container, attachment.slot, mode, ephemeral)
                     .await?;
                 handle.attach(attachment.clone(), prepared.made).await?;
                 Ok(prepared.netns)
@@ -173,6 +176,7 @@ fn attachment(slot: u32, id: u64, ports: PortSet) -> Result<Attachment> {
         mode: NetworkMode::Isolated,
         ports,
         ephemeral: Some(PortRange::new(first, first + 511)?),
+        bandwidth: Bandwidth::default(),
         cgroup_id: 0,
     })
 }

@@ -12,7 +12,7 @@ use netlink_packet_route::route::{
 };
 use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use weir_abi::{CONTAINER_IFINDEX, LINK_MAC};
+use weir_abi::LINK_MAC;
 
 use super::NEAR_TABLE;
 use crate::network::node::{InsideRoute, Prefix};
@@ -26,7 +26,12 @@ pub(super) fn set_link(index: u32, flags: LinkFlags) -> RouteNetlinkMessage {
 }
 
 /// A request for the link: `eth0` here, its other end in `node`.
-pub(super) fn new_link(name: &str, node: BorrowedFd<'_>, mtu: u32) -> RouteNetlinkMessage {
+pub(super) fn new_link(
+    name: &str,
+    eth0: u32,
+    node: BorrowedFd<'_>,
+    mtu: u32,
+) -> RouteNetlinkMessage {
     let mac = LINK_MAC.to_vec();
     let mut peer = LinkMessage::default();
     peer.attributes = vec![
@@ -36,7 +41,7 @@ pub(super) fn new_link(name: &str, node: BorrowedFd<'_>, mtu: u32) -> RouteNetli
         LinkAttribute::NetNsFd(node.as_raw_fd()),
     ];
     let mut message = LinkMessage::default();
-    message.header.index = CONTAINER_IFINDEX;
+    message.header.index = eth0;
     message.attributes = vec![
         LinkAttribute::IfName("eth0".to_owned()),
         LinkAttribute::Address(mac),
@@ -63,11 +68,11 @@ fn bits_of(address: &IpAddr) -> u8 {
     }
 }
 
-pub(super) fn address_message(address: IpAddr) -> AddressMessage {
+pub(super) fn address_message(eth0: u32, address: IpAddr) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.family = family_of(&address);
     message.header.prefix_len = bits_of(&address);
-    message.header.index = CONTAINER_IFINDEX;
+    message.header.index = eth0;
     message.header.scope = AddressScope::Universe;
     message.attributes = vec![
         AddressAttribute::Local(address),
@@ -77,7 +82,7 @@ pub(super) fn address_message(address: IpAddr) -> AddressMessage {
     message
 }
 
-fn new_route(prefix: Prefix, table: u32, source: IpAddr) -> RouteMessage {
+fn new_route(eth0: u32, prefix: Prefix, table: u32, source: IpAddr) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family_of(&prefix.address);
     message.header.destination_prefix_length = prefix.length;
@@ -86,7 +91,7 @@ fn new_route(prefix: Prefix, table: u32, source: IpAddr) -> RouteMessage {
     message.header.scope = RouteScope::Link;
     message.header.kind = RouteType::Unicast;
     message.attributes = vec![
-        RouteAttribute::Oif(CONTAINER_IFINDEX),
+        RouteAttribute::Oif(eth0),
         RouteAttribute::PrefSource(RouteAddress::from(source)),
     ];
     if prefix.length > 0 {
@@ -99,8 +104,9 @@ fn new_route(prefix: Prefix, table: u32, source: IpAddr) -> RouteMessage {
     message
 }
 
-pub(super) fn near_route(address: IpAddr) -> RouteMessage {
+pub(super) fn near_route(eth0: u32, address: IpAddr) -> RouteMessage {
     new_route(
+        eth0,
         Prefix {
             length: bits_of(&address),
             address,
@@ -111,20 +117,20 @@ pub(super) fn near_route(address: IpAddr) -> RouteMessage {
 }
 
 /// A question: what becomes of a packet to this address that arrives over the link?
-pub(super) fn arrival_of(address: IpAddr) -> RouteMessage {
+pub(super) fn arrival_of(eth0: u32, address: IpAddr) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family_of(&address);
     message.header.destination_prefix_length = bits_of(&address);
     message.attributes = vec![
         RouteAttribute::Destination(RouteAddress::from(address)),
-        RouteAttribute::Iif(CONTAINER_IFINDEX),
+        RouteAttribute::Iif(eth0),
     ];
     message
 }
 
-pub(super) fn route_message(route: &InsideRoute) -> RouteMessage {
+pub(super) fn route_message(eth0: u32, route: &InsideRoute) -> RouteMessage {
     const TABLE_MAIN: u32 = 254;
-    let mut message = new_route(route.prefix, TABLE_MAIN, route.source);
+    let mut message = new_route(eth0, route.prefix, TABLE_MAIN, route.source);
     if let Some(mtu) = route.mtu {
         message
             .attributes

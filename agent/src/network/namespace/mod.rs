@@ -28,7 +28,7 @@ use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
 use netlink_packet_route::route::RouteType;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
-use weir_abi::CONTAINER_IFINDEX;
+use weir_abi::CONTAINER_IFINDEX_FIRST;
 use weir_resources::PortRange;
 use weir_sys::netlink::{Netlink, NetlinkError};
 use weir_sys::netns;
@@ -119,6 +119,11 @@ pub(crate) enum NamespaceError {
     },
 }
 
+/// Returns the index of `eth0` in the container with this slot.
+pub(crate) const fn eth0_of(slot: u32) -> u32 {
+    CONTAINER_IFINDEX_FIRST + slot
+}
+
 /// Returns the name of the host's end of a container's link.
 pub(crate) fn link_name(container: &ContainerId) -> String {
     format!("{LINK_PREFIX}{container}")
@@ -137,13 +142,14 @@ pub(crate) fn container_of_link(name: &str) -> Option<ContainerId> {
 /// Makes the namespace of a container. Its link's other end is in `node`, and down.
 pub(crate) fn create(
     container: &ContainerId,
+    eth0: u32,
     node: BorrowedFd<'_>,
     ephemeral: PortRange,
     inside: &InsideView,
 ) -> Result<Namespace, NamespaceError> {
     let inherited = read_inherited();
     let made = netns::create(|| {
-        set_up(container, node, ephemeral, inside, &inherited)?;
+        set_up(container, eth0, node, ephemeral, inside, &inherited)?;
         netns::cookie().map_err(|source| enter_error(container, source))
     });
     let (netns, cookie) = made.map_err(|source| enter_error(container, source))?;
@@ -160,6 +166,7 @@ pub(crate) fn create(
 /// question about a name, which would be asked again seconds later.
 pub(crate) fn await_link(
     container: &ContainerId,
+    eth0: u32,
     netns: BorrowedFd<'_>,
 ) -> Result<(), NamespaceError> {
     let waited = netns::enter(netns, || {
@@ -167,7 +174,7 @@ pub(crate) fn await_link(
         let end = Instant::now() + KERNEL_PATIENCE;
         loop {
             let mut ask = LinkMessage::default();
-            ask.header.index = CONTAINER_IFINDEX;
+            ask.header.index = eth0;
             // The state is written by that same worker. Since 6.8 the kernel does its work before
             // it answers; an older one has done it a moment later.
             let answer = netlink
@@ -190,14 +197,15 @@ pub(crate) fn await_link(
 /// Returns the cookie of a namespace, and makes its addresses and routes those of `inside`.
 pub(crate) fn adopt(
     container: &ContainerId,
+    eth0: u32,
     netns: BorrowedFd<'_>,
     inside: &InsideView,
 ) -> Result<u64, NamespaceError> {
     let adopted = netns::enter(netns, || {
         let mut netlink = open(container)?;
-        let observed =
-            observe_inside(&mut netlink).map_err(|source| netlink_error(container, source))?;
-        execute(container, &mut netlink, plan(&observed, inside))?;
+        let observed = observe_inside(&mut netlink, eth0)
+            .map_err(|source| netlink_error(container, source))?;
+        execute(container, eth0, &mut netlink, plan(&observed, inside))?;
         netns::cookie().map_err(|source| enter_error(container, source))
     });
     adopted.map_err(|source| enter_error(container, source))?
@@ -206,6 +214,7 @@ pub(crate) fn adopt(
 /// Changes the addresses and routes of a namespace from `old` to `new`.
 pub(crate) fn follow(
     container: &ContainerId,
+    eth0: u32,
     netns: BorrowedFd<'_>,
     old: &InsideView,
     new: &InsideView,
@@ -214,7 +223,9 @@ pub(crate) fn follow(
     if steps.is_empty() {
         return Ok(());
     }
-    let followed = netns::enter(netns, || execute(container, &mut open(container)?, steps));
+    let followed = netns::enter(netns, || {
+        execute(container, eth0, &mut open(container)?, steps)
+    });
     followed.map_err(|source| enter_error(container, source))?
 }
 
@@ -239,6 +250,7 @@ fn open(container: &ContainerId) -> Result<Netlink, NamespaceError> {
 /// Everything that the thread in the new namespace does.
 fn set_up(
     container: &ContainerId,
+    eth0: u32,
     node: BorrowedFd<'_>,
     ephemeral: PortRange,
     inside: &InsideView,
@@ -255,7 +267,7 @@ fn set_up(
     let name = link_name(container);
     netlink
         .execute(
-            new_link(&name, node, inside.mtu),
+            new_link(&name, eth0, node, inside.mtu),
             NLM_F_CREATE | NLM_F_EXCL,
             || format!("create link `{name}`"),
         )
@@ -286,11 +298,9 @@ fn set_up(
     }
 
     netlink
-        .execute(
-            set_link(CONTAINER_IFINDEX, LinkFlags::Up | LinkFlags::Noarp),
-            0,
-            || "bring up eth0".to_owned(),
-        )
+        .execute(set_link(eth0, LinkFlags::Up | LinkFlags::Noarp), 0, || {
+            "bring up eth0".to_owned()
+        })
         .map_err(failed)?;
     for family in families() {
         // The rule that is moved must never be missing: the new one is there before the old goes.
@@ -323,6 +333,7 @@ fn set_up(
     }
     execute(
         container,
+        eth0,
         &mut netlink,
         plan(
             &InsideView {
@@ -397,9 +408,9 @@ fn setting_error(
 }
 
 /// Reads what a namespace has now.
-fn observe_inside(netlink: &mut Netlink) -> Result<InsideView, NetlinkError> {
+fn observe_inside(netlink: &mut Netlink, eth0: u32) -> Result<InsideView, NetlinkError> {
     let mut ask = LinkMessage::default();
-    ask.header.index = CONTAINER_IFINDEX;
+    ask.header.index = eth0;
     let answer = netlink.get(RouteNetlinkMessage::GetLink(ask), || "show eth0".to_owned())?;
     let mtu = answer
         .as_ref()
@@ -407,12 +418,12 @@ fn observe_inside(netlink: &mut Netlink) -> Result<InsideView, NetlinkError> {
         .map_or(0, |link| link.mtu);
     let addresses = observe::addresses(netlink)?
         .into_iter()
-        .filter(|address| address.link == CONTAINER_IFINDEX && !address.address.is_loopback())
+        .filter(|address| address.link == eth0 && !address.address.is_loopback())
         .map(|address| address.address)
         .collect();
     let routes = observe::routes(netlink)?
         .into_iter()
-        .filter(|route| route.link == CONTAINER_IFINDEX)
+        .filter(|route| route.link == eth0)
         .filter_map(|route| {
             Some(InsideRoute {
                 prefix: route.prefix,
@@ -430,11 +441,12 @@ fn observe_inside(netlink: &mut Netlink) -> Result<InsideView, NetlinkError> {
 
 fn execute(
     container: &ContainerId,
+    eth0: u32,
     netlink: &mut Netlink,
     steps: Vec<Step>,
 ) -> Result<(), NamespaceError> {
     for &step in &steps {
-        match execute_step(netlink, step) {
+        match execute_step(netlink, eth0, step) {
             Ok(()) => {}
             // Removing an address takes its routes along.
             Err(error)
@@ -448,7 +460,7 @@ fn execute(
     }
     for step in steps {
         if let Step::AddAddress(address @ IpAddr::V6(_)) = step {
-            await_address(container, netlink, address)?;
+            await_address(container, eth0, netlink, address)?;
         }
     }
     Ok(())
@@ -460,15 +472,17 @@ fn execute(
 /// it is not tested for duplicates; until then the answer to the first packet would be thrown away.
 fn await_address(
     container: &ContainerId,
+    eth0: u32,
     netlink: &mut Netlink,
     address: IpAddr,
 ) -> Result<(), NamespaceError> {
     let end = Instant::now() + KERNEL_PATIENCE;
     loop {
         let answer = netlink
-            .get(RouteNetlinkMessage::GetRoute(arrival_of(address)), || {
-                format!("look up what becomes of packets to {address}")
-            })
+            .get(
+                RouteNetlinkMessage::GetRoute(arrival_of(eth0, address)),
+                || format!("look up what becomes of packets to {address}"),
+            )
             .map_err(|source| netlink_error(container, source))?;
         let is_local = matches!(
             answer,
@@ -487,40 +501,42 @@ fn await_address(
     }
 }
 
-fn execute_step(netlink: &mut Netlink, step: Step) -> Result<(), NetlinkError> {
+fn execute_step(netlink: &mut Netlink, eth0: u32, step: Step) -> Result<(), NetlinkError> {
     let what = || format!("{step:?}");
     match step {
         Step::SetMtu(mtu) => {
             let mut message = LinkMessage::default();
-            message.header.index = CONTAINER_IFINDEX;
+            message.header.index = eth0;
             message.attributes.push(LinkAttribute::Mtu(mtu));
             netlink.execute(RouteNetlinkMessage::SetLink(message), 0, what)
         }
         Step::AddAddress(address) => netlink.execute(
-            RouteNetlinkMessage::NewAddress(address_message(address)),
+            RouteNetlinkMessage::NewAddress(address_message(eth0, address)),
             NLM_F_CREATE | NLM_F_REPLACE,
             what,
         ),
         Step::RemoveAddress(address) => netlink.execute(
-            RouteNetlinkMessage::DelAddress(address_message(address)),
+            RouteNetlinkMessage::DelAddress(address_message(eth0, address)),
             0,
             what,
         ),
         Step::AddNear(address) => netlink.execute(
-            RouteNetlinkMessage::NewRoute(near_route(address)),
+            RouteNetlinkMessage::NewRoute(near_route(eth0, address)),
             NLM_F_CREATE | NLM_F_REPLACE,
             what,
         ),
-        Step::RemoveNear(address) => {
-            netlink.execute(RouteNetlinkMessage::DelRoute(near_route(address)), 0, what)
-        }
+        Step::RemoveNear(address) => netlink.execute(
+            RouteNetlinkMessage::DelRoute(near_route(eth0, address)),
+            0,
+            what,
+        ),
         Step::AddRoute(route) => netlink.execute(
-            RouteNetlinkMessage::NewRoute(route_message(&route)),
+            RouteNetlinkMessage::NewRoute(route_message(eth0, &route)),
             NLM_F_CREATE | NLM_F_REPLACE,
             what,
         ),
         Step::RemoveRoute(route) => netlink.execute(
-            RouteNetlinkMessage::DelRoute(route_message(&route)),
+            RouteNetlinkMessage::DelRoute(route_message(eth0, &route)),
             0,
             what,
         ),

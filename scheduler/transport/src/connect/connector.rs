@@ -1,13 +1,15 @@
 //! Resolves, shakes hands, opens the stream.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::sys::socket::{setsockopt, sockopt};
 use prost::{Message, Name};
 use quinn::{
-    ClientConfig, Connecting, ConnectionError, Endpoint, RecvStream, SendStream, TransportConfig,
+    ClientConfig, Connecting, ConnectionError, Endpoint, EndpointConfig, RecvStream, SendStream,
+    TokioRuntime, TransportConfig,
 };
 use rustls::pki_types::UnixTime;
 use tokio::net::lookup_host;
@@ -47,6 +49,8 @@ pub struct ConnectLimits {
     pub receive_bytes_max: u32,
     /// How much may be on its way without having been confirmed, in bytes.
     pub send_bytes_max: u32,
+    /// What its packets are to the queues of this node (`SO_PRIORITY`); one above six takes CAP_NET_ADMIN. Not said where absent.
+    pub priority: Option<u32>,
 }
 
 /// Connects to schedulers, from as few sockets as there are kinds of network.
@@ -77,6 +81,7 @@ impl Default for ConnectLimits {
             keep_alive: Duration::from_secs(3),
             receive_bytes_max: 1024 * 1024,
             send_bytes_max: 1024 * 1024,
+            priority: None,
         }
     }
 }
@@ -283,7 +288,12 @@ impl Shared {
         if let Some((_, endpoint)) = sockets.iter().find(|(bound, _)| *bound == local) {
             return Ok(endpoint.clone());
         }
-        let endpoint = Endpoint::client(SocketAddr::new(local, 0))?;
+        let endpoint = Endpoint::new(
+            EndpointConfig::default(),
+            None,
+            bind(local, self.limits.priority)?,
+            Arc::new(TokioRuntime),
+        )?;
         sockets.push((local, endpoint.clone()));
         Ok(endpoint)
     }
@@ -292,6 +302,18 @@ impl Shared {
         // Nothing panics while it is held, and a list of handles is whole at every moment.
         self.sockets.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Opens a socket. One whose packets cannot go first works as well as any other.
+fn bind(local: IpAddr, priority: Option<u32>) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind(SocketAddr::new(local, 0))?;
+    let number = priority.and_then(|priority| i32::try_from(priority).ok());
+    if let Some(number) = number
+        && let Err(error) = setsockopt(&socket, sockopt::Priority, &number)
+    {
+        tracing::warn!(%error, "the connection to the scheduler has no priority over other traffic of this node; run as root for it");
+    }
+    Ok(socket)
 }
 
 /// Returns from where to reach `remote`.

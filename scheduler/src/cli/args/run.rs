@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 use weir_protocol::{Line, Millis, NetworkMode, WorkingDirectory};
-use weir_resources::{Amount, ContainerPath, Role, VolumeId, VolumeMode};
+use weir_resources::{Amount, BitRate, ContainerPath, Role, VolumeId, VolumeMode};
 
 use super::super::units::parse_millis;
 use super::words::TaskName;
@@ -45,6 +45,14 @@ pub(crate) struct RunArguments {
     /// Disk in MiB
     #[arg(long, value_name = "MIB", default_value = "0")]
     pub(crate) disk: Amount,
+
+    /// Bandwidth to the wire that is its own at any time (50mbit, 1gbit)
+    #[arg(long, value_name = "RATE")]
+    pub(crate) egress: Option<BitRate>,
+
+    /// Bandwidth that it receives, and the most that it does
+    #[arg(long, value_name = "RATE")]
+    pub(crate) ingress: Option<BitRate>,
 
     /// Take so many ports: they are in WEIR_PORTS, WEIR_PORT0 and so on
     #[arg(long, value_name = "COUNT", default_value_t = 0)]

@@ -6,8 +6,8 @@ use std::fmt;
 
 use weir_protocol::NetworkMode;
 use weir_resources::{
-    Amount, Kind, Range, Ranges, Resource, ResourceName, ResourceParts, Resources, Role, Value,
-    Volume, VolumeId,
+    Amount, BitRate, Kind, Range, Ranges, Resource, ResourceName, ResourceParts, Resources, Role,
+    Value, Volume, VolumeId,
 };
 
 use super::super::args::WantedVolume;
@@ -24,6 +24,9 @@ pub(crate) struct Wanted {
     pub(crate) cpus: Amount,
     pub(crate) mem: Amount,
     pub(crate) disk: Amount,
+    /// What it sends at least, and what it receives.
+    pub(crate) egress: Option<BitRate>,
+    pub(crate) ingress: Option<BitRate>,
     /// How many ports.
     pub(crate) ports: u16,
     pub(crate) volumes: Vec<WantedVolume>,
@@ -85,6 +88,11 @@ impl Wanted {
         if !self.disk.is_zero() {
             text.push_str(&format!(", disk {}", self.disk));
         }
+        for (what, rate) in [("egress", self.egress), ("ingress", self.ingress)] {
+            if let Some(rate) = rate {
+                text.push_str(&format!(", {what} {rate}"));
+            }
+        }
         if self.ports > 0 {
             text.push_str(&format!(", {}", ports(self.ports.into())));
         }
@@ -99,11 +107,15 @@ impl Wanted {
     /// What is reserved for the role is taken first: it is of no use to anyone else.
     pub(crate) fn fit(&self, there: &Resources) -> Result<Resources, Misfit> {
         let there = there.available_to(&self.role);
+        let amount = |rate: Option<BitRate>| rate.map_or(Amount::ZERO, BitRate::amount);
+        let (egress, ingress) = (amount(self.egress), amount(self.ingress));
         let mut taken = Vec::new();
         for (name, kind, wanted) in [
             (ResourceName::CPUS, self.kind, self.cpus),
             (ResourceName::MEM, self.kind, self.mem),
             (ResourceName::DISK, Kind::Regular, self.disk),
+            (ResourceName::NETWORK_EGRESS, Kind::Regular, egress),
+            (ResourceName::NETWORK_INGRESS, Kind::Regular, ingress),
         ] {
             taken.extend(scalar(&there, &name, kind, wanted)?);
         }
@@ -242,6 +254,8 @@ mod tests {
         Wanted {
             role: "db".parse().unwrap(),
             kind: Kind::Regular,
+            egress: None,
+            ingress: None,
             cpus: "1".parse().unwrap(),
             mem: "256".parse().unwrap(),
             disk: Amount::ZERO,
@@ -342,6 +356,27 @@ mod tests {
         assert_eq!(
             fit(&many, "cpus:1;mem:256;port_blocks:1;ports:[5-6]"),
             Err("has 2 ports, and 3 are wanted".to_owned())
+        );
+    }
+
+    #[test]
+    fn bandwidth_is_taken_as_it_is_offered() {
+        let fast = Wanted {
+            egress: "50mbit".parse().ok(),
+            ingress: "0.5gbit".parse().ok(),
+            ..wanted()
+        };
+        assert_eq!(
+            fit(&fast, "cpus:1;mem:256;port_blocks:1;network_egress:90;network_egress(db):20;network_ingress:900"),
+            Ok("cpus:1; mem:256; network_egress:30; network_egress(db):20; network_ingress:500; port_blocks:1".to_owned())
+        );
+        assert_eq!(
+            fit(&fast, "cpus:1;mem:256;port_blocks:1;network_egress:49.9"),
+            Err("has network_egress 49.9, and 50 are wanted".to_owned())
+        );
+        assert_eq!(
+            fast.describe(),
+            "cpus 1, mem 256, egress 50mbit, ingress 500mbit"
         );
     }
 

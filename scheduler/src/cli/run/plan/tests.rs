@@ -35,6 +35,8 @@ fn order() -> Order {
             kind: Kind::Regular,
             cpus: "1".parse().unwrap(),
             mem: "256".parse().unwrap(),
+            egress: None,
+            ingress: None,
             disk: Amount::ZERO,
             ports: 0,
             volumes: Vec::new(),

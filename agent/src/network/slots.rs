@@ -240,6 +240,12 @@ impl Owner {
         let wanted = wanted_links(&living, &self.plan);
         self.programs
             .retain(|name| wanted.iter().any(|link| link == name))?;
+        for one in &live {
+            let attachment = &one.attachment;
+            if attachment.mode == NetworkMode::Isolated && self.features.queues.is_ok() {
+                self.remember_bandwidth(attachment.slot.index(), attachment.bandwidth);
+            }
+        }
         for one in live {
             let container = one.attachment.container.clone();
             if let Err(error) = self.readopt(&one) {

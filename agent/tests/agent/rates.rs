@@ -54,7 +54,7 @@ fn rates_are_promised_once_changed_and_remembered() {
     let outside = classes(&node, None, "up0");
     // What the node keeps is not the containers'.
     assert!(
-        outside.contains("rate 89100Kbit") || outside.contains("rate 80Mbit"),
+        outside.contains("5745:1 root rate 100Mbit") && outside.contains("rate 80Mbit"),
         "{outside}"
     );
 

@@ -14,7 +14,7 @@ use weir_sys::netlink::{Netlink, NetlinkError};
 use weir_sys::netns;
 
 use super::htb::{self, Class, Root};
-use super::plan::{self, Asked, Held, Hold, LANE_DEFAULT, NODE_LEAF, Wire};
+use super::plan::{self, Asked, Held, Hold, LANE_DEFAULT, MARGIN, NODE_LEAF, Wire};
 use super::wire;
 use crate::container::{Bandwidth, NetworkCapacity};
 use crate::network::clsact::Side;
@@ -62,7 +62,7 @@ pub(in crate::network) fn host_end_link(slot: u32) -> String {
 impl Owner {
     /// Divides the uplinks, as far as their rate is known.
     pub(in crate::network) fn divide_uplinks(&mut self) -> Result<(), NetworkError> {
-        self.rates.is_behind = true;
+        let was_behind = std::mem::replace(&mut self.rates.is_behind, true);
         // Without queues nothing is divided and nothing is held.
         let possible = self.features.queues.clone();
         let found = match &possible {
@@ -103,12 +103,16 @@ impl Owner {
                 Err(reason) => info!(%reason, "the wire is not divided among containers"),
             }
         }
+        let divided = if wire.is_some() { uplinks } else { Vec::new() };
+        let is_same = self.rates.wire == wire && self.rates.divided == divided;
         self.rates.wire = wire;
-        self.rates.divided = if wire.is_some() { uplinks } else { Vec::new() };
+        self.rates.divided = divided;
         self.shared.set_capacity(capacity);
-        let slots: Vec<u32> = self.rates.asked.keys().copied().collect();
-        for slot in slots {
-            self.hold(slot)?;
+        if !is_same || was_behind {
+            let slots: Vec<u32> = self.rates.asked.keys().copied().collect();
+            for slot in slots {
+                self.hold(slot)?;
+            }
         }
         self.rates.is_behind = false;
         Ok(())
@@ -166,6 +170,11 @@ impl Owner {
             self.share_anew()?;
         }
         Ok(())
+    }
+
+    /// Writes down what a container has that outlived the former agent, before any is held: the first is not to be given what others have.
+    pub(in crate::network) fn remember_bandwidth(&mut self, slot: u32, bandwidth: Bandwidth) {
+        self.rates.asked.insert(slot, bandwidth);
     }
 
     /// Makes the kernel agree with what is asked for one container.
@@ -241,7 +250,7 @@ impl Owner {
         for (&slot, bandwidth) in &self.rates.asked {
             let assured = wire.assured(bandwidth, &held);
             let known = self.rates.assured.get(&slot).copied().unwrap_or(0);
-            if assured.abs_diff(known) * 100 <= known {
+            if assured.abs_diff(known) * MARGIN <= known {
                 continue;
             }
             let was_held = self.tables.container(slot)?.held;

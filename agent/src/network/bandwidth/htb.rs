@@ -276,3 +276,51 @@ impl Class {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::Nla as _;
+
+    use super::*;
+
+    #[test]
+    fn a_class_is_written_as_the_kernel_reads_it() {
+        let class = Class {
+            minor: 2,
+            parent: 1,
+            rate: 125_000,
+            ceiling: 5_000_000_000,
+            priority: 1,
+            quantum: 1600,
+            leaf: Some(Bound::Packets),
+        };
+        let bytes = |option: &TcOption| {
+            let mut bytes = vec![0; option.value_len()];
+            option.emit_value(&mut bytes);
+            (option.kind(), bytes)
+        };
+        let options: Vec<(u16, Vec<u8>)> = class.options().iter().map(bytes).collect();
+        let [(TCA_HTB_PARMS, parameters), rate, ceiling] = &options[..] else {
+            panic!("{options:?}");
+        };
+        // `struct tc_htb_opt`: what does not fit 32 bits is all ones there, and whole behind it.
+        let expected = [
+            &[0, 1, 0, 0, 0, 0, 0, 0][..],
+            &125_000_u32.to_ne_bytes(),
+            &[0, 1, 0, 0, 0, 0, 0, 0],
+            &u32::MAX.to_ne_bytes(),
+            &46_875_u32.to_ne_bytes(),
+            &46_875_u32.to_ne_bytes(),
+            &1600_u32.to_ne_bytes(),
+            &0_u32.to_ne_bytes(),
+            &1_u32.to_ne_bytes(),
+        ]
+        .concat();
+        assert_eq!(*parameters, expected);
+        assert_eq!(*rate, (TCA_HTB_RATE64, 125_000_u64.to_ne_bytes().to_vec()));
+        assert_eq!(
+            *ceiling,
+            (TCA_HTB_CEIL64, 5_000_000_000_u64.to_ne_bytes().to_vec())
+        );
+    }
+}

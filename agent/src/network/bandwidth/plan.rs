@@ -29,6 +29,10 @@ const FRAME_MAX: u64 = 65_536;
 /// How long the rate is busy with one frame: more would be felt by who shares it.
 const FRAME_MS: u64 = 4;
 
+/// One part in so many of each share is not assured but borrowed. On a node with a thousand containers one that comes changes the classes of
+/// as many others, at a tenth of a millisecond each.
+pub(crate) const MARGIN: u64 = 25;
+
 /// What the node weighs among containers.
 const NODE_WEIGHT: u64 = 100;
 
@@ -117,12 +121,12 @@ impl Wire {
     /// Returns what a container is assured, in bytes per second: its share, and not only its minimum. HTB divides what is assured exactly, and
     /// what is borrowed nearly.
     ///
-    /// Less a hundredth, so that a container that comes or goes changes only those whose share it changes by as much: the sum stays
-    /// below the whole.
+    /// Less a part, so that a container that comes or goes changes only those whose share it changes by as much: the sum stays below the
+    /// whole.
     pub(crate) fn assured(&self, bandwidth: &Bandwidth, held: &Held) -> u64 {
         let min = bandwidth.egress_min.map_or(0, BitRate::bytes);
         let share = self.share(bandwidth, held);
-        (share - share / 100).max(min).max(RATE_MIN)
+        (share - share / MARGIN).max(min).max(RATE_MIN)
     }
 
     /// Returns the classes of a container on every uplink.
@@ -285,3 +289,138 @@ pub(crate) const LANE_DEFAULT: u16 = FIRST_CLASS + 1;
 
 /// Everything that one container has asked for, by slot.
 pub(crate) type Asked = BTreeMap<u32, Bandwidth>;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+    use weir_abi::SLOTS_MAX;
+
+    use super::*;
+
+    fn wire() -> Wire {
+        Wire {
+            rate: "100mbit".parse().unwrap(),
+            node_min: "10mbit".parse().unwrap(),
+        }
+    }
+
+    fn wants(min: &str, weight: u16) -> Bandwidth {
+        Bandwidth {
+            egress_min: min.parse().ok(),
+            weight: ShareWeight::new(weight),
+            ..Bandwidth::default()
+        }
+    }
+
+    #[test]
+    fn each_has_its_minimum_and_by_weight_of_the_rest() {
+        let all = [wants("10mbit", 1), wants("20mbit", 2), wants("30mbit", 3)];
+        let held = Held::of(&all);
+        let shares = all.map(|one| wire().share(&one, &held) * 8 / 1_000_000);
+        assert_eq!(shares, [15, 30, 45]);
+        // Whoever is alone has all but what the node keeps.
+        let alone = Held::of(&all[..1]);
+        assert_eq!(wire().share(&all[0], &alone) * 8, 90_000_000);
+    }
+
+    #[test]
+    fn no_two_classes_have_one_number() {
+        let mut minors: BTreeSet<u16> = wire().classes().iter().map(|class| class.minor).collect();
+        let own = minors.len();
+        for slot in 0..SLOTS_MAX {
+            let classes = wire().classes_of(slot, &Bandwidth::default(), RATE_MIN);
+            let of_slot: BTreeSet<u16> = classes.iter().map(|class| class.minor).collect();
+            assert_eq!(of_slot, minors_of(slot).into_iter().collect());
+            minors.extend(of_slot);
+        }
+        assert_eq!(minors.len(), own + 3 * SLOTS_MAX as usize);
+        // The queues of leaves are numbered by them, with the highest bit set.
+        assert!(minors.iter().all(|minor| *minor < 0x8000));
+    }
+
+    #[test]
+    fn who_is_not_limited_has_no_queue_and_who_was_keeps_it() {
+        let nobody = Held::default();
+        let none = Bandwidth::default();
+        assert_eq!(
+            hold(&none, None, &nobody, 0),
+            Hold {
+                frame_max: 65_536,
+                ..Hold::default()
+            }
+        );
+        let was = hold(&none, None, &nobody, Container::EGRESS | Container::INGRESS);
+        assert_eq!(was.egress_max, Some(BitRate::MAX));
+        assert_eq!(was.ingress_max, Some(BitRate::MAX));
+        assert!(was.egress.is_sorted() && was.ingress.is_sorted());
+        let shared = hold(&none, Some(&wire()), &Held::of([&none]), 0);
+        assert_eq!(shared.flags, Container::EGRESS | Container::SHARED);
+        assert_eq!(shared.egress_max, None, "the wire is its only limit");
+    }
+
+    #[test]
+    fn frames_are_as_long_as_the_rate_has_time_for() {
+        let frame = |max: &str, weight| {
+            let bandwidth = Bandwidth {
+                egress_max: max.parse().ok(),
+                ..wants("", weight)
+            };
+            frame_max(&bandwidth, Some(&wire()))
+        };
+        assert_eq!(frame("1mbit", 10), 1600, "one packet, whatever the rate");
+        assert_eq!(frame("20mbit", 10), 10_000);
+        assert_eq!(frame("10gbit", 10), 16_000, "as long as its turn");
+        assert_eq!(frame("10gbit", 1000), 65_536, "the kernel's own");
+    }
+
+    fn bandwidths() -> impl Strategy<Value = Vec<Bandwidth>> {
+        let one = (
+            0..3000_u64,
+            1..=1000_u16,
+            proptest::option::of(1..200_000_u64),
+        );
+        let one = one.prop_map(|(min, weight, max)| Bandwidth {
+            egress_min: BitRate::from_kilobits(min),
+            egress_max: max.and_then(|max| BitRate::from_kilobits(max.max(min))),
+            ingress_max: None,
+            weight: ShareWeight::new(weight),
+        });
+        proptest::collection::vec(one, 1..30)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_assured_is_there(all in bandwidths()) {
+            // Thirty minima of 3 Mbit/s at most are the 90 that there are.
+            let held = Held::of(&all);
+            let assured: Vec<u64> = all.iter().map(|one| wire().assured(one, &held)).collect();
+            let least = all.len() as u64 * RATE_MIN;
+            let sum: u64 = assured.iter().sum();
+            prop_assert!(sum <= wire().for_containers().bytes() + least, "{sum}");
+            for (slot, (one, assured)) in (0..).zip(all.iter().zip(assured)) {
+                prop_assert!(assured >= one.egress_min.map_or(0, BitRate::bytes));
+                let classes = wire().classes_of(slot, one, assured);
+                let (own, leaves) = classes.split_first().unwrap();
+                prop_assert!(leaves.iter().map(|leaf| leaf.rate).sum::<u64>() <= own.rate.max(RATE_MIN));
+                for class in &classes {
+                    prop_assert!(class.rate > 0 && class.rate <= class.ceiling.max(RATE_MIN));
+                }
+            }
+        }
+
+        #[test]
+        fn a_lane_is_no_faster_than_its_ceiling(kilobits in 1..=10_000_000_000_u64) {
+            let rate = BitRate::from_kilobits(kilobits).unwrap();
+            let classes = lane_classes(Way::Out, rate, 1600);
+            let (top, leaves) = classes.split_first().unwrap();
+            prop_assert_eq!(top.rate, rate.bytes());
+            prop_assert_eq!(leaves.len(), 1 + LEAVES as usize);
+            for leaf in leaves {
+                prop_assert_eq!(leaf.parent, top.minor);
+                prop_assert_eq!(leaf.ceiling, top.rate);
+            }
+        }
+    }
+}

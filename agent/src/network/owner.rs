@@ -158,7 +158,11 @@ impl Owner {
             host.set(RESERVED_PORTS, reserved)?;
         }
         let programs = Programs::load(&settings.pins, attachment, &features)?;
-        let tables = Tables::open(programs.maps())?;
+        let mut tables = Tables::open(programs.maps())?;
+        let mut features = features;
+        if features.queues.is_ok() {
+            features.queues = tables.try_flows();
+        }
         let netlink = Netlink::open()?;
         let mut owner = Self {
             features,

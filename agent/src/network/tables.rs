@@ -250,6 +250,27 @@ impl Tables {
         absent_is_fine(self.rtts.remove(&slot), "RTTS")
     }
 
+    /// Returns why this kernel takes no tables of flows, without which nothing is sorted.
+    ///
+    /// Tried on the last lane, whose slot is given out last. Linux 6.1 takes only tables that were made with type information, which these are not.
+    pub(crate) fn try_flows(&mut self) -> Result<(), String> {
+        let (last, way) = (SLOTS_MAX - 1, Way::In);
+        let index = way.lane(last);
+        if self.flows.get(&index, 0).is_ok() {
+            return Ok(());
+        }
+        let mut put = || -> Result<(), MapError> {
+            let flows: Array<MapData, FlowSet> = Array::create(FLOW_SETS, 0)?;
+            self.flows.set(index, &flows, 0)
+        };
+        if let Err(error) = put() {
+            return Err(format!(
+                "this kernel takes no tables of flows ({error}); newer ones do"
+            ));
+        }
+        remove_inner_map(self.flows_fd.as_fd(), index).map_err(|error| error.to_string())
+    }
+
     /// Tells the programs what one lane is held to. A lane that is sorted gets a table of its flows, one that is not gives it back.
     pub(crate) fn set_lane(&mut self, slot: u32, way: Way, to: Lane) -> Result<(), TableError> {
         let index = way.lane(slot);

@@ -22,7 +22,6 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use weir_abi::{Counters, NodeCounters, RttHistogram};
 use weir_service::http::{HttpError, HttpServer, Way};
 use weir_service::notice::{Notice, attend, tell};
 use weir_sys::cgroup::CgroupError;
@@ -30,13 +29,13 @@ use weir_transport::scrape::{Gate, ScrapeLimits};
 
 use crate::config::Config;
 use crate::container::{
-    CgroupTree, ContainerHandle, ContainerTask, HierarchyError, Listing, NetworkFault, Place,
-    RecoveryError, Settings, Slot, chain, read_ports_in_use,
+    CgroupTree, ContainerHandle, ContainerTask, HierarchyError, Listing, Place, RecoveryError,
+    Settings, chain, read_ports_in_use,
 };
 use crate::credentials::AgentCredentials;
 use crate::doctor;
 use crate::local::{LocalServer, ServeError, Served};
-use crate::network::{self, NetworkHandle, NetworkSettings, StartError};
+use crate::network::{self, NetworkSettings, StartError};
 use crate::ports::{
     NODE_PORTS_MIN, NodePlan, NodePlanError, ReservedPorts, parse_local_port_range,
 };
@@ -44,7 +43,7 @@ use crate::session::{
     Profile, ProfileError, SessionError, SessionHandle, SessionReport, SessionSettings, SessionTask,
 };
 use crate::store::{self, StoreError, StoreHandle};
-use crate::telemetry::{FollowStatistics, NetworkStatistics, ProgramStatistics, Telemetry};
+use crate::telemetry::Telemetry;
 use crate::volume::{VolumeHandle, VolumePlaces};
 
 /// The file that the running agent holds a lock on.
@@ -539,41 +538,6 @@ fn status(listing: &Listing, is_registered: Option<bool>) -> String {
         None => "no scheduler is configured",
     };
     format!("containers: {live}; {scheduler}")
-}
-
-impl NetworkStatistics for NetworkHandle {
-    fn counters(&self, slot: Slot) -> Result<Counters, NetworkFault> {
-        Self::counters(self, slot)
-    }
-
-    fn rtt(&self, slot: Slot) -> Result<RttHistogram, NetworkFault> {
-        self.round_trips(slot)
-    }
-
-    fn node_counters(&self) -> Result<NodeCounters, NetworkFault> {
-        Self::node_counters(self)
-    }
-
-    fn programs(&self) -> Result<Vec<ProgramStatistics>, NetworkFault> {
-        let programs = self
-            .program_statistics()
-            .into_iter()
-            .map(|program| ProgramStatistics {
-                name: program.name,
-                run_time_ns: program.run_time_ns,
-                run_count: program.run_count,
-            });
-        Ok(programs.collect())
-    }
-
-    fn follow(&self) -> FollowStatistics {
-        let followed = self.followed();
-        FollowStatistics {
-            changes: followed.changes,
-            took: followed.took,
-            longest: followed.longest,
-        }
-    }
 }
 
 /// Logs an error that ends the process, with its sources.

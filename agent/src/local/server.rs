@@ -330,7 +330,7 @@ mod tests {
     use super::*;
     use crate::container::Slot;
     use crate::local::Client;
-    use crate::telemetry::{NetworkStatistics, ProgramStatistics};
+    use crate::telemetry::{NetworkStatistics, ProgramStatistics, Queues};
 
     struct Quiet;
 
@@ -341,6 +341,10 @@ mod tests {
 
         fn rtt(&self, _: Slot) -> Result<weir_abi::RttHistogram, crate::container::NetworkFault> {
             Ok(weir_abi::RttHistogram::default())
+        }
+
+        fn queues(&self, _: Slot) -> Result<Queues, crate::container::NetworkFault> {
+            Ok(Queues::default())
         }
 
         fn node_counters(&self) -> Result<weir_abi::NodeCounters, crate::container::NetworkFault> {

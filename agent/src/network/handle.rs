@@ -15,13 +15,14 @@ use weir_sys::netns;
 use super::error::{NetworkError, StartError};
 use super::owner::{self, MadeNamespace, Owner, Request};
 use super::shared::{Followed, Shared};
-use super::tables::CounterTables;
+use super::tables::{CounterTables, Way};
 use super::{event, namespace, slots, watch};
 use crate::config::{AttachMode, BandwidthConfig};
 use crate::container::{
     Attachment, Bandwidth, ContainerId, ContainerNetwork, LiveAttachment, NetworkCapacity,
     NetworkFault, Prepared, Slot,
 };
+use crate::telemetry::Queues;
 
 /// Requests that may wait for the owner. Each is of one container, and a node has a thousand; whoever
 /// finds the queue full waits.
@@ -141,6 +142,18 @@ impl NetworkHandle {
         self.counters
             .round_trips(slot.index())
             .map_err(|error| NetworkError::from(error).into())
+    }
+
+    /// Returns what passed through the queues of a container.
+    pub fn queues(&self, slot: Slot) -> Result<Queues, NetworkFault> {
+        let of = |way| {
+            let lane = self.counters.lane(slot.index(), way);
+            lane.map_err(|error| NetworkFault::from(NetworkError::from(error)))
+        };
+        Ok(Queues {
+            transmit: of(Way::Out)?,
+            receive: of(Way::In)?,
+        })
     }
 
     /// Returns how fast the node's changes reached the containers.

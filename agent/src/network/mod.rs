@@ -39,6 +39,7 @@ mod owner;
 mod programs;
 mod shared;
 mod slots;
+mod statistics;
 mod tables;
 mod watch;
 

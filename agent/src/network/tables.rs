@@ -16,9 +16,11 @@ use aya::maps::{
 use aya::util::nr_cpus;
 use weir_abi::{
     Address, Container, Counters, FLOW_SETS, FlowSet, LAYOUT_VERSION, Lane, LaneCounters,
-    LaneState, Node, NodeCounters, OWNER_NONE, RttHistogram, SLOTS_MAX, Uplink,
+    LaneState, Node, NodeCounters, OWNER_NONE, RttHistogram, SLOTS_MAX, TICK_SHIFT, Uplink,
 };
 use weir_sys::bpf::{self, MappedArray, remove_inner_map};
+
+use crate::telemetry::QueueStatistics;
 
 // Flags of an update, of include/uapi/linux/bpf.h.
 const BPF_ANY: u64 = 0;
@@ -417,6 +419,9 @@ pub(crate) struct CounterTables {
     counters: PerCpuArray<MapData, Counters>,
     rtts: PerCpuHashMap<MapData, u32, RttHistogram>,
     node: PerCpuArray<MapData, NodeCounters>,
+    lanes: Array<MapData, Lane>,
+    lane_states: Array<MapData, LaneState>,
+    lane_counters: Array<MapData, LaneCounters>,
     /// The values of all CPUs are read into one buffer each time; this keeps a thousand scraped
     /// containers from doing so at once.
     one_reader: Mutex<()>,
@@ -429,6 +434,9 @@ impl CounterTables {
             counters: typed!(directory, "COUNTERS", PerCpuArray),
             rtts: typed!(directory, "RTTS", PerCpuHashMap),
             node: typed!(directory, "NODE_COUNTERS", PerCpuArray),
+            lanes: typed!(directory, "LANES", Array),
+            lane_states: typed!(directory, "LANE_STATES", Array),
+            lane_counters: typed!(directory, "LANE_COUNTERS", Array),
             one_reader: Mutex::new(()),
         })
     }
@@ -470,6 +478,23 @@ impl CounterTables {
             }
         }
         Ok(sum)
+    }
+
+    /// Returns what passed one way through a slot's queue; nothing where it has none.
+    pub(crate) fn lane(&self, slot: u32, way: Way) -> Result<Option<QueueStatistics>, TableError> {
+        let index = way.lane(slot);
+        let failed = |map| move |source| TableError::Map { map, source };
+        let lane = self.lanes.get(&index, 0).map_err(failed("LANES"))?;
+        if !lane.is_sorted() {
+            return Ok(None);
+        }
+        let state = self.lane_states.get(&index, 0);
+        let counters = self.lane_counters.get(&index, 0);
+        let full = state.map_err(failed("LANE_STATES"))?.full;
+        Ok(Some(QueueStatistics {
+            counters: counters.map_err(failed("LANE_COUNTERS"))?,
+            full: Duration::from_nanos(full << TICK_SHIFT),
+        }))
     }
 
     /// Returns what was counted for the node.

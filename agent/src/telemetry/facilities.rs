@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_abi::{Counters, NodeCounters, RttHistogram};
+use weir_abi::{Counters, LaneCounters, NodeCounters, RttHistogram};
 
 use crate::container::{NetworkFault, Slot};
 
@@ -14,6 +14,9 @@ pub trait NetworkStatistics: Send + Sync + 'static {
     /// Returns the round-trip times of one container, since it was attached.
     fn rtt(&self, slot: Slot) -> Result<RttHistogram, NetworkFault>;
 
+    /// Returns what passed through the queues of one container, since it was attached.
+    fn queues(&self, slot: Slot) -> Result<Queues, NetworkFault>;
+
     /// Returns the counters of the node, since the maps were made.
     fn node_counters(&self) -> Result<NodeCounters, NetworkFault>;
 
@@ -22,6 +25,24 @@ pub trait NetworkStatistics: Send + Sync + 'static {
 
     /// Returns how the node's changes were followed, since the agent was started.
     fn follow(&self) -> FollowStatistics;
+}
+
+/// What passed through the queues in which a container is held to its rates; nothing of a direction that has no queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Queues {
+    /// Of what it sends.
+    pub transmit: Option<QueueStatistics>,
+    /// Of what it receives.
+    pub receive: Option<QueueStatistics>,
+}
+
+/// What passed through one queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueStatistics {
+    /// Packets, by how they were sorted and how long they waited.
+    pub counters: LaneCounters,
+    /// How long that was all that the rate allows.
+    pub full: Duration,
 }
 
 /// How fast changes of the node's addresses, routes and interfaces reached the containers.

@@ -409,13 +409,17 @@ pub(super) const FAMILIES: &[Family] = &[
 ];
 
 impl ContainerStatistics {
-    fn sample<'a, const N: usize>(&'a self, labels: [&'a str; N], value: f64) -> Sample<'a> {
+    pub(super) fn sample<'a, const N: usize>(
+        &'a self,
+        labels: [&'a str; N],
+        value: f64,
+    ) -> Sample<'a> {
         let sample = Sample::new(labels, Value::Number(value));
         sample.of(self.name.as_str())
     }
 }
 
-fn sample<const N: usize>(labels: [&str; N], value: f64) -> Sample<'_> {
+pub(super) fn sample<const N: usize>(labels: [&str; N], value: f64) -> Sample<'_> {
     Sample::new(labels, Value::Number(value))
 }
 

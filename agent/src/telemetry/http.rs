@@ -53,7 +53,9 @@ mod tests {
 
     use super::*;
     use crate::container::{ContainerHandle, NetworkFault, Slot};
-    use crate::telemetry::facilities::{FollowStatistics, NetworkStatistics, ProgramStatistics};
+    use crate::telemetry::facilities::{
+        FollowStatistics, NetworkStatistics, ProgramStatistics, Queues,
+    };
 
     struct Quiet;
 
@@ -64,6 +66,10 @@ mod tests {
 
         fn rtt(&self, _slot: Slot) -> Result<RttHistogram, NetworkFault> {
             Ok(RttHistogram::default())
+        }
+
+        fn queues(&self, _slot: Slot) -> Result<Queues, NetworkFault> {
+            Ok(Queues::default())
         }
 
         fn node_counters(&self) -> Result<NodeCounters, NetworkFault> {

@@ -16,7 +16,7 @@ use weir_sys::cgroup::{self, Cgroup, Files, PressureFiles};
 use weir_sys::directory::Directory;
 use weir_transport::scrape::ScrapeCounts;
 
-use super::facilities::{FollowStatistics, NetworkStatistics, ProgramStatistics};
+use super::facilities::{FollowStatistics, NetworkStatistics, ProgramStatistics, Queues};
 use super::metrics::render;
 use super::offered::Offered;
 use super::procfs::{read_anonymous_bytes, read_tcp_sockets};
@@ -77,6 +77,8 @@ pub(crate) struct Measurement {
     pub(crate) statistics: ContainerStatistics,
     /// What the statistics' percentiles come from, and the metrics' histogram.
     pub(crate) rtt: Option<RttHistogram>,
+    /// What passed through the queues that hold it to its rates.
+    pub(crate) queues: Queues,
 }
 
 /// Everything, measured at about one moment.
@@ -361,6 +363,7 @@ impl Sources {
             }
         };
         let counters = self.counted("a container's counters", self.network.counters(view.slot));
+        let queues = self.counted("a container's queues", self.network.queues(view.slot));
         // What the programs count, see `tcp_on_node`.
         let of_tcp = |count: u64| (view.network == NetworkMode::Isolated).then_some(count);
         let network = counters.map(|counters| NetworkUse {
@@ -399,6 +402,7 @@ impl Sources {
         Some(Measurement {
             statistics,
             rtt: tcp.histogram,
+            queues: queues.unwrap_or_default(),
         })
     }
 

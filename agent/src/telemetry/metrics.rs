@@ -10,11 +10,15 @@
 use std::fmt::{self, Write as _};
 use std::sync::LazyLock;
 
-use weir_abi::{RTT_BUCKETS, RttHistogram, bucket_upper_us};
+use weir_abi::{
+    DELAY_BUCKETS, LaneCounters, RTT_BUCKETS, RttHistogram, TICK_SHIFT, bucket_upper_us,
+    delay_bucket_upper_s,
+};
 
 use super::families::{FAMILIES, US};
 use super::http;
 use super::measure::Snapshot;
+use super::queues;
 use crate::session;
 
 /// How many of the programs' buckets are one here.
@@ -29,6 +33,16 @@ static UPPERS: LazyLock<Vec<String>> = LazyLock::new(|| {
             let last = u32::try_from(beyond - 1).expect("there are a hundred buckets");
             (float(bucket_upper_us(last)) / US).to_string()
         })
+        .collect();
+    uppers.push("+Inf".to_owned());
+    uppers
+});
+
+/// What the buckets of delays end at, in seconds; that of the last is infinity.
+static DELAYS: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let lasts = 0..u32::try_from(DELAY_BUCKETS - 1).expect("there are a few");
+    let mut uppers: Vec<String> = lasts
+        .map(|bucket| delay_bucket_upper_s(bucket).to_string())
         .collect();
     uppers.push("+Inf".to_owned());
     uppers
@@ -67,6 +81,7 @@ pub(crate) struct Sample<'a> {
 pub(crate) enum Value<'a> {
     Number(f64),
     Times(&'a RttHistogram),
+    Delays(&'a LaneCounters),
 }
 
 impl<'a> Sample<'a> {
@@ -106,6 +121,7 @@ pub(super) fn render(snapshot: &Snapshot) -> String {
 pub(super) fn families() -> impl Iterator<Item = &'static Family> {
     FAMILIES
         .iter()
+        .chain(queues::FAMILIES)
         .chain(http::FAMILIES)
         .chain(session::FAMILIES)
 }
@@ -125,29 +141,39 @@ impl Family {
                     write_number(text, number)?;
                     text.push('\n');
                 }
-                Value::Times(times) => self.write_times(text, &name, sample, times)?,
+                Value::Times(times) => {
+                    // Four buckets per power of two become one each: what is asked of a histogram over time and nodes needs no
+                    // more, and a thousand containers should still be scraped in a blink.
+                    let counts = times.buckets.chunks(STEPS);
+                    let counts = counts.map(|four| four.iter().sum()).zip(UPPERS.iter());
+                    self.write_histogram(text, &name, sample, counts, float(times.sum_us) / US)?;
+                }
+                Value::Delays(counters) => {
+                    let counts = counters.delays.iter().copied().zip(DELAYS.iter());
+                    let sum = delay_sum_s(counters);
+                    self.write_histogram(text, &name, sample, counts, sum)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// The programs' four buckets per power of two become one each: what is asked of a histogram over
-    /// time and nodes needs no more, and a thousand containers should still be scraped in a blink.
-    fn write_times(
+    fn write_histogram<'a>(
         &self,
         text: &mut String,
         name: &str,
         sample: &Sample<'_>,
-        times: &RttHistogram,
+        buckets: impl Iterator<Item = (u64, &'a String)>,
+        sum: f64,
     ) -> fmt::Result {
         let mut seen = 0;
-        for (counts, upper) in times.buckets.chunks(STEPS).zip(UPPERS.iter()) {
-            seen += counts.iter().sum::<u64>();
+        for (count, upper) in buckets {
+            seen += count;
             self.write_series(text, name, "_bucket", sample, Some(upper))?;
             writeln!(text, "{seen}")?;
         }
         self.write_series(text, name, "_sum", sample, None)?;
-        writeln!(text, "{}", float(times.sum_us) / US)?;
+        writeln!(text, "{sum}")?;
         self.write_series(text, name, "_count", sample, None)?;
         writeln!(text, "{seen}")
     }
@@ -226,6 +252,11 @@ pub(super) fn full_name(family: &Family) -> String {
     format!("weir_agent_{}", family.name)
 }
 
+/// Returns how long packets waited all together, in seconds.
+fn delay_sum_s(counters: &LaneCounters) -> f64 {
+    float(counters.delay_ticks) * f64::from(1_u32 << TICK_SHIFT) / 1e9
+}
+
 /// Prometheus' numbers are doubles; 2^53 of anything here is far away.
 pub(crate) fn float(value: u64) -> f64 {
     value as f64
@@ -239,10 +270,35 @@ mod tests {
     use prometheus::{Encoder as _, TextEncoder};
     use weir_abi::bucket_of;
 
+    use super::super::facilities::{QueueStatistics, Queues};
     use super::super::measure::Measurement;
     use super::super::statistics::{CpuThrottling, MemoryEvents, Pressure, Stalled};
     use super::*;
     use crate::session::SessionReport;
+
+    fn queues() -> Queues {
+        let mut counters = LaneCounters {
+            sparse_packets: 3,
+            sparse_bytes: 300,
+            demoted_packets: 2,
+            bulk_packets: 7,
+            bulk_bytes: 9000,
+            marked_packets: 4,
+            dropped_packets: 1,
+            delay_ticks: 1 << 20,
+            ..LaneCounters::default()
+        };
+        counters.delays[0] = 5;
+        counters.delays[DELAY_BUCKETS - 1] = 2;
+        let statistics = QueueStatistics {
+            counters,
+            full: std::time::Duration::from_millis(1500),
+        };
+        Queues {
+            transmit: Some(statistics),
+            receive: None,
+        }
+    }
 
     fn measured() -> Snapshot {
         let mut rtt = RttHistogram::default();
@@ -257,6 +313,7 @@ mod tests {
             throttled_periods: 5,
             throttled_us: 1_500_000,
         });
+        statistics.limits.bandwidth.egress_max = Some("8mbit".parse().unwrap());
         statistics.limits.pids = Some("64".parse().unwrap());
         statistics.forks_refused = Some(7);
         statistics.memory_events = Some(MemoryEvents {
@@ -275,6 +332,7 @@ mod tests {
             containers: vec![Measurement {
                 statistics,
                 rtt: Some(rtt),
+                queues: queues(),
             }],
             states: [0, 1, 0, 2],
             out_of_memory: 1,
@@ -322,6 +380,17 @@ mod tests {
             "weir_agent_container_pressure_stalled_seconds_total{container=\"web\",resource=\"io\"} 0.5",
             "weir_agent_container_ports{container=\"web\",kind=\"assigned\"} 1",
             "weir_agent_container_network_receive_bytes_total{container=\"web\"} 2",
+            "weir_agent_container_network_limit_bytes_per_second{container=\"web\",limit=\"egress_max\"} 1000000",
+            "weir_agent_container_network_sorted_packets_total{container=\"web\",direction=\"transmit\",order=\"first\"} 3",
+            "weir_agent_container_network_sorted_packets_total{container=\"web\",direction=\"transmit\",order=\"demoted\"} 2",
+            "weir_agent_container_network_sorted_packets_total{container=\"web\",direction=\"transmit\",order=\"bulk\"} 5",
+            "weir_agent_container_network_sorted_bytes_total{container=\"web\",direction=\"transmit\",order=\"bulk\"} 9000",
+            "weir_agent_container_network_marked_packets_total{container=\"web\",direction=\"transmit\"} 4",
+            "weir_agent_container_network_early_drops_total{container=\"web\",direction=\"transmit\"} 1",
+            "weir_agent_container_network_full_seconds_total{container=\"web\",direction=\"transmit\"} 1.5",
+            "weir_agent_container_network_queue_seconds_bucket{container=\"web\",le=\"0.000032768\"} 5",
+            "weir_agent_container_network_queue_seconds_bucket{container=\"web\",le=\"+Inf\"} 7",
+            "weir_agent_container_network_queue_seconds_sum{container=\"web\"} 1.073741824",
             "weir_agent_container_network_dropped_packets_total{container=\"web\",direction=\"transmit\",reason=\"source_port\"} 6",
             "weir_agent_container_tcp_connections{container=\"web\",state=\"time_wait\"} 9",
             "weir_agent_container_tcp_rtt_seconds_bucket{container=\"web\",le=\"0.000003\"} 1",
@@ -463,8 +532,21 @@ mod tests {
                 histogram.set_sample_sum(float(times.sum_us) / US);
                 metric.set_histogram(histogram);
             }
+            (Kind::Histogram, Value::Delays(counters)) => {
+                let upper = |last: usize| {
+                    let mut bucket = Bucket::default();
+                    bucket.set_upper_bound(delay_bucket_upper_s(u32::try_from(last).unwrap()));
+                    bucket.set_cumulative_count(counters.delays[..=last].iter().sum());
+                    bucket
+                };
+                let mut histogram = Histogram::default();
+                histogram.set_bucket((0..DELAY_BUCKETS - 1).map(upper).collect());
+                histogram.set_sample_count(counters.delays.iter().sum());
+                histogram.set_sample_sum(delay_sum_s(counters));
+                metric.set_histogram(histogram);
+            }
             (Kind::Histogram, Value::Number(_))
-            | (Kind::Counter | Kind::Gauge, Value::Times(_)) => {
+            | (Kind::Counter | Kind::Gauge, Value::Times(_) | Value::Delays(_)) => {
                 panic!("{} has samples of another kind", family.name)
             }
         }

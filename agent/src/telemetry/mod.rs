@@ -20,12 +20,15 @@ mod mesos;
 mod metrics;
 mod offered;
 mod procfs;
+mod queues;
 #[cfg(test)]
 mod reference;
 mod rtt;
 mod statistics;
 
-pub use facilities::{FollowStatistics, NetworkStatistics, ProgramStatistics};
+pub use facilities::{
+    FollowStatistics, NetworkStatistics, ProgramStatistics, QueueStatistics, Queues,
+};
 pub(crate) use measure::Snapshot;
 pub use measure::Telemetry;
 pub(crate) use metrics::{Family, Kind, Sample, Value, float};

@@ -8,6 +8,7 @@ use std::path::Path;
 use weir_abi::{DropReason, NodeCounters, RttHistogram};
 use weir_transport::scrape::ScrapeCounts;
 
+use super::facilities::{QueueStatistics, Queues};
 use super::measure::{Measurement, Snapshot};
 use super::metrics::{Family, families, full_name, render};
 use super::statistics::{CpuThrottling, Drops, MemoryEvents, MemorySource, Pressure};
@@ -36,6 +37,10 @@ pub(super) fn everything(containers: usize) -> Snapshot {
             0 => MemorySource::Cgroup,
             _ => MemorySource::Processes,
         };
+        let rate = Some("50mbit".parse().unwrap());
+        statistics.limits.bandwidth.egress_min = rate;
+        statistics.limits.bandwidth.egress_max = rate;
+        statistics.limits.bandwidth.ingress_max = rate;
         statistics.cpu_throttling = Some(CpuThrottling::default());
         statistics.memory_events = Some(MemoryEvents::default());
         statistics.pressure = Some(Pressure::default());
@@ -55,6 +60,10 @@ pub(super) fn everything(containers: usize) -> Snapshot {
         Measurement {
             statistics,
             rtt: Some(RttHistogram::default()),
+            queues: Queues {
+                transmit: Some(QueueStatistics::default()),
+                receive: Some(QueueStatistics::default()),
+            },
         }
     };
     Snapshot {
@@ -82,6 +91,7 @@ fn unit(name: &str) -> &'static str {
     let flags = ["_connected", "_registered", "_loaded"];
     match quantity {
         _ if quantity.ends_with("_timestamp_seconds") => "seconds since 1970",
+        _ if quantity.ends_with("_bytes_per_second") => "bytes per second",
         _ if quantity.ends_with("_seconds") => "seconds",
         _ if quantity.ends_with("_bytes") => "bytes",
         _ if quantity.ends_with("_cores") || quantity.ends_with("_cpus") => "CPUs",
@@ -120,6 +130,7 @@ fn page() -> String {
          A node has at most {} series of its own beside the two of each eBPF program, and {} more for each container\n\
          that runs. The metrics of the session with the scheduler are there when `[scheduler] addresses` has one;\n\
          `weir_agent_http_refused_total` where `[http] listen` is not loopback; limits where they are set and enforced,\n\
+         what is sorted and what waits where a container is held to a rate,\n\
          `source=\"cgroup\"`, `weir_agent_container_memory_events_total` and `weir_agent_container_oom_kills_total` where the\n\
          memory controller is; throttling where CPUs are limited; pressure where the kernel measures it. What a node does not\n\
          have is absent, and not zero.\n\n\

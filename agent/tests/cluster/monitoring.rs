@@ -20,6 +20,27 @@ const RULES: [&str; 2] = [
     "../scheduler/dist/prometheus/weir-scheduler.rules.yml",
 ];
 
+/// What a node lends on which all there is can be measured.
+const LENT: &str = r#"
+resources.lend = "cpus:4;mem:1024;disk:4096;ports:[31000-31019];network_egress:500;network_ingress:100"
+bandwidth.egress = "1gbit"
+bandwidth.ingress = "1gbit"
+"#;
+
+/// A container that is held to rates, both ways.
+const WEB: [&str; 10] = [
+    "run",
+    "--name",
+    "web",
+    "--egress",
+    "20mbit",
+    "--ingress",
+    "50mbit",
+    "--",
+    "sleep",
+    "1d",
+];
+
 /// Returns the names of our metrics in a text.
 fn metrics(text: &str) -> BTreeSet<String> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
@@ -30,9 +51,9 @@ fn metrics(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn alerts_look_at_metrics_that_there_are() {
-    let cluster = Cluster::new();
+    let cluster = Cluster::with(&[LENT]);
     cluster.await_agents(1);
-    let running = cluster.start(&["run", "--name", "web", "--", "sleep", "1d"]);
+    let running = cluster.start(&WEB);
     cluster.await_running(1);
     let agent = cluster.nodes[0].on_node(|| ask(HTTP, "/metrics")).unwrap();
     let there = metrics(&(agent + &cluster.ask("/metrics").unwrap()));
@@ -126,11 +147,9 @@ const EMPTY: [(&str, &str); 9] = [
 #[test]
 fn prometheus_answers_every_query_of_the_dashboards_and_every_rule() {
     let served = "10.9.0.2:9464";
-    let lines = format!(
-        "resources.lend = \"cpus:4;mem:1024;disk:4096;ports:[31000-31019]\"\nhttp.listen = \"{served}\"\n"
-    );
+    let lines = format!("{LENT}http.listen = \"{served}\"\n");
     let cluster = Cluster::with(&[&lines]);
-    let running = cluster.start(&["run", "--name", "web", "--", "sleep", "1d"]);
+    let running = cluster.start(&WEB);
     cluster.await_running(1);
     let sources = Path::new(env!("CARGO_MANIFEST_DIR"));
     let rules = RULES.map(|path| sources.join(path));

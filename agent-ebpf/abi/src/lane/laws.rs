@@ -194,6 +194,26 @@ fn a_flood_of_new_flows_delays_no_known_one() {
 }
 
 #[test]
+fn a_lane_is_full_while_all_comes_that_it_may_carry() {
+    let lane = Lane::new(RATE, CLASS, LEAVES);
+    let (mut state, mut set) = (LaneState::default(), FlowSet::default());
+    let mut send = |from_ms: u64, part: u64| {
+        let length = u32::try_from(RATE / 1000 / part).unwrap();
+        for ms in from_ms..from_ms + 4000 {
+            state.sort(&lane, &mut set, 7, length, ms * MS, || InFlight::Unknown);
+        }
+        state.full
+    };
+    // The first measurement covers all the time before.
+    let none = send(10_000, 2);
+    assert_eq!(none, 0);
+    let whole = send(14_000, 1);
+    assert!((3700 * MS..=4000 * MS).contains(&whole), "{whole}");
+    let after = send(18_000, 2);
+    assert!(after - whole <= 200 * MS, "{after} after {whole}");
+}
+
+#[test]
 fn acknowledgements_have_a_part_of_the_rate_and_no_more() {
     let lane = Lane::new(RATE, CLASS, LEAVES);
     let mut state = LaneState::default();

@@ -126,9 +126,11 @@ pub struct LaneState {
     pub signal_at: u64,
     /// All flows without a place of their own.
     pub strangers: Flow,
+    /// How long all that the rate allows has come, in ticks.
+    pub full: u64,
 }
 
-const _: () = assert!(size_of::<LaneState>() == 144);
+const _: () = assert!(size_of::<LaneState>() == 152);
 
 /// One flow.
 #[repr(C)]

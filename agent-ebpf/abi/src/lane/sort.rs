@@ -13,6 +13,9 @@ const WINDOW_SHIFT: u32 = 19;
 /// How often what a lane carries is measured: 134 ms.
 const PACE_SHIFT: u32 = 17;
 
+/// A lane is full that carries its rate less one part in so many.
+const FULL_PART: u64 = 16;
+
 /// A flow that was silent for so long, a second, gives way to a new one.
 const IDLE: u32 = 1 << 20;
 
@@ -258,6 +261,9 @@ impl LaneState {
         let since = now.saturating_sub(self.pace_at);
         if since >> PACE_SHIFT != 0 {
             self.pace = (self.arrived << 16) / since;
+            if self.pace >= lane.rate - lane.rate / FULL_PART {
+                self.full += since;
+            }
             self.arrived = 0;
             self.pace_at = now;
         }

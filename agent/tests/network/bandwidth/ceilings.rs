@@ -1,6 +1,7 @@
 //! Ceilings: what a container sends, wherever to, and what it receives.
 
 use std::thread;
+use std::time::Duration;
 
 use weir_agent::container::ContainerNetwork as _;
 
@@ -85,6 +86,21 @@ fn who_asks_goes_past_who_pours() {
     let after = classes(&a.place, "eth0");
     let first = after[&SPARSE].packets - before[&SPARSE].packets;
     assert!(first >= 300, "{first} packets went first");
+    // And that is what is told of it.
+    let queues = lab.handle().queues(a.slot).unwrap();
+    let told = queues.transmit.expect("it is held to a rate");
+    let counters = &told.counters;
+    assert!(counters.sparse_packets >= first, "{counters:?}");
+    assert!(counters.bulk_bytes >= ENOUGH / 2, "{counters:?}");
+    assert!(told.full > Duration::from_millis(200), "{told:?}");
+    let passed = counters.sparse_packets + counters.bulk_packets;
+    let waited: u64 = counters.delays.iter().sum();
+    assert!((first..=passed).contains(&waited), "{waited} of {passed}");
+    assert!(
+        counters.delays[..8].iter().sum::<u64>() >= first,
+        "{counters:?}"
+    );
+    assert_eq!(queues.receive, None);
     // All leaves of the bulk have their part.
     let mut leaves = (SPARSE + 1)..=(SPARSE + 8);
     assert!(leaves.all(|leaf| after[&leaf].packets > before[&leaf].packets));

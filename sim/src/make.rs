@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::lending::ESTIMATE_TTL;
 use weir_agent::session::Profile;
 use weir_protocol::{
-    Action, Argv, BootId, Command, Environment, FrameworkCapability, FrameworkInfo, Line, Millis,
-    NetworkMode, Operation, Run, TaskSpec,
+    Action, Argv, BootId, Ceilings, Command, Environment, FrameworkCapability, FrameworkInfo, Line,
+    Millis, NetworkMode, Operation, Run, TaskSpec,
 };
 use weir_resources::{
     Attributes, Labels, Principal, Reservation, Resource, ResourceOperation, Resources, Role,
@@ -71,6 +71,7 @@ pub(crate) fn task(id: &str, held: &Resources, network: NetworkMode) -> TaskSpec
         network,
         kill_grace: Millis(5_000),
         labels: Labels::none(),
+        ceilings: Ceilings::default(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a task becomes on this node: the order for its container, and what a refusal means for it.
 
 use weir_executor::spec::{NetworkMode as ContainerNetwork, VolumeMount};
-use weir_protocol::{Launch, NetworkMode, Note, Reason, Run, TaskState};
+use weir_protocol::{Ceilings, Launch, NetworkMode, Note, Reason, Run, TaskState};
 use weir_resources::{Amount, BitRate, PortSet, ResourceName, Resources, VolumeMode};
 
 use super::input::LaunchFailure;
@@ -118,7 +118,7 @@ fn plan_order(
         limits: Limits {
             cpus: Some(cpus(holds)?),
             memory: Some(memory(holds)?),
-            bandwidth: bandwidth(holds)?,
+            bandwidth: bandwidth(holds, &task.ceilings)?,
             ..Limits::default()
         },
         capabilities: Vec::new(),
@@ -172,8 +172,8 @@ fn memory(holds: &Resources) -> Result<MemoryBytes, OrderError> {
 
 /// Returns what a task may use of the network: what it holds of `network_egress` is promised to it, of `network_ingress` it is held to.
 ///
-/// What was lent to it is idle, and promised to nobody: it is the last whose part of that counts.
-fn bandwidth(holds: &Resources) -> Result<Bandwidth, OrderError> {
+/// Its ceilings hold beside that. What was lent to it is idle, and promised to nobody: it is the last whose part of that counts.
+fn bandwidth(holds: &Resources, ceilings: &Ceilings) -> Result<Bandwidth, OrderError> {
     let regular = holds.regular();
     let rate = |resources: &Resources, name: ResourceName| {
         let amount = resources.amount(name.as_str());
@@ -183,14 +183,15 @@ fn bandwidth(holds: &Resources) -> Result<Bandwidth, OrderError> {
         let rate = BitRate::from_amount(amount);
         rate.map(Some).ok_or(OrderError::TooMuch { name, amount })
     };
+    let held_in = rate(holds, ResourceName::NETWORK_INGRESS)?;
     let is_lent = !holds
         .revocable()
         .amount(ResourceName::NETWORK_EGRESS.as_str())
         .is_zero();
     Ok(Bandwidth {
         egress_min: rate(&regular, ResourceName::NETWORK_EGRESS)?,
-        egress_max: None,
-        ingress_max: rate(holds, ResourceName::NETWORK_INGRESS)?,
+        egress_max: ceilings.egress,
+        ingress_max: held_in.into_iter().chain(ceilings.ingress).min(),
         weight: is_lent.then_some(ShareWeight::MIN),
     })
 }
@@ -317,6 +318,18 @@ mod tests {
         assert_eq!(lent.egress_min, None);
         assert_eq!(lent.weight, Some(ShareWeight::MIN));
         assert!(bandwidth("disk:1").is_empty());
+        let mut bounded = launch("a", "cpus:1;mem:32;network_egress:50;network_ingress:100");
+        for (ingress, least) in [("30mbit", "30mbit"), ("300mbit", "100mbit")] {
+            bounded.task.ceilings = Ceilings {
+                egress: rate("200mbit"),
+                ingress: rate(ingress),
+            };
+            let order = plan_order(ContainerId::from_random(1), &bounded, &places()).unwrap();
+            let bandwidth = order.request.limits.bandwidth;
+            assert_eq!(bandwidth.egress_min, rate("50mbit"));
+            assert_eq!(bandwidth.egress_max, rate("200mbit"));
+            assert_eq!(bandwidth.ingress_max, rate(least));
+        }
         let refused = ordered("cpus:1;mem:32;network_egress:99999999999").unwrap_err();
         assert!(matches!(refused, OrderError::TooMuch { .. }), "{refused}");
     }

@@ -27,6 +27,13 @@ pub(crate) const HTTP: &str = "127.0.0.1:9465";
 /// What a node lends, unless a test says otherwise.
 const LEND: &str = "resources.lend = \"cpus:4;mem:1024;disk:4096;ports:[31000-31019]\"\n";
 
+/// What a node lends whose wire carries a rate that is known.
+pub(crate) const LENT_WITH_RATES: &str = r#"
+resources.lend = "cpus:4;mem:1024;disk:4096;ports:[31000-31019];network_egress:500;network_ingress:100"
+bandwidth.egress = "1gbit"
+bandwidth.ingress = "1gbit"
+"#;
+
 /// A cluster. Everything of it goes with it, also when the test has failed.
 pub(crate) struct Cluster {
     /// By what their certificates call them: the first is `n1`.

@@ -26,6 +26,7 @@ mod load;
 mod monitoring;
 mod partition;
 mod prometheus;
+mod rates;
 mod restarts;
 mod scraping;
 mod tasks;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::cluster::{Cluster, HTTP as SCHEDULER_HTTP, ask};
+use crate::cluster::{Cluster, HTTP as SCHEDULER_HTTP, LENT_WITH_RATES, ask};
 use crate::node::{HTTP, eventually};
 use crate::prometheus::{Job, Prometheus};
 
@@ -19,13 +19,6 @@ const RULES: [&str; 2] = [
     "dist/prometheus/weir-agent.rules.yml",
     "../scheduler/dist/prometheus/weir-scheduler.rules.yml",
 ];
-
-/// What a node lends on which all there is can be measured.
-const LENT: &str = r#"
-resources.lend = "cpus:4;mem:1024;disk:4096;ports:[31000-31019];network_egress:500;network_ingress:100"
-bandwidth.egress = "1gbit"
-bandwidth.ingress = "1gbit"
-"#;
 
 /// A container that is held to rates, both ways.
 const WEB: [&str; 10] = [
@@ -51,7 +44,7 @@ fn metrics(text: &str) -> BTreeSet<String> {
 
 #[test]
 fn alerts_look_at_metrics_that_there_are() {
-    let cluster = Cluster::with(&[LENT]);
+    let cluster = Cluster::with(&[LENT_WITH_RATES]);
     cluster.await_agents(1);
     let running = cluster.start(&WEB);
     cluster.await_running(1);
@@ -147,7 +140,7 @@ const EMPTY: [(&str, &str); 9] = [
 #[test]
 fn prometheus_answers_every_query_of_the_dashboards_and_every_rule() {
     let served = "10.9.0.2:9464";
-    let lines = format!("{LENT}http.listen = \"{served}\"\n");
+    let lines = format!("{LENT_WITH_RATES}http.listen = \"{served}\"\n");
     let cluster = Cluster::with(&[&lines]);
     let running = cluster.start(&WEB);
     cluster.await_running(1);

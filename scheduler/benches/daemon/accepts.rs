@@ -15,8 +15,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use weir_client::{Event, Framework};
 use weir_protocol::{
-    Action, Argv, Command, Environment, Filters, FrameworkCall, Line, Millis, NetworkMode, Offer,
-    Operation, OperationId, OperationOutcome, Run, TaskId, TaskSpec,
+    Action, Argv, Ceilings, Command, Environment, Filters, FrameworkCall, Line, Millis,
+    NetworkMode, Offer, Operation, OperationId, OperationOutcome, Run, TaskId, TaskSpec,
 };
 use weir_resources::{Labels, Resources};
 use weir_transport::PeerKind;
@@ -191,5 +191,6 @@ pub(crate) fn spec(resources: Resources) -> Result<TaskSpec> {
         network: NetworkMode::Host,
         kill_grace: Millis(5_000),
         labels: Labels::none(),
+        ceilings: Ceilings::default(),
     })
 }

@@ -12,8 +12,8 @@ use std::time::SystemTime;
 
 use weir_client::{Event, Framework, FrameworkSettings, fresh};
 use weir_protocol::{
-    Action, Argv, Command, Environment, Filters, FrameworkCall, FrameworkInfo, Line, Millis,
-    NetworkMode, Operation, Run, TaskSpec,
+    Action, Argv, Ceilings, Command, Environment, Filters, FrameworkCall, FrameworkInfo, Line,
+    Millis, NetworkMode, Operation, Run, TaskSpec,
 };
 use weir_resources::{Labels, Resources};
 use weir_transport::credentials::{CredentialFiles, CredentialState};
@@ -62,6 +62,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         network: NetworkMode::Isolated,
         kill_grace: Millis(5_000),
         labels: Labels::none(),
+        ceilings: Ceilings::default(),
     });
     loop {
         match framework.next().await? {

@@ -74,8 +74,8 @@ pub use resource::{
     Estimate, Oversize, PortBlocks, ResourceSet, SetVersion, VolumeSizes, check_size,
 };
 pub use task::{
-    Argv, Command, Environment, Exit, NetworkMode, Reason, Run, Shell, Source, TaskSpec, TaskState,
-    TaskStatus, WorkingDirectory,
+    Argv, Ceilings, Command, Environment, Exit, NetworkMode, Reason, Run, Shell, Source, TaskSpec,
+    TaskState, TaskStatus, WorkingDirectory,
 };
 pub use text::{Line, Note, TextError};
 pub use time::{Millis, UnixMs};

@@ -49,12 +49,17 @@ impl BitRate {
 
     /// Returns it in Mbit/s.
     pub const fn amount(self) -> Amount {
-        Amount::from_thousandths(self.kilobits.get())
+        Amount::from_thousandths(self.kilobits())
+    }
+
+    /// Returns it in kilobits per second.
+    pub const fn kilobits(self) -> u64 {
+        self.kilobits.get()
     }
 
     /// Returns it in bits per second.
     pub const fn bits(self) -> u64 {
-        self.kilobits.get() * KILOBIT
+        self.kilobits() * KILOBIT
     }
 
     /// Returns it in bytes per second.

@@ -1,10 +1,10 @@
 //! Rows of every kind, for tests.
 
 use weir_protocol::{
-    Action, AgentId, AgentInfo, AgentName, Argv, BootId, Command, Environment, ErrorCode, Failure,
-    Filters, FrameworkCapability, FrameworkId, FrameworkInfo, Line, Millis, NetworkMode, Note,
-    Operation, OperationId, OperationKey, OperationOrigin, OperationOutcome, Reason, ResourceSet,
-    Run, SetVersion, TaskId, TaskOwner, TaskSpec, TaskState, UnixMs, VolumeSizes,
+    Action, AgentId, AgentInfo, AgentName, Argv, BootId, Ceilings, Command, Environment, ErrorCode,
+    Failure, Filters, FrameworkCapability, FrameworkId, FrameworkInfo, Line, Millis, NetworkMode,
+    Note, Operation, OperationId, OperationKey, OperationOrigin, OperationOutcome, Reason,
+    ResourceSet, Run, SetVersion, TaskId, TaskOwner, TaskSpec, TaskState, UnixMs, VolumeSizes,
 };
 use weir_resources::{Labels, Principal, ResourceOperation, Resources, Role};
 
@@ -79,6 +79,7 @@ fn spec(number: u64) -> TaskSpec {
         network: NetworkMode::Isolated,
         kill_grace: Millis(5_000),
         labels: labels(),
+        ceilings: Ceilings::default(),
     }
 }
 

@@ -1,8 +1,8 @@
 //! `weir run`.
 
 use weir_protocol::{
-    Action, AgentId, AgentName, Exit, FrameworkCall, FrameworkCapability, FrameworkEvent, Line,
-    Millis, Offer, OfferId, Operation, OperationId, OperationOutcome, Reason, Source, TaskId,
+    Action, AgentId, AgentName, Ceilings, Exit, FrameworkCall, FrameworkCapability, FrameworkEvent,
+    Line, Millis, Offer, OfferId, Operation, OperationId, OperationOutcome, Reason, Source, TaskId,
     TaskSpec, TaskState, TaskStatus, UnixMs, UpdateId, VolumeSizes,
 };
 use weir_resources::{Attributes, Kind, Resources};
@@ -111,6 +111,8 @@ async fn a_task_takes_what_it_needs_of_an_offer_with_room_and_its_status_is_the_
         "www",
         "--grace",
         "7s",
+        "--egress-max",
+        "200mbit",
         "--",
         "./server",
         "--fast",
@@ -138,6 +140,11 @@ async fn a_task_takes_what_it_needs_of_an_offer_with_room_and_its_status_is_the_
     );
     assert!(task.id.as_str().starts_with("web."), "{}", task.id);
     assert_eq!(task.kill_grace, Millis(7_000));
+    let ceilings = Ceilings {
+        egress: "200mbit".parse().ok(),
+        ingress: None,
+    };
+    assert_eq!(task.ceilings, ceilings);
     assert_eq!(task.command.user, Some(Line::new("www").unwrap()));
     let variables = [("A".to_owned(), "b".to_owned())];
     assert_eq!(task.command.environment.variables(), variables);

@@ -2,7 +2,7 @@
 
 use weir_client::{Event, Framework};
 use weir_protocol::{
-    Action, AgentEvent, Argv, Command, Environment, Filters, FrameworkCall, Line, Millis,
+    Action, AgentEvent, Argv, Ceilings, Command, Environment, Filters, FrameworkCall, Line, Millis,
     NetworkMode, Offer, Operation, OperationId, OperationOutcome, Run, TaskId, TaskSpec, TaskState,
     TaskStatus,
 };
@@ -71,6 +71,7 @@ pub(crate) fn task(id: &str) -> TaskSpec {
         network: NetworkMode::Host,
         kill_grace: Millis(5_000),
         labels: Labels::none(),
+        ceilings: Ceilings::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use weir_protocol::{
-    Action, AgentInfo, Argv, BootId, Command, Environment, Filters, FrameworkCapability,
+    Action, AgentInfo, Argv, BootId, Ceilings, Command, Environment, Filters, FrameworkCapability,
     FrameworkInfo, Line, Millis, NetworkMode, Operation, OperationId, PortBlocks, Run, TaskId,
     TaskSpec, VolumeSizes,
 };
@@ -102,6 +102,7 @@ pub(crate) fn task(id: &str, held: &Resources) -> TaskSpec {
         network: NetworkMode::Host,
         kill_grace: Millis(5_000),
         labels: Labels::none(),
+        ceilings: Ceilings::default(),
     }
 }
 

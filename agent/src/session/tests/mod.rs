@@ -16,9 +16,9 @@ use std::time::Duration;
 
 use weir_executor::record::Outcome;
 use weir_protocol::{
-    AgentCall, AgentEvent, AgentId, ApplyOutcome, Argv, BootId, Command, Environment, FrameworkId,
-    Launch, Line, Millis, NetworkMode, OperationId, OperationKey, OperationOrigin, Run, SetVersion,
-    TaskId, TaskKey, TaskOwner, TaskSpec, TaskState, TaskStatus, UnixMs,
+    AgentCall, AgentEvent, AgentId, ApplyOutcome, Argv, BootId, Ceilings, Command, Environment,
+    FrameworkId, Launch, Line, Millis, NetworkMode, OperationId, OperationKey, OperationOrigin,
+    Run, SetVersion, TaskId, TaskKey, TaskOwner, TaskSpec, TaskState, TaskStatus, UnixMs,
 };
 use weir_resources::{Attributes, Labels, Principal, ResourceOperation, Resources, Role};
 
@@ -121,6 +121,7 @@ pub(super) fn launch(name: &str, holds: &str) -> Launch {
             network: NetworkMode::Isolated,
             kill_grace: Millis(5_000),
             labels: Labels::none(),
+            ceilings: Ceilings::default(),
         },
     }
 }

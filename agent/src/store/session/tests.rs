@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use rusqlite::Connection;
 use weir_protocol::{
-    AgentId, ApplyOutcome, Argv, BootId, Command, Environment, ErrorCode, Exit, Failure,
+    AgentId, ApplyOutcome, Argv, BootId, Ceilings, Command, Environment, ErrorCode, Exit, Failure,
     FrameworkId, Launch, Line, Millis, NetworkMode, Note, OperationId, OperationKey,
     OperationOrigin, Reason, ResourceSet, Run, SetVersion, Shell, Source, TaskId, TaskKey,
     TaskOwner, TaskSpec, TaskState, TaskStatus, UnixMs, UpdateId, WorkingDirectory,
@@ -86,6 +86,7 @@ fn launch(key: &TaskKey, number: u8) -> Launch {
             network: NetworkMode::Host,
             kill_grace: Millis(1),
             labels: Labels::none(),
+            ceilings: Ceilings::default(),
         },
     }
 }

@@ -11,7 +11,7 @@ mod status;
 mod write;
 
 pub use command::{Argv, Command, CommandError, Environment, Run, Shell, WorkingDirectory};
-pub use spec::{KILL_GRACE_DEFAULT, NetworkMode, TaskSpec};
+pub use spec::{Ceilings, KILL_GRACE_DEFAULT, NetworkMode, TaskSpec};
 pub use state::{Reason, Source, TaskState};
 pub use status::{Exit, TaskStatus};
 

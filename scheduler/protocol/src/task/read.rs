@@ -1,9 +1,10 @@
 //! From the wire.
 
 use prost::Message;
+use weir_resources::BitRate;
 
 use super::command::{Argv, Command, Environment, Run, Shell, WorkingDirectory};
-use super::spec::{KILL_GRACE_DEFAULT, NetworkMode, TaskSpec};
+use super::spec::{Ceilings, KILL_GRACE_DEFAULT, NetworkMode, TaskSpec};
 use super::state::{Reason, Source, TaskState};
 use super::status::{Exit, TaskStatus};
 use crate::bounds::{DURATION_MS_MAX, TASK_BYTES_MAX, UNIX_MS_MAX};
@@ -99,6 +100,7 @@ impl TryFrom<wire::TaskSpec> for TaskSpec {
             network,
             kill_grace_ms,
             labels,
+            ceilings,
         } = wire;
         let id = TaskId::new(task_id).at("task_id")?;
         let command = required(command).at("command")?;
@@ -116,8 +118,29 @@ impl TryFrom<wire::TaskSpec> for TaskSpec {
                 .at("kill_grace_ms")?
                 .unwrap_or(KILL_GRACE_DEFAULT),
             labels: resource::labels(labels).at("labels")?,
+            ceilings: Ceilings::try_from(ceilings.unwrap_or_default()).at("ceilings")?,
         })
     }
+}
+
+impl TryFrom<wire::Ceilings> for Ceilings {
+    type Error = Invalid;
+
+    fn try_from(wire: wire::Ceilings) -> Result<Self, Invalid> {
+        let wire::Ceilings {
+            egress_kbit,
+            ingress_kbit,
+        } = wire;
+        Ok(Self {
+            egress: optional(egress_kbit, rate).at("egress_kbit")?,
+            ingress: optional(ingress_kbit, rate).at("ingress_kbit")?,
+        })
+    }
+}
+
+fn rate(kilobits: u64) -> Result<BitRate, Problem> {
+    let kilobits = within(kilobits, 1, BitRate::MAX.kilobits())?;
+    Ok(BitRate::from_kilobits(kilobits).expect("within what rates are"))
 }
 
 impl TryFrom<wire::Command> for Command {

@@ -1,6 +1,6 @@
 //! The description of a task.
 
-use weir_resources::{Labels, Resources};
+use weir_resources::{BitRate, Labels, Resources};
 
 use super::command::Command;
 use crate::id::TaskId;
@@ -28,6 +28,17 @@ pub struct TaskSpec {
     pub kill_grace: Millis,
     /// What the framework wants to remember of it.
     pub labels: Labels,
+    /// What it sends and receives at most.
+    pub ceilings: Ceilings,
+}
+
+/// What a task sends and receives at most, whatever is idle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ceilings {
+    /// All that it sends, wherever to.
+    pub egress: Option<BitRate>,
+    /// All that it receives, beside what it holds of `network_ingress`.
+    pub ingress: Option<BitRate>,
 }
 
 /// Whose network a task sees.

@@ -1,7 +1,9 @@
 //! To the wire.
 
+use weir_resources::BitRate;
+
 use super::command::{Command, Run};
-use super::spec::TaskSpec;
+use super::spec::{Ceilings, TaskSpec};
 use super::state::Reason;
 use super::status::{Exit, TaskStatus};
 use crate::invalid::Enumeration;
@@ -18,6 +20,7 @@ impl From<TaskSpec> for wire::TaskSpec {
             network,
             kill_grace,
             labels,
+            ceilings,
         } = task;
         Self {
             task_id: id.into(),
@@ -27,6 +30,16 @@ impl From<TaskSpec> for wire::TaskSpec {
             network: network.number(),
             kill_grace_ms: Some(kill_grace.0),
             labels: resource::label_list(&labels),
+            ceilings: (ceilings != Ceilings::default()).then(|| ceilings.into()),
+        }
+    }
+}
+
+impl From<Ceilings> for wire::Ceilings {
+    fn from(Ceilings { egress, ingress }: Ceilings) -> Self {
+        Self {
+            egress_kbit: egress.map(BitRate::kilobits),
+            ingress_kbit: ingress.map(BitRate::kilobits),
         }
     }
 }

@@ -219,6 +219,20 @@ fn a_nodes_own_resources_are_of_no_operation() {
 }
 
 #[test]
+fn a_ceiling_that_no_link_has_is_refused() {
+    for kilobits in [0, 10_000_000_001] {
+        let refused = task(|task| {
+            task.ceilings = Some(wire::Ceilings {
+                egress_kbit: None,
+                ingress_kbit: Some(kilobits),
+            });
+        });
+        assert!(refused.contains("ceilings.ingress_kbit"), "{refused}");
+        assert!(refused.contains(&kilobits.to_string()), "{refused}");
+    }
+}
+
+#[test]
 fn a_status_is_of_the_task_that_it_stands_beside() {
     let mut task: wire::AgentTask = samples::agent_task("web.1").into();
     task.task_id = "web.2".to_owned();

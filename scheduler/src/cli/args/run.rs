@@ -50,9 +50,17 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "RATE")]
     pub(crate) egress: Option<BitRate>,
 
+    /// The most that it sends, wherever to; what is idle otherwise
+    #[arg(long, value_name = "RATE")]
+    pub(crate) egress_max: Option<BitRate>,
+
     /// Bandwidth that it receives, and the most that it does
     #[arg(long, value_name = "RATE")]
     pub(crate) ingress: Option<BitRate>,
+
+    /// The most that it receives, without that it is offered
+    #[arg(long, value_name = "RATE")]
+    pub(crate) ingress_max: Option<BitRate>,
 
     /// Take so many ports: they are in WEIR_PORTS, WEIR_PORT0 and so on
     #[arg(long, value_name = "COUNT", default_value_t = 0)]

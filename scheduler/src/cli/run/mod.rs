@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep_until};
 use weir_client::{Calls, Framework, FrameworkSettings, fresh};
 use weir_protocol::bounds::DURATION_MS_MAX;
 use weir_protocol::{
-    Argv, Command, Environment, FrameworkCall, FrameworkCapability, FrameworkInfo, Line, Millis,
-    Run, TaskSpec, TaskState, TaskStatus,
+    Argv, Ceilings, Command, Environment, FrameworkCall, FrameworkCapability, FrameworkInfo, Line,
+    Millis, Run, TaskSpec, TaskState, TaskStatus,
 };
 use weir_resources::{Kind, Labels, Resources};
 
@@ -202,7 +202,9 @@ fn order(arguments: RunArguments) -> Result<(FrameworkInfo, Order), Failure> {
         mem,
         disk,
         egress,
+        egress_max,
         ingress,
+        ingress_max,
         ports,
         volume,
         user,
@@ -222,6 +224,14 @@ fn order(arguments: RunArguments) -> Result<(FrameworkInfo, Order), Failure> {
         return Err(Failure::usage(
             "a task that holds nothing cannot be run",
             "ask for some --cpus or --mem",
+        ));
+    }
+    if let (Some(min), Some(max)) = (egress, egress_max)
+        && min > max
+    {
+        return Err(Failure::usage(
+            format!("--egress {min} is promised, and --egress-max {max} would not let it be sent"),
+            "let the second be no less than the first",
         ));
     }
     let run = Argv::new(argv).map_err(|error| {
@@ -262,6 +272,10 @@ fn order(arguments: RunArguments) -> Result<(FrameworkInfo, Order), Failure> {
             network: network.into(),
             kill_grace: grace,
             labels: Labels::none(),
+            ceilings: Ceilings {
+                egress: egress_max,
+                ingress: ingress_max,
+            },
         },
         wanted: Wanted {
             role,

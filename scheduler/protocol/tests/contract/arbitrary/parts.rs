@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use weir_protocol::bounds::{COUNT_MAX, DURATION_MS_MAX, PORT_BLOCKS_MAX, UNIX_MS_MAX};
 use weir_protocol::{
-    AgentId, AgentName, AgentTask, Argv, CapabilityName, Command, Environment, ErrorCode, Estimate,
-    Exit, Failure, FrameworkId, Line, Millis, NetworkMode, Note, OfferId, OperationId,
+    AgentId, AgentName, AgentTask, Argv, CapabilityName, Ceilings, Command, Environment, ErrorCode,
+    Estimate, Exit, Failure, FrameworkId, Line, Millis, NetworkMode, Note, OfferId, OperationId,
     OperationKey, OperationOrigin, PortBlocks, Reason, ResourceSet, Run, SetVersion, Shell, Source,
     TaskId, TaskKey, TaskOwner, TaskSpec, TaskState, TaskStatus, UnixMs, UpdateId, VolumeSizes,
     WorkingDirectory,
 };
 use weir_resources::{
-    Amount, Attribute, AttributeName, AttributeText, AttributeValue, Attributes, ContainerPath,
-    Item, ItemSet, Kind, LabelKey, LabelValue, Labels, Principal, Range, Ranges, Reservation,
-    Resource, ResourceName, ResourceOperation, ResourceParts, Resources, Role, Value, Volume,
-    VolumeId, VolumeMode,
+    Amount, Attribute, AttributeName, AttributeText, AttributeValue, Attributes, BitRate,
+    ContainerPath, Item, ItemSet, Kind, LabelKey, LabelValue, Labels, Principal, Range, Ranges,
+    Reservation, Resource, ResourceName, ResourceOperation, ResourceParts, Resources, Role, Value,
+    Volume, VolumeId, VolumeMode,
 };
 
 use super::Dice;
@@ -106,6 +106,10 @@ pub(crate) fn principal(dice: &mut Dice<'_>) -> Principal {
 
 pub(crate) fn duration(dice: &mut Dice<'_>) -> Millis {
     Millis(dice.number(0, DURATION_MS_MAX))
+}
+
+fn rate(dice: &mut Dice<'_>) -> BitRate {
+    BitRate::from_kilobits(dice.number(1, BitRate::MAX.kilobits())).unwrap()
 }
 
 pub(crate) fn timestamp(dice: &mut Dice<'_>) -> UnixMs {
@@ -340,6 +344,10 @@ pub(crate) fn task_spec(dice: &mut Dice<'_>) -> TaskSpec {
         network: network(dice),
         kill_grace: duration(dice),
         labels: labels(dice),
+        ceilings: Ceilings {
+            egress: dice.maybe(rate),
+            ingress: dice.maybe(rate),
+        },
     }
 }
 

@@ -1,9 +1,9 @@
 //! The conversation of a framework.
 
 use weir_protocol::{
-    Action, CallError, CallId, Filters, FrameworkCall, FrameworkCapability, FrameworkEvent,
-    FrameworkInfo, Millis, Offer, Operation, OperationOutcome, RescindReason, TaskQuery,
-    VolumeSizes,
+    Action, CallError, CallId, Ceilings, Filters, FrameworkCall, FrameworkCapability,
+    FrameworkEvent, FrameworkInfo, Millis, Offer, Operation, OperationOutcome, RescindReason,
+    TaskQuery, TaskSpec, VolumeSizes,
 };
 use weir_resources::{Kind, Labels, ResourceOperation};
 
@@ -162,6 +162,23 @@ pub(crate) fn calls() -> Vec<(&'static str, FrameworkCall)> {
                 },
                 id: None,
                 force: false,
+            },
+        ),
+        (
+            "accept-ceilings",
+            FrameworkCall::Accept {
+                offers: vec![offer_id(7)],
+                operations: vec![Operation {
+                    id: operation_id("op-1"),
+                    action: Action::Launch(vec![TaskSpec {
+                        ceilings: Ceilings {
+                            egress: "200mbit".parse().ok(),
+                            ingress: "64kbit".parse().ok(),
+                        },
+                        ..task_spec()
+                    }]),
+                }],
+                filters: Filters::default(),
             },
         ),
     ]

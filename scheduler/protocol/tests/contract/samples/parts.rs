@@ -4,10 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use weir_protocol::{
-    AgentId, AgentName, Argv, CapabilityName, Command, Environment, Exit, Failure, FrameworkId,
-    Line, Millis, NetworkMode, Note, OfferId, OperationId, OperationKey, OperationOrigin, Reason,
-    Run, Shell, Source, TaskId, TaskKey, TaskOwner, TaskSpec, TaskState, TaskStatus, UnixMs,
-    UpdateId, WorkingDirectory,
+    AgentId, AgentName, Argv, CapabilityName, Ceilings, Command, Environment, Exit, Failure,
+    FrameworkId, Line, Millis, NetworkMode, Note, OfferId, OperationId, OperationKey,
+    OperationOrigin, Reason, Run, Shell, Source, TaskId, TaskKey, TaskOwner, TaskSpec, TaskState,
+    TaskStatus, UnixMs, UpdateId, WorkingDirectory,
 };
 use weir_resources::{LabelKey, LabelValue, Labels, Resource, Resources};
 
@@ -135,6 +135,7 @@ pub(crate) fn task_spec() -> TaskSpec {
         network: NetworkMode::Isolated,
         kill_grace: Millis(10_000),
         labels: labels(&[("tier", "front")]),
+        ceilings: Ceilings::default(),
     }
 }
 
@@ -152,6 +153,7 @@ pub(crate) fn script() -> TaskSpec {
         network: NetworkMode::Host,
         kill_grace: Millis(0),
         labels: Labels::none(),
+        ceilings: Ceilings::default(),
     }
 }
 

@@ -4,8 +4,8 @@ use std::num::NonZeroU64;
 
 use weir_client::ConversationError;
 use weir_protocol::{
-    Argv, Command, Environment, Exit, Line, NetworkMode, RescindReason, Run, UnixMs, UpdateId,
-    VolumeSizes,
+    Argv, Ceilings, Command, Environment, Exit, Line, NetworkMode, RescindReason, Run, UnixMs,
+    UpdateId, VolumeSizes,
 };
 use weir_resources::{Amount, Attributes, Labels};
 
@@ -29,6 +29,7 @@ fn order() -> Order {
             network: NetworkMode::Isolated,
             kill_grace: Millis(5_000),
             labels: Labels::none(),
+            ceilings: Ceilings::default(),
         },
         wanted: Wanted {
             role: "db".parse().unwrap(),

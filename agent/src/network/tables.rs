@@ -13,6 +13,7 @@ use std::time::Duration;
 use aya::maps::{
     Array, ArrayOfMaps, HashMap, Map, MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues,
 };
+use aya::sys::SyscallError;
 use aya::util::nr_cpus;
 use weir_abi::{
     Address, Container, Counters, FLOW_SETS, FlowSet, LAYOUT_VERSION, Lane, LaneCounters,
@@ -254,17 +255,14 @@ impl Tables {
 
     /// Returns why this kernel takes no tables of flows, without which nothing is sorted.
     ///
-    /// Tried on the last lane, whose slot is given out last. Linux 6.1 takes only tables that were made with type information, which these are not.
+    /// Tried on the last lane, whose slot is given out last.
     pub(crate) fn try_flows(&mut self) -> Result<(), String> {
         let (last, way) = (SLOTS_MAX - 1, Way::In);
         let index = way.lane(last);
         if self.flows.get(&index, 0).is_ok() {
             return Ok(());
         }
-        let mut put = || -> Result<(), MapError> {
-            let flows: Array<MapData, FlowSet> = Array::create(FLOW_SETS, 0)?;
-            self.flows.set(index, &flows, 0)
-        };
+        let mut put = || -> Result<(), MapError> { self.flows.set(index, &new_flows()?, 0) };
         if let Err(error) = put() {
             return Err(format!(
                 "this kernel takes no tables of flows ({error}); newer ones do"
@@ -278,7 +276,7 @@ impl Tables {
         let index = way.lane(slot);
         let failed = |map| move |source| TableError::Map { map, source };
         if to.is_sorted() && self.flows.get(&index, 0).is_err() {
-            let flows = Array::create(FLOW_SETS, 0).map_err(failed("FLOWS"))?;
+            let flows = new_flows().map_err(failed("FLOWS"))?;
             self.flows.set(index, &flows, 0).map_err(failed("FLOWS"))?;
         }
         self.lanes.set(index, to, 0).map_err(failed("LANES"))?;
@@ -372,6 +370,16 @@ impl Tables {
             wanted.iter().any(|(index, _)| index == key)
         })
     }
+}
+
+/// Returns a table of flows without any, as [`Tables::flows`] takes it.
+fn new_flows() -> Result<Array<MapData, FlowSet>, MapError> {
+    let bytes = u32::try_from(size_of::<FlowSet>()).expect("a cache line");
+    let made = bpf::create_array(bytes, FLOW_SETS).map_err(|io_error| SyscallError {
+        call: "bpf_map_create",
+        io_error,
+    })?;
+    Map::Array(MapData::from_fd(made)?).try_into()
 }
 
 fn absent_is_fine(result: Result<(), MapError>, map: &'static str) -> Result<(), TableError> {
@@ -527,7 +535,6 @@ fn while_memory_is_short(
 
 #[cfg(test)]
 mod tests {
-    use aya::sys::SyscallError;
     use nix::errno::Errno;
 
     use super::*;

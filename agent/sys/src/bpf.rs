@@ -1,4 +1,4 @@
-//! What aya does not reach of `bpf(2)`: links of every kind alike, and mapped arrays.
+//! What aya does not reach of `bpf(2)`: links of every kind alike, mapped arrays, and arrays with type information.
 //!
 //! A link made here is a file descriptor; pinned, it stays in force without any process.
 
@@ -15,10 +15,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 // Commands and attach types of include/uapi/linux/bpf.h.
+const BPF_MAP_CREATE: libc::c_long = 0;
 const BPF_MAP_DELETE_ELEM: libc::c_long = 3;
 const BPF_OBJ_PIN: libc::c_long = 6;
 const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+const BPF_BTF_LOAD: libc::c_long = 18;
 const BPF_LINK_CREATE: libc::c_long = 28;
 const BPF_LINK_UPDATE: libc::c_long = 29;
 
@@ -180,6 +182,92 @@ pub fn remove_inner_map(outer: BorrowedFd<'_>, index: u32) -> io::Result<()> {
     }
 }
 
+/// The fields of the kernel's union that load type information.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct TypesLoad {
+    types: u64,
+    log: u64,
+    length: u32,
+    log_length: u32,
+    log_level: u32,
+    padding: u32,
+}
+
+/// The fields that make a map, up to its types.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct MapCreate {
+    kind: u32,
+    key_bytes: u32,
+    value_bytes: u32,
+    entries: u32,
+    flags: u32,
+    inner: u32,
+    numa_node: u32,
+    name: [u8; 16],
+    interface: u32,
+    types: u32,
+    key_type: u32,
+    value_type: u32,
+}
+
+const _: () = assert!(size_of::<TypesLoad>() == 32 && size_of::<MapCreate>() == 60);
+
+const BPF_MAP_TYPE_ARRAY: u32 = 2;
+
+/// Creates an array with type information, as the arrays of loaded objects have it.
+///
+/// Linux before 6.2 takes into an array of maps only what is like its template in this as well: without types it knows not whether
+/// a value holds a timer, with types that it holds none (`bpf_map_meta_equal`, kernel/bpf/map_in_map.c).
+pub fn create_array(value_bytes: u32, entries: u32) -> io::Result<OwnedFd> {
+    let types = array_types(value_bytes);
+    let load = TypesLoad {
+        types: types.as_ptr() as u64,
+        length: u32::try_from(types.len()).map_err(io::Error::other)?,
+        ..TypesLoad::default()
+    };
+    // SAFETY: the kernel just opened it for us.
+    let loaded = unsafe { OwnedFd::from_raw_fd(call(BPF_BTF_LOAD, &load)?) };
+    let create = MapCreate {
+        kind: BPF_MAP_TYPE_ARRAY,
+        key_bytes: 4,
+        value_bytes,
+        entries,
+        types: number(loaded.as_fd()),
+        key_type: KEY_TYPE,
+        value_type: VALUE_TYPE,
+        ..MapCreate::default()
+    };
+    let descriptor = call(BPF_MAP_CREATE, &create)?;
+    // SAFETY: as above. The map keeps its types.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+/// The types in [`array_types`], which count from one.
+const KEY_TYPE: u32 = 1;
+const VALUE_TYPE: u32 = 2;
+
+/// Returns the types of a key of 32 bits, and of a value of which nothing is known but its length (include/uapi/linux/btf.h).
+fn array_types(value_bytes: u32) -> Vec<u8> {
+    const MAGIC: u16 = 0xeb9f;
+    const VERSION: u8 = 1;
+    const HEADER_BYTES: u32 = 24;
+    const KIND_INT: u32 = 1 << 24;
+    const KIND_STRUCT: u32 = 4 << 24;
+    const NAMES: &[u8] = b"\0u32\0value\0";
+    // Each: its name, its kind, its length; of an integer its bits as well.
+    let types = [1, KIND_INT, 4, 32, 5, KIND_STRUCT, value_bytes];
+    let type_bytes = u32::try_from(size_of_val(&types)).expect("a few words");
+    let name_bytes = u32::try_from(NAMES.len()).expect("a few letters");
+    let header = [HEADER_BYTES, 0, type_bytes, type_bytes, name_bytes];
+    let mut bytes = MAGIC.to_ne_bytes().to_vec();
+    bytes.extend([VERSION, 0]);
+    bytes.extend(header.into_iter().chain(types).flat_map(u32::to_ne_bytes));
+    bytes.extend(NAMES);
+    bytes
+}
+
 /// Pins an object under a path of a bpffs.
 pub fn pin(object: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let name = c_path(path)?;
@@ -328,4 +416,43 @@ impl Drop for MappedArray {
 fn page_size() -> usize {
     // SAFETY: no conditions.
     usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_array_has_types() {
+        assert!(
+            nix::unistd::geteuid().is_root(),
+            "only root makes maps: run this test as root"
+        );
+        let array = create_array(64, 512).unwrap();
+        // The head of `struct bpf_map_info`, up to the types: see include/uapi/linux/bpf.h.
+        let mut info = [0_u32; 20];
+        let ask = ObjectInfo {
+            descriptor: number(array.as_fd()),
+            length: 80,
+            info: (&raw mut info) as u64,
+        };
+        call(BPF_OBJ_GET_INFO_BY_FD, &ask).unwrap();
+        assert_eq!(info[0], BPF_MAP_TYPE_ARRAY);
+        assert_eq!(info[2..5], [4, 64, 512]);
+        let types = [info[16], info[17], info[18]];
+        assert_ne!(types[0], 0, "{info:?}");
+        assert_eq!(types[1..], [KEY_TYPE, VALUE_TYPE]);
+    }
+
+    #[test]
+    fn types_are_written_as_the_kernel_reads_them() {
+        if cfg!(target_endian = "big") {
+            return;
+        }
+        let mut expected = vec![0x9f, 0xeb, 1, 0];
+        let words = [24_u32, 0, 28, 28, 11, 1, 1 << 24, 4, 32, 5, 4 << 24, 64];
+        expected.extend(words.into_iter().flat_map(u32::to_le_bytes));
+        expected.extend(b"\0u32\0value\0");
+        assert_eq!(array_types(64), expected);
+    }
 }

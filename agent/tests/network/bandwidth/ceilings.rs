@@ -6,9 +6,9 @@ use std::time::Duration;
 use weir_agent::container::ContainerNetwork as _;
 
 use super::load::{Bulk, Sink, ask, rate_of};
-use super::{assert_few, bandwidth, classes, held};
+use super::{assert_few, bandwidth, classes, dropped, held};
 use crate::adoption::Inhabitant;
-use crate::lab::{Container, Lab, NODE_V4, Place, WIRE_V4, WIRE_V6, address, eventually};
+use crate::lab::{Container, Lab, NODE_V4, WIRE_V4, WIRE_V6, address, eventually};
 
 /// The class of packets that go first, on a container's own end.
 const SPARSE: u32 = 2;
@@ -21,11 +21,6 @@ const ENOUGH: u64 = 3_750_000;
 fn assert_held(rate: f64, ceiling: f64) {
     assert!(rate <= 1.1 * ceiling, "{rate} of {ceiling}");
     assert!(rate >= 0.3 * ceiling, "{rate} of {ceiling}");
-}
-
-/// How many packets a container's own queue had no place for.
-fn dropped(place: &Place) -> u64 {
-    classes(place, "eth0").values().map(|c| c.dropped).sum()
 }
 
 fn update(lab: &Lab, container: &Container, words: &str) {
@@ -47,7 +42,7 @@ fn what_goes_to_the_wire_is_held_without_a_loss() {
         assert_held(rate_of(&sink, ENOUGH), 40e6);
         drop(bulk);
         assert_few(a.place.retransmits());
-        assert_eq!(dropped(&a.place), 0);
+        assert_eq!(dropped(&a.place, "eth0"), 0);
     }
 }
 
@@ -130,7 +125,7 @@ fn a_changed_ceiling_breaks_nothing() {
     // What waits for its turn now waits four times as long, which TCP can take for a loss; there is none.
     update(&lab, &a, "max=20mbit");
     measured(20e6);
-    assert_eq!(dropped(&a.place), 0);
+    assert_eq!(dropped(&a.place, "eth0"), 0);
     // Without a limit it is the machine that decides, which moves senders from CPU to CPU, and packets before each other.
     update(&lab, &a, "");
     rate_of(&sink, ENOUGH);

@@ -44,6 +44,11 @@ fn assert_few(retransmits: u64) {
     assert!(retransmits < 20, "{retransmits} segments were sent again");
 }
 
+/// How many packets Weir's queue at an interface had no place for.
+fn dropped(place: &Place, interface: &str) -> u64 {
+    classes(place, interface).values().map(|c| c.dropped).sum()
+}
+
 /// What one class of an interface has sent.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sent {

@@ -8,7 +8,7 @@ use weir_abi::SESSION_CLASS;
 use weir_agent::container::ContainerNetwork as _;
 
 use super::load::{Bulk, Sink, ask, rate_of};
-use super::{assert_few, classes, held};
+use super::{classes, dropped, held};
 use crate::lab::{Lab, WIRE_V4, address};
 use crate::talk::{Server, ask_tcp, tcp_on};
 
@@ -72,8 +72,9 @@ fn each_has_its_minimum_and_its_part_of_the_rest() {
     let alone = rate_of(&sinks[0], ENOUGH);
     assert!(alone > 1.2 * told[0], "{alone} after {told:?}");
     drop(bulks);
+    assert_eq!(dropped(&lab.node, "up0"), 0);
     for container in &containers {
-        assert_few(container.place.retransmits());
+        assert_eq!(dropped(&container.place, "eth0"), 0);
     }
 }
 

@@ -330,7 +330,7 @@ mod tests {
     use super::*;
     use crate::container::Slot;
     use crate::local::Client;
-    use crate::telemetry::{NetworkStatistics, ProgramStatistics, Queues};
+    use crate::telemetry::{NetworkStatistics, ProgramStatistics, Queues, WireStatistics};
 
     struct Quiet;
 
@@ -345,6 +345,10 @@ mod tests {
 
         fn queues(&self, _: Slot) -> Result<Queues, crate::container::NetworkFault> {
             Ok(Queues::default())
+        }
+
+        fn wire(&self) -> Result<WireStatistics, crate::container::NetworkFault> {
+            Ok(WireStatistics::default())
         }
 
         fn node_counters(&self) -> Result<weir_abi::NodeCounters, crate::container::NetworkFault> {

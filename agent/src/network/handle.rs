@@ -16,13 +16,13 @@ use super::error::{NetworkError, StartError};
 use super::owner::{self, MadeNamespace, Owner, Request};
 use super::shared::{Followed, Shared};
 use super::tables::{CounterTables, Way};
-use super::{event, namespace, slots, watch};
+use super::{bandwidth, event, namespace, slots, watch};
 use crate::config::{AttachMode, BandwidthConfig};
 use crate::container::{
     Attachment, Bandwidth, ContainerId, ContainerNetwork, LiveAttachment, NetworkCapacity,
     NetworkFault, Prepared, Slot,
 };
-use crate::telemetry::Queues;
+use crate::telemetry::{Queues, WireStatistics};
 
 /// Requests that may wait for the owner. Each is of one container, and a node has a thousand; whoever
 /// finds the queue full waits.
@@ -154,6 +154,19 @@ impl NetworkHandle {
             transmit: of(Way::Out)?,
             receive: of(Way::In)?,
         })
+    }
+
+    /// Returns what went to the wire, by who sent it.
+    pub fn wire(&self) -> Result<WireStatistics, NetworkFault> {
+        let uplinks = self.shared.divided();
+        if uplinks.is_empty() {
+            return Ok(WireStatistics::default());
+        }
+        let read = netns::enter(self.node.as_fd(), || {
+            Ok(bandwidth::read_wire(&mut Netlink::open()?, &uplinks)?)
+        });
+        let read: Result<_, NetworkError> = read.map_err(NetworkError::NodeNamespace)?;
+        Ok(read?)
     }
 
     /// Returns how fast the node's changes reached the containers.

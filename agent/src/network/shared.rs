@@ -17,6 +17,8 @@ pub(super) struct Shared {
     containers: Mutex<BTreeMap<u32, ContainerId>>,
     followed: Mutex<Followed>,
     capacity: Mutex<Option<NetworkCapacity>>,
+    /// The uplinks that are divided, by index.
+    divided: Mutex<Vec<u32>>,
 }
 
 /// How fast the node's changes reached the containers.
@@ -68,6 +70,18 @@ impl Shared {
 
     pub(super) fn set_capacity(&self, capacity: NetworkCapacity) {
         *self.capacity.lock().unwrap_or_else(PoisonError::into_inner) = Some(capacity);
+    }
+
+    /// Returns the uplinks that are divided, by index.
+    pub(super) fn divided(&self) -> Vec<u32> {
+        let divided = self.divided.lock().unwrap_or_else(PoisonError::into_inner);
+        divided.clone()
+    }
+
+    pub(super) fn set_divided(&self, uplinks: &[u32]) {
+        let mut divided = self.divided.lock().unwrap_or_else(PoisonError::into_inner);
+        divided.clear();
+        divided.extend_from_slice(uplinks);
     }
 
     /// Returns what a new namespace is to look like.

@@ -4,7 +4,7 @@ use weir_abi::{Counters, NodeCounters, RttHistogram};
 
 use super::handle::NetworkHandle;
 use crate::container::{NetworkFault, Slot};
-use crate::telemetry::{self, FollowStatistics, NetworkStatistics, Queues};
+use crate::telemetry::{self, FollowStatistics, NetworkStatistics, Queues, WireStatistics};
 
 impl NetworkStatistics for NetworkHandle {
     fn counters(&self, slot: Slot) -> Result<Counters, NetworkFault> {
@@ -17,6 +17,10 @@ impl NetworkStatistics for NetworkHandle {
 
     fn queues(&self, slot: Slot) -> Result<Queues, NetworkFault> {
         Self::queues(self, slot)
+    }
+
+    fn wire(&self) -> Result<WireStatistics, NetworkFault> {
+        Self::wire(self)
     }
 
     fn node_counters(&self) -> Result<NodeCounters, NetworkFault> {

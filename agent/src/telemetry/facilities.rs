@@ -1,5 +1,6 @@
 //! What telemetry needs of the network.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use weir_abi::{Counters, LaneCounters, NodeCounters, RttHistogram};
@@ -16,6 +17,9 @@ pub trait NetworkStatistics: Send + Sync + 'static {
 
     /// Returns what passed through the queues of one container, since it was attached.
     fn queues(&self, slot: Slot) -> Result<Queues, NetworkFault>;
+
+    /// Returns what went to the wire, by who sent it; nothing where the wire is not divided.
+    fn wire(&self) -> Result<WireStatistics, NetworkFault>;
 
     /// Returns the counters of the node, since the maps were made.
     fn node_counters(&self) -> Result<NodeCounters, NetworkFault>;
@@ -43,6 +47,39 @@ pub struct QueueStatistics {
     pub counters: LaneCounters,
     /// How long that was all that the rate allows.
     pub full: Duration,
+}
+
+/// What went to the wire since it was divided, on all uplinks together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WireStatistics {
+    /// By slot.
+    pub containers: BTreeMap<u32, WireShare>,
+    /// What the agent said to its scheduler.
+    pub session: Option<WireQueue>,
+    /// What else the node sent.
+    pub node: Option<WireQueue>,
+}
+
+/// What one container has of the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WireShare {
+    /// What it has when all others want theirs, in bytes per second; what it sends beyond that is borrowed.
+    pub assured: u64,
+    /// What goes first.
+    pub first: WireQueue,
+    /// What waits.
+    pub bulk: WireQueue,
+}
+
+/// One queue before the wire.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WireQueue {
+    /// Bytes that left it.
+    pub sent_bytes: u64,
+    /// Bytes in it.
+    pub waiting_bytes: u64,
+    /// Packets that it had no place for.
+    pub dropped_packets: u64,
 }
 
 /// How fast changes of the node's addresses, routes and interfaces reached the containers.

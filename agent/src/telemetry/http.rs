@@ -54,7 +54,7 @@ mod tests {
     use super::*;
     use crate::container::{ContainerHandle, NetworkFault, Slot};
     use crate::telemetry::facilities::{
-        FollowStatistics, NetworkStatistics, ProgramStatistics, Queues,
+        FollowStatistics, NetworkStatistics, ProgramStatistics, Queues, WireStatistics,
     };
 
     struct Quiet;
@@ -70,6 +70,10 @@ mod tests {
 
         fn queues(&self, _slot: Slot) -> Result<Queues, NetworkFault> {
             Ok(Queues::default())
+        }
+
+        fn wire(&self) -> Result<WireStatistics, NetworkFault> {
+            Ok(WireStatistics::default())
         }
 
         fn node_counters(&self) -> Result<NodeCounters, NetworkFault> {

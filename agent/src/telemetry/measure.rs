@@ -16,7 +16,9 @@ use weir_sys::cgroup::{self, Cgroup, Files, PressureFiles};
 use weir_sys::directory::Directory;
 use weir_transport::scrape::ScrapeCounts;
 
-use super::facilities::{FollowStatistics, NetworkStatistics, ProgramStatistics, Queues};
+use super::facilities::{
+    FollowStatistics, NetworkStatistics, ProgramStatistics, Queues, WireQueue, WireShare,
+};
 use super::metrics::render;
 use super::offered::Offered;
 use super::procfs::{read_anonymous_bytes, read_tcp_sockets};
@@ -79,6 +81,8 @@ pub(crate) struct Measurement {
     pub(crate) rtt: Option<RttHistogram>,
     /// What passed through the queues that hold it to its rates.
     pub(crate) queues: Queues,
+    /// What it has of the wire, where that is divided and everything is measured.
+    pub(crate) wire: Option<WireShare>,
 }
 
 /// Everything, measured at about one moment.
@@ -90,6 +94,8 @@ pub(crate) struct Snapshot {
     /// How many were killed at their memory limit, since the agent was started.
     pub(crate) out_of_memory: u64,
     pub(crate) node: Option<NodeCounters>,
+    /// What of the wire is not containers': the classes of the agent's session and of the node, where it is divided.
+    pub(crate) node_wire: Vec<(&'static str, WireQueue)>,
     pub(crate) programs: Vec<ProgramStatistics>,
     pub(crate) follow: FollowStatistics,
     /// How often something could not be read, ever.
@@ -155,9 +161,21 @@ impl Telemetry {
 
 impl Sources {
     fn snapshot(&self) -> Snapshot {
-        let containers = self.measure_containers(None);
+        let mut containers = self.measure_containers(None);
+        let wire = self.counted("the queues of the wire", self.network.wire());
+        let wire = wire.unwrap_or_default();
+        let listing = self.containers.list();
+        let slots: BTreeMap<&ContainerId, u32> = listing
+            .iter()
+            .map(|view| (&view.id, view.slot.index()))
+            .collect();
+        for measurement in &mut containers {
+            let slot = slots.get(&measurement.statistics.id);
+            measurement.wire = slot.and_then(|slot| wire.containers.get(slot).copied());
+        }
+        let of_node = [("session", wire.session), ("node", wire.node)];
         let mut states = [0; 4];
-        for view in self.containers.list().iter() {
+        for view in listing.iter() {
             let index = State::NAMES
                 .iter()
                 .position(|name| *name == view.state.name());
@@ -170,6 +188,10 @@ impl Sources {
             states,
             out_of_memory: self.containers.out_of_memory(),
             node,
+            node_wire: of_node
+                .into_iter()
+                .filter_map(|(class, queue)| Some((class, queue?)))
+                .collect(),
             programs: programs.unwrap_or_default(),
             follow: self.network.follow(),
             failures: self.failures.load(Ordering::Relaxed),
@@ -403,6 +425,7 @@ impl Sources {
             statistics,
             rtt: tcp.histogram,
             queues: queues.unwrap_or_default(),
+            wire: None,
         })
     }
 

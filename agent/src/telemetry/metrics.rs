@@ -270,7 +270,7 @@ mod tests {
     use prometheus::{Encoder as _, TextEncoder};
     use weir_abi::bucket_of;
 
-    use super::super::facilities::{QueueStatistics, Queues};
+    use super::super::facilities::{QueueStatistics, Queues, WireQueue, WireShare};
     use super::super::measure::Measurement;
     use super::super::statistics::{CpuThrottling, MemoryEvents, Pressure, Stalled};
     use super::*;
@@ -333,7 +333,17 @@ mod tests {
                 statistics,
                 rtt: Some(rtt),
                 queues: queues(),
+                wire: Some(WireShare {
+                    assured: 12_500_000,
+                    bulk: WireQueue {
+                        sent_bytes: 9,
+                        waiting_bytes: 8,
+                        dropped_packets: 7,
+                    },
+                    ..WireShare::default()
+                }),
             }],
+            node_wire: vec![("session", WireQueue::default())],
             states: [0, 1, 0, 2],
             out_of_memory: 1,
             node: Some(weir_abi::NodeCounters {
@@ -391,6 +401,11 @@ mod tests {
             "weir_agent_container_network_queue_seconds_bucket{container=\"web\",le=\"0.000032768\"} 5",
             "weir_agent_container_network_queue_seconds_bucket{container=\"web\",le=\"+Inf\"} 7",
             "weir_agent_container_network_queue_seconds_sum{container=\"web\"} 1.073741824",
+            "weir_agent_container_wire_assured_bytes_per_second{container=\"web\"} 12500000",
+            "weir_agent_container_wire_sent_bytes_total{container=\"web\",order=\"bulk\"} 9",
+            "weir_agent_container_wire_waiting_bytes{container=\"web\",order=\"bulk\"} 8",
+            "weir_agent_container_wire_dropped_packets_total{container=\"web\",order=\"bulk\"} 7",
+            "weir_agent_node_wire_sent_bytes_total{class=\"session\"} 0",
             "weir_agent_container_network_dropped_packets_total{container=\"web\",direction=\"transmit\",reason=\"source_port\"} 6",
             "weir_agent_container_tcp_connections{container=\"web\",state=\"time_wait\"} 9",
             "weir_agent_container_tcp_rtt_seconds_bucket{container=\"web\",le=\"0.000003\"} 1",

@@ -27,7 +27,8 @@ mod rtt;
 mod statistics;
 
 pub use facilities::{
-    FollowStatistics, NetworkStatistics, ProgramStatistics, QueueStatistics, Queues,
+    FollowStatistics, NetworkStatistics, ProgramStatistics, QueueStatistics, Queues, WireQueue,
+    WireShare, WireStatistics,
 };
 pub(crate) use measure::Snapshot;
 pub use measure::Telemetry;

@@ -1,6 +1,6 @@
 //! The metrics of what containers are promised and held to, and of the queues that do it.
 
-use super::facilities::{QueueStatistics, Queues};
+use super::facilities::{QueueStatistics, Queues, WireQueue, WireShare};
 use super::families::sample;
 use super::measure::Snapshot;
 use super::metrics::{Family, Kind, Sample, Value, float};
@@ -89,6 +89,59 @@ pub(super) const FAMILIES: &[Family] = &[
         samples: |snapshot| queued(snapshot, |queue| queue.full.as_secs_f64()),
     },
     Family {
+        name: "container_wire_assured_bytes_per_second",
+        help: "What the container has of the wire when all others want theirs, where the wire is divided; what it sends beyond that is borrowed, and what it leaves is lent.",
+        kind: Kind::Gauge,
+        labels: &["container"],
+        samples: |snapshot| {
+            shares(snapshot, |name, share| {
+                [sample([name], float(share.assured))]
+            })
+        },
+    },
+    Family {
+        name: "container_wire_sent_bytes_total",
+        help: "Bytes that the container sent to the wire, where that is divided, by the order in which they went.",
+        kind: Kind::Counter,
+        labels: &["container", "order"],
+        samples: |snapshot| on_wire(snapshot, |queue| queue.sent_bytes),
+    },
+    Family {
+        name: "container_wire_waiting_bytes",
+        help: "Bytes of the container that wait for the wire.",
+        kind: Kind::Gauge,
+        labels: &["container", "order"],
+        samples: |snapshot| on_wire(snapshot, |queue| queue.waiting_bytes),
+    },
+    Family {
+        name: "container_wire_dropped_packets_total",
+        help: "Packets of the container that its queue before the wire had no place for.",
+        kind: Kind::Counter,
+        labels: &["container", "order"],
+        samples: |snapshot| on_wire(snapshot, |queue| queue.dropped_packets),
+    },
+    Family {
+        name: "node_wire_sent_bytes_total",
+        help: "Bytes that the node itself sent to the wire, where that is divided; session is what the agent said to its scheduler.",
+        kind: Kind::Counter,
+        labels: &["class"],
+        samples: |snapshot| of_node(snapshot, |queue| queue.sent_bytes),
+    },
+    Family {
+        name: "node_wire_waiting_bytes",
+        help: "Bytes of the node itself that wait for the wire.",
+        kind: Kind::Gauge,
+        labels: &["class"],
+        samples: |snapshot| of_node(snapshot, |queue| queue.waiting_bytes),
+    },
+    Family {
+        name: "node_wire_dropped_packets_total",
+        help: "Packets of the node itself that its queue before the wire had no place for.",
+        kind: Kind::Counter,
+        labels: &["class"],
+        samples: |snapshot| of_node(snapshot, |queue| queue.dropped_packets),
+    },
+    Family {
         name: "container_network_queue_seconds",
         help: "How long packets that the container sent waited in its own queue; what waits for the wire after that is not in it.",
         kind: Kind::Histogram,
@@ -119,6 +172,35 @@ fn queues<'a, const N: usize>(
         })
         .flatten()
         .flat_map(|(name, direction, queue)| samples(name, direction, queue))
+        .collect()
+}
+
+/// Of the containers' parts of the wire.
+fn shares<'a, const N: usize>(
+    snapshot: &'a Snapshot,
+    samples: impl Fn(&'a str, &WireShare) -> [Sample<'a>; N],
+) -> Vec<Sample<'a>> {
+    let containers = snapshot.containers.iter();
+    containers
+        .filter_map(|measurement| {
+            let name = measurement.statistics.name.as_str();
+            Some(samples(name, measurement.wire.as_ref()?))
+        })
+        .flatten()
+        .collect()
+}
+
+fn on_wire(snapshot: &Snapshot, value: fn(&WireQueue) -> u64) -> Vec<Sample<'_>> {
+    shares(snapshot, |name, share| {
+        let orders = [("first", &share.first), ("bulk", &share.bulk)];
+        orders.map(|(order, queue)| sample([name, order], float(value(queue))))
+    })
+}
+
+fn of_node(snapshot: &Snapshot, value: fn(&WireQueue) -> u64) -> Vec<Sample<'_>> {
+    let classes = snapshot.node_wire.iter();
+    classes
+        .map(|(class, queue)| sample([class], float(value(queue))))
         .collect()
 }
 

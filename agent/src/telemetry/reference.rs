@@ -8,7 +8,7 @@ use std::path::Path;
 use weir_abi::{DropReason, NodeCounters, RttHistogram};
 use weir_transport::scrape::ScrapeCounts;
 
-use super::facilities::{QueueStatistics, Queues};
+use super::facilities::{QueueStatistics, Queues, WireQueue, WireShare};
 use super::measure::{Measurement, Snapshot};
 use super::metrics::{Family, families, full_name, render};
 use super::statistics::{CpuThrottling, Drops, MemoryEvents, MemorySource, Pressure};
@@ -64,11 +64,16 @@ pub(super) fn everything(containers: usize) -> Snapshot {
                 transmit: Some(QueueStatistics::default()),
                 receive: Some(QueueStatistics::default()),
             },
+            wire: Some(WireShare::default()),
         }
     };
     Snapshot {
         containers: (0..containers).map(measured).collect(),
         node: Some(NodeCounters::default()),
+        node_wire: vec![
+            ("session", WireQueue::default()),
+            ("node", WireQueue::default()),
+        ],
         programs: vec![ProgramStatistics {
             name: "uplink".to_owned(),
             run_time_ns: 0,
@@ -130,7 +135,7 @@ fn page() -> String {
          A node has at most {} series of its own beside the two of each eBPF program, and {} more for each container\n\
          that runs. The metrics of the session with the scheduler are there when `[scheduler] addresses` has one;\n\
          `weir_agent_http_refused_total` where `[http] listen` is not loopback; limits where they are set and enforced,\n\
-         what is sorted and what waits where a container is held to a rate,\n\
+         what is sorted and what waits where a container is held to a rate; what is on the wire where that is divided,\n\
          `source=\"cgroup\"`, `weir_agent_container_memory_events_total` and `weir_agent_container_oom_kills_total` where the\n\
          memory controller is; throttling where CPUs are limited; pressure where the kernel measures it. What a node does not\n\
          have is absent, and not zero.\n\n\

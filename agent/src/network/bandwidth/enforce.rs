@@ -108,6 +108,7 @@ impl Owner {
         self.rates.wire = wire;
         self.rates.divided = divided;
         self.shared.set_capacity(capacity);
+        self.shared.set_divided(&self.rates.divided);
         if !is_same || was_behind {
             let slots: Vec<u32> = self.rates.asked.keys().copied().collect();
             for slot in slots {

@@ -4,8 +4,10 @@
 
 use std::collections::BTreeSet;
 
-use netlink_packet_core::{DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
-use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcOption};
+use netlink_packet_core::{
+    DefaultNla, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, Nla as _, NlasIterator,
+};
+use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage, TcOption, TcStats2};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use weir_abi::QUEUE_MAJOR;
 use weir_sys::netlink::{Netlink, NetlinkError};
@@ -229,8 +231,90 @@ pub(crate) fn remove_class(
     }
 }
 
+/// What one class has, and what passed through it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ClassStatistics {
+    pub(crate) minor: u16,
+    /// The assured rate.
+    pub(crate) rate: u64,
+    pub(crate) sent_bytes: u64,
+    pub(crate) waiting_bytes: u64,
+    pub(crate) dropped_packets: u64,
+}
+
+/// Returns what passed through all classes of Weir's queue at an interface.
+pub(crate) fn statistics(
+    netlink: &mut Netlink,
+    ifindex: u32,
+) -> Result<Vec<ClassStatistics>, NetlinkError> {
+    let found = own_classes(netlink, ifindex)?;
+    Ok(found.iter().map(ClassStatistics::read).collect())
+}
+
+impl ClassStatistics {
+    fn read(class: &TcMessage) -> Self {
+        let mut read = Self {
+            minor: class.header.handle.minor,
+            ..Self::default()
+        };
+        for attribute in &class.attributes {
+            // What the crate does not know of it is in one piece.
+            if let TcAttribute::Options(options) = attribute
+                && let [TcOption::Other(all)] = &options[..]
+            {
+                let mut bytes = vec![0; all.value_len()];
+                all.emit_value(&mut bytes);
+                read.rate = rate_of(&bytes);
+            }
+            let TcAttribute::Stats2(statistics) = attribute else {
+                continue;
+            };
+            for part in statistics {
+                if let TcStats2::Basic(basic) = part {
+                    read.sent_bytes = basic.bytes;
+                }
+                if let TcStats2::Queue(queue) = part {
+                    read.waiting_bytes = queue.backlog.into();
+                    read.dropped_packets = queue.drops.into();
+                }
+            }
+        }
+        read
+    }
+}
+
+/// Returns the assured rate of a class from its options, attribute after attribute; the kernel tells it twice where it is more than 32
+/// bits hold.
+fn rate_of(options: &[u8]) -> u64 {
+    /// Where `struct tc_htb_opt` has it.
+    const RATE_AT: std::ops::Range<usize> = 8..12;
+    let mut rate = 0;
+    for attribute in NlasIterator::new(options).map_while(Result::ok) {
+        let value = attribute.value();
+        if attribute.kind() == TCA_HTB_PARMS
+            && let Some(Ok(short)) = value.get(RATE_AT).map(<[u8; 4]>::try_from)
+        {
+            rate = rate.max(u32::from_ne_bytes(short).into());
+        }
+        if attribute.kind() == TCA_HTB_RATE64
+            && let Ok(long) = <[u8; 8]>::try_from(value)
+        {
+            rate = u64::from_ne_bytes(long);
+        }
+    }
+    rate
+}
+
 /// Returns the numbers of all classes of Weir's queue at an interface.
 pub(crate) fn classes(netlink: &mut Netlink, ifindex: u32) -> Result<BTreeSet<u16>, NetlinkError> {
+    let found = own_classes(netlink, ifindex)?;
+    Ok(found
+        .iter()
+        .map(|class| class.header.handle.minor)
+        .collect())
+}
+
+fn own_classes(netlink: &mut Netlink, ifindex: u32) -> Result<Vec<TcMessage>, NetlinkError> {
     let mut ask = TcMessage::default();
     ask.header.index = i32::try_from(ifindex).unwrap_or(i32::MAX);
     let found = netlink.dump(
@@ -238,12 +322,12 @@ pub(crate) fn classes(netlink: &mut Netlink, ifindex: u32) -> Result<BTreeSet<u1
         "list the classes of a queue",
     )?;
     Ok(found
-        .iter()
+        .into_iter()
         .filter_map(|message| {
             if let RouteNetlinkMessage::NewTrafficClass(class) = message
                 && class.header.handle.major == major()
             {
-                return Some(class.header.handle.minor);
+                return Some(class);
             }
             None
         })
@@ -279,7 +363,7 @@ impl Class {
 
 #[cfg(test)]
 mod tests {
-    use netlink_packet_core::Nla as _;
+    use netlink_packet_core::Emitable as _;
 
     use super::*;
 
@@ -317,6 +401,19 @@ mod tests {
         ]
         .concat();
         assert_eq!(*parameters, expected);
+        // And read back: what is too large for the parameters stands behind them.
+        let written = |options: &[TcOption]| {
+            let mut bytes = vec![0; options.buffer_len()];
+            options.emit(&mut bytes);
+            bytes
+        };
+        assert_eq!(rate_of(&written(&class.options())), 125_000);
+        assert_eq!(rate_of(&written(&class.options()[..1])), 125_000);
+        let large = Class {
+            rate: 5_000_000_000,
+            ..class
+        };
+        assert_eq!(rate_of(&written(&large.options())), 5_000_000_000);
         assert_eq!(*rate, (TCA_HTB_RATE64, 125_000_u64.to_ne_bytes().to_vec()));
         assert_eq!(
             *ceiling,

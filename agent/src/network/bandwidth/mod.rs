@@ -20,9 +20,11 @@
 mod enforce;
 mod htb;
 mod plan;
+mod statistics;
 mod wire;
 
 pub(super) use enforce::{Rates, host_end_link, own_end_link};
 pub(super) use htb::remove as remove_queue;
+pub(super) use statistics::read as read_wire;
 pub(crate) use wire::rates;
 pub(super) use wire::{find as find_wire, try_queue};

@@ -173,6 +173,40 @@ pub(crate) fn minors_of(slot: u32) -> [u16; 3] {
     [first + 1, first, first - 1]
 }
 
+/// Whose a class of an uplink is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// The agent's own session.
+    Session,
+    /// Nobody's: the node's.
+    Node,
+    /// All that a container sends, by slot.
+    Container(u32),
+    /// What of it goes first.
+    First(u32),
+    /// What of it waits.
+    Bulk(u32),
+}
+
+/// Returns whose a class of an uplink is; nothing of those that only have others below.
+pub(crate) fn whose(number: u16) -> Option<Whose> {
+    match number {
+        SESSION_LEAF => return Some(Whose::Session),
+        NODE_LEAF => return Some(Whose::Node),
+        _ => {}
+    }
+    let first_of_all = minor(uplink_class(0)) - 1;
+    let beyond = u32::from(number.checked_sub(first_of_all)?);
+    let each = uplink_class(1) - uplink_class(0);
+    let slot = beyond / each;
+    match beyond % each {
+        0 => Some(Whose::Container(slot)),
+        1 => Some(Whose::First(slot)),
+        2 => Some(Whose::Bulk(slot)),
+        _ => None,
+    }
+}
+
 fn weight(bandwidth: &Bandwidth) -> u64 {
     u64::from(bandwidth.weight.unwrap_or(ShareWeight::DEFAULT).get())
 }
@@ -333,9 +367,18 @@ mod tests {
             let classes = wire().classes_of(slot, &Bandwidth::default(), RATE_MIN);
             let of_slot: BTreeSet<u16> = classes.iter().map(|class| class.minor).collect();
             assert_eq!(of_slot, minors_of(slot).into_iter().collect());
+            let owners = minors_of(slot).map(whose);
+            let expected = [
+                Whose::Bulk(slot),
+                Whose::First(slot),
+                Whose::Container(slot),
+            ];
+            assert_eq!(owners, expected.map(Some));
             minors.extend(of_slot);
         }
         assert_eq!(minors.len(), own + 3 * SLOTS_MAX as usize);
+        let own = [TOP, NODE, SESSION_LEAF, NODE_LEAF].map(whose);
+        assert_eq!(own, [None, None, Some(Whose::Session), Some(Whose::Node)]);
         // The queues of leaves are numbered by them, with the highest bit set.
         assert!(minors.iter().all(|minor| *minor < 0x8000));
     }

@@ -66,6 +66,18 @@ fn each_has_its_minimum_and_its_part_of_the_rest() {
     ask(&lab.node, &lab.wire, address(WIRE_V4, 5010), 100);
     ask(&containers[0].place, &lab.wire, address(WIRE_V4, 5011), 100);
 
+    let on_wire = lab.handle().wire().unwrap();
+    assert_eq!(on_wire.containers.len(), 3);
+    for container in &containers {
+        let share = &on_wire.containers[&container.slot.index()];
+        let sent = share.bulk.sent_bytes;
+        assert!(sent >= ENOUGH / 4, "{share:?}");
+        assert!(share.assured >= 1_250_000, "{share:?}");
+    }
+    // The answers go back the other way, and what is asked goes first.
+    let asked = &on_wire.containers[&containers[0].slot.index()];
+    assert!(asked.first.sent_bytes > 100 * 60, "{asked:?}");
+    assert!(on_wire.node.unwrap().sent_bytes > 100 * 60, "{on_wire:?}");
     // One that stops leaves its part to the others.
     drop(bulks.pop());
     rate_of(&sinks[0], ENOUGH);
